@@ -1,0 +1,121 @@
+package epu
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// VictimOrder says which workers of equal standing end first.
+type VictimOrder string
+
+// The victim orders.
+const (
+	Oldest        VictimOrder = "oldest"
+	Newest        VictimOrder = "newest"
+	IdleLongest   VictimOrder = "idle-longest"
+	MostExpensive VictimOrder = "most-expensive"
+	NearestCharge VictimOrder = "nearest-charge"
+)
+
+// Unique is one named worker that a policy wants.
+type Unique struct {
+	Vars       map[string]string `json:"vars,omitempty"`
+	Site       SiteID            `json:"site,omitempty"`
+	Allocation Allocation        `json:"allocation,omitempty"`
+	Market     Market            `json:"market,omitempty"`
+}
+
+// Wish is what a policy wants: repeatable, absolute, and carried out until the next one.
+type Wish struct {
+	Target     int               `json:"target"`            // workers in all, uniques included
+	Uniques    map[string]Unique `json:"uniques,omitempty"` // by name; an absent name is unwanted
+	Site       SiteID            `json:"site,omitempty"`    // of generic workers; empty = the pool's placement
+	Allocation Allocation        `json:"allocation,omitempty"`
+	Market     Market            `json:"market,omitempty"`
+	Vars       map[string]string `json:"vars,omitempty"`    // overlay of the pool's variables for new generic workers
+	Victims    VictimOrder       `json:"victims,omitempty"` // default newest
+	NoHeal     bool              `json:"no_heal,omitempty"` // leave failed workers as they are (development)
+}
+
+// Reason is one step of an explanation. Text is a sentence without a full stop.
+type Reason struct {
+	Rule   string `json:"rule,omitempty"` // short name, such as "preserve_n" or "limits.max"
+	Text   string `json:"text"`
+	Origin string `json:"origin,omitempty"` // file:line of the setting that decided
+}
+
+// ActionKind says what an action does.
+type ActionKind string
+
+// The actions a decision can hold.
+const (
+	ActLaunch    ActionKind = "launch"
+	ActTerminate ActionKind = "terminate"
+	ActDrain     ActionKind = "drain"
+	ActResume    ActionKind = "resume"
+)
+
+// Action is one thing to be done once. Policies ask for actions; reconcile turns a wish into them.
+type Action struct {
+	Kind    ActionKind `json:"kind"`
+	Workers []WorkerID `json:"workers,omitempty"` // of terminate, drain, resume
+	Count   int        `json:"count,omitempty"`   // of launch
+	Name    string     `json:"name,omitempty"`    // of launch: the unique worker
+	Site    SiteID     `json:"site,omitempty"`
+	Reason  string     `json:"reason,omitempty"`
+}
+
+// Input is one thing a policy read: what it asked and what it was told.
+type Input struct {
+	Name  string `json:"name"`
+	Value any    `json:"value"`
+}
+
+// Direction says which way a decision went.
+type Direction string
+
+// The directions.
+const (
+	Up   Direction = "up"
+	Down Direction = "down"
+	Hold Direction = "hold"
+)
+
+// Decision is one evaluation of a policy with all that led to it and came of it. The record, explain,
+// tests and the simulator read this one value.
+type Decision struct {
+	ID           DecisionID      `json:"id"`
+	Pool         PoolID          `json:"pool"`
+	Owner        Owner           `json:"owner"`
+	Time         time.Time       `json:"time"`
+	Policy       string          `json:"policy"`
+	PolicyHash   string          `json:"policy_hash"` // first 12 hex digits of the source's SHA-256
+	Seed         uint64          `json:"seed"`
+	Conf         map[string]any  `json:"conf,omitempty"`
+	Inputs       []Input         `json:"inputs,omitempty"`
+	MemoryBefore json.RawMessage `json:"memory_before,omitempty"`
+	MemoryAfter  json.RawMessage `json:"memory_after,omitempty"`
+	Reasons      []Reason        `json:"reasons,omitempty"`
+	Wanted       Wish            `json:"wanted"` // the policy's own words
+	Wish         Wish            `json:"wish"`   // after the guard rails
+	Before       int             `json:"before"` // target before this decision
+	Clamps       []Reason        `json:"clamps,omitempty"`
+	Rejected     []Reason        `json:"rejected,omitempty"` // alternatives that were considered and why not
+	Actions      []Action        `json:"actions,omitempty"`
+	Alerts       []string        `json:"alerts,omitempty"`
+	TickEvery    time.Duration   `json:"tick_every,omitempty"` // the policy asked for this period; 0 = unchanged
+	Took         time.Duration   `json:"took"`
+	Equal        int             `json:"equal,omitempty"` // ticks since the record before this one that decided the same
+	Error        string          `json:"error,omitempty"` // the policy failed: the last wish stands
+}
+
+// Direction compares the target with the one before.
+func (d *Decision) Direction() Direction {
+	switch {
+	case d.Wish.Target > d.Before:
+		return Up
+	case d.Wish.Target < d.Before:
+		return Down
+	}
+	return Hold
+}
