@@ -1,0 +1,40 @@
+package policies
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+)
+
+// Snapshot is what a controller knows at one moment. It is immutable: slices and the workers behind
+// them are shared with the controller, which replaces rather than changes them. A tick when nothing
+// changed hands over the same slices again and costs nothing per worker.
+type Snapshot struct {
+	Now      time.Time
+	Pool     epu.PoolID
+	Owner    epu.Owner
+	Decision epu.DecisionID // of the evaluation to come; seeds its randomness
+	Seed     uint64
+	Wish     epu.Wish        // in force, after the guard rails; the first one is empty
+	Memory   json.RawMessage // what the policy kept; nil at first
+	Counts   Counts
+	Workers  []*epu.Worker // every worker that is not gone, sorted by Created then ID
+	Bad      []*epu.Worker // those of Workers that are Unhealthy, in the same order
+	Readings map[string]epu.Reading
+	Refused  []epu.Reason  // what the guard rails refused of the last decision
+	Backoff  time.Duration // until launches may be tried again; 0 = now
+	MinMax   [2]int        // the pool's limits.min and limits.max (-1 = none)
+}
+
+// Counts sums up the workers of a snapshot. An ended or gone worker is in Ending or nowhere.
+type Counts struct {
+	Starting  int // open, not yet Running: everything requested
+	Running   int // open, Running
+	Unhealthy int // open and unhealthy; also counted in Starting or Running
+	Draining  int // open and draining; also counted in Running
+	Ending    int // ended, machine not yet confirmed gone
+}
+
+// Open is the supply: Starting plus Running.
+func (c Counts) Open() int { return c.Starting + c.Running }
