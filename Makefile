@@ -1,0 +1,91 @@
+# EPU. `make` alone lists the targets. CI runs .ci/run, which uses only these.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+GO       ?= go
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+CAMPAIGN ?= 2000
+TOOLS    := $(CURDIR)/internal/tools/bin
+PROGRAMS  = $(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go)))
+
+# The race detector needs a C compiler. CI always has one: there a missing one is an error, not a choice.
+RACE := $(if $(CI)$(shell command -v cc gcc clang 2>/dev/null),-race)
+# The commit goes into the binaries where there is one to read (`epud version`).
+STAMP = $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
+# System tests live in *_test.go files behind `//go:build system` and are called TestSystem....
+SYSTEM = $(shell grep -rl --include='*_test.go' '^//go:build system' . | xargs -r -n1 dirname | sort -u)
+# Campaigns are ordinary tests called TestCampaign... that read the number of seeds from CAMPAIGN.
+CAMPAIGNS = $(shell grep -rl --include='*_test.go' '^func TestCampaign' . | xargs -r -n1 dirname | sort -u)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name what; do printf '  %-13s %s\n' "$$name" "$$what"; done
+
+.PHONY: demo
+demo: build ## Start one node with local workers and a sample pool, to look around (no root, no network)
+	bin/epud dev
+
+.PHONY: test
+test: ## Run every test that needs nothing but Go, with the race detector where there is a C compiler
+	$(GO) test $(RACE) -timeout 5m ./...
+
+.PHONY: test-system
+test-system: build ## Run the few tests that need real programs around them (install those with make ci-deps)
+	$(if $(SYSTEM),$(GO) test $(RACE) -tags system -run '^TestSystem' -count 1 -timeout 10m $(SYSTEM),@echo 'no system tests')
+
+.PHONY: campaign
+campaign: ## Run the seeded fault campaigns: CAMPAIGN=n seeds of each (default 2000)
+	$(if $(CAMPAIGNS),CAMPAIGN=$(CAMPAIGN) $(GO) test -run '^TestCampaign' -count 1 -timeout 0 -v $(CAMPAIGNS),@echo 'no campaigns')
+
+.PHONY: bench
+bench: ## Run the benchmarks; BENCH=regexp chooses
+	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m ./...
+
+.PHONY: check
+check: tools check-generated ## Vet, staticcheck, formatting, generated files, architecture and tidiness
+	$(GO) vet ./...
+	$(GO) vet -tags system ./...
+	$(TOOLS)/staticcheck ./...
+	@bad=$$(git ls-files -co --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null | xargs -r $(TOOLS)/gofumpt -l); \
+	  if [ -n "$$bad" ]; then printf 'not formatted (make format):\n%s\n' "$$bad"; exit 1; fi
+	$(GO) test -count 1 ./internal/archtest ./internal/doctest
+
+.PHONY: format
+format: tools ## Format all Go code
+	git ls-files -co --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null | xargs -r $(TOOLS)/gofumpt -l -w
+
+.PHONY: build
+build: ## Build every program into bin/
+	@mkdir -p bin
+	$(if $(PROGRAMS),CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(STAMP) -o bin/ $(PROGRAMS:%=./cmd/%))
+
+.PHONY: install
+install: build ## Install programs and the systemd unit below PREFIX (default /usr/local); DESTDIR is honoured
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/systemd/system'
+	install -m 0755 $(PROGRAMS:%=bin/%) '$(DESTDIR)$(PREFIX)/bin/'
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|g' examples/systemd/epud.service > '$(DESTDIR)$(PREFIX)/lib/systemd/system/epud.service'
+	chmod 0644 '$(DESTDIR)$(PREFIX)/lib/systemd/system/epud.service'
+	install -D -m 0644 examples/systemd/epu.sysusers.conf '$(DESTDIR)$(PREFIX)/lib/sysusers.d/epu.conf'
+
+.PHONY: generate
+generate: tools ## Write the generated files anew (needs protoc: make ci-deps)
+	@scripts/dev/generate.sh .
+
+.PHONY: check-generated
+check-generated: tools
+	@scripts/dev/check-generated.sh
+
+.PHONY: tools
+tools:
+	@$(GO) -C internal/tools build -buildvcs=false -o bin/ tool
+
+.PHONY: ci-deps
+ci-deps: ## Install the Debian packages that test-system and check use, where they are missing
+	@scripts/dev/ci-deps.sh
+
+.PHONY: clean
+clean: ## Remove what make built
+	rm -rf bin internal/tools/bin
