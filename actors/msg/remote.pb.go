@@ -9,7 +9,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v3.21.12
-// source: remote.proto
+// source: actors/msg/remote.proto
 
 package msg
 
@@ -39,13 +39,14 @@ type Request struct {
 	Deadline      *durationpb.Duration   `protobuf:"bytes,3,opt,name=deadline,proto3" json:"deadline,omitempty"` // how long the client waits
 	User          string                 `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`         // who asks, for the audit record
 	Client        string                 `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`     // program and version that asks
+	From          string                 `protobuf:"bytes,6,opt,name=from,proto3" json:"from,omitempty"`         // address it came from; the node sets it, whatever the client says
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_remote_proto_msgTypes[0]
+	mi := &file_actors_msg_remote_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -57,7 +58,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[0]
+	mi := &file_actors_msg_remote_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -70,7 +71,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{0}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Request) GetId() string {
@@ -108,6 +109,13 @@ func (x *Request) GetClient() string {
 	return ""
 }
 
+func (x *Request) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
 type Reply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Result:
@@ -121,7 +129,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_remote_proto_msgTypes[1]
+	mi := &file_actors_msg_remote_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -133,7 +141,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[1]
+	mi := &file_actors_msg_remote_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -146,7 +154,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{1}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Reply) GetResult() isReply_Result {
@@ -205,7 +213,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_remote_proto_msgTypes[2]
+	mi := &file_actors_msg_remote_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -217,7 +225,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[2]
+	mi := &file_actors_msg_remote_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -230,7 +238,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{2}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Fault) GetKind() string {
@@ -288,7 +296,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_remote_proto_msgTypes[3]
+	mi := &file_actors_msg_remote_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +308,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[3]
+	mi := &file_actors_msg_remote_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +321,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{3}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Problem) GetFile() string {
@@ -356,7 +364,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_remote_proto_msgTypes[4]
+	mi := &file_actors_msg_remote_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +376,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[4]
+	mi := &file_actors_msg_remote_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +389,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{4}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Done) GetChanged() bool {
@@ -414,7 +422,7 @@ type StatusQuery struct {
 
 func (x *StatusQuery) Reset() {
 	*x = StatusQuery{}
-	mi := &file_remote_proto_msgTypes[5]
+	mi := &file_actors_msg_remote_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +434,7 @@ func (x *StatusQuery) String() string {
 func (*StatusQuery) ProtoMessage() {}
 
 func (x *StatusQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[5]
+	mi := &file_actors_msg_remote_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +447,7 @@ func (x *StatusQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusQuery.ProtoReflect.Descriptor instead.
 func (*StatusQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{5}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StatusQuery) GetPools() []string {
@@ -461,7 +469,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_remote_proto_msgTypes[6]
+	mi := &file_actors_msg_remote_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +481,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[6]
+	mi := &file_actors_msg_remote_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +494,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{6}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Status) GetPools() []*PoolStatus {
@@ -544,7 +552,7 @@ type PoolStatus struct {
 
 func (x *PoolStatus) Reset() {
 	*x = PoolStatus{}
-	mi := &file_remote_proto_msgTypes[7]
+	mi := &file_actors_msg_remote_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +564,7 @@ func (x *PoolStatus) String() string {
 func (*PoolStatus) ProtoMessage() {}
 
 func (x *PoolStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[7]
+	mi := &file_actors_msg_remote_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +577,7 @@ func (x *PoolStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolStatus.ProtoReflect.Descriptor instead.
 func (*PoolStatus) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{7}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PoolStatus) GetName() string {
@@ -719,7 +727,7 @@ type DecisionSummary struct {
 
 func (x *DecisionSummary) Reset() {
 	*x = DecisionSummary{}
-	mi := &file_remote_proto_msgTypes[8]
+	mi := &file_actors_msg_remote_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +739,7 @@ func (x *DecisionSummary) String() string {
 func (*DecisionSummary) ProtoMessage() {}
 
 func (x *DecisionSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[8]
+	mi := &file_actors_msg_remote_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +752,7 @@ func (x *DecisionSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionSummary.ProtoReflect.Descriptor instead.
 func (*DecisionSummary) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{8}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DecisionSummary) GetId() string {
@@ -802,7 +810,7 @@ type Freeze struct {
 
 func (x *Freeze) Reset() {
 	*x = Freeze{}
-	mi := &file_remote_proto_msgTypes[9]
+	mi := &file_actors_msg_remote_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +822,7 @@ func (x *Freeze) String() string {
 func (*Freeze) ProtoMessage() {}
 
 func (x *Freeze) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[9]
+	mi := &file_actors_msg_remote_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +835,7 @@ func (x *Freeze) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freeze.ProtoReflect.Descriptor instead.
 func (*Freeze) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{9}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Freeze) GetBy() string {
@@ -885,7 +893,7 @@ type SiteStatus struct {
 
 func (x *SiteStatus) Reset() {
 	*x = SiteStatus{}
-	mi := &file_remote_proto_msgTypes[10]
+	mi := &file_actors_msg_remote_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +905,7 @@ func (x *SiteStatus) String() string {
 func (*SiteStatus) ProtoMessage() {}
 
 func (x *SiteStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[10]
+	mi := &file_actors_msg_remote_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +918,7 @@ func (x *SiteStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SiteStatus.ProtoReflect.Descriptor instead.
 func (*SiteStatus) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{10}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SiteStatus) GetName() string {
@@ -1012,7 +1020,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_remote_proto_msgTypes[11]
+	mi := &file_actors_msg_remote_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1032,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[11]
+	mi := &file_actors_msg_remote_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1045,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{11}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NodeStatus) GetName() string {
@@ -1103,7 +1111,7 @@ type Alert struct {
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_remote_proto_msgTypes[12]
+	mi := &file_actors_msg_remote_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1123,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[12]
+	mi := &file_actors_msg_remote_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1136,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{12}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Alert) GetCode() string {
@@ -1183,7 +1191,7 @@ type InstancesQuery struct {
 
 func (x *InstancesQuery) Reset() {
 	*x = InstancesQuery{}
-	mi := &file_remote_proto_msgTypes[13]
+	mi := &file_actors_msg_remote_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1203,7 @@ func (x *InstancesQuery) String() string {
 func (*InstancesQuery) ProtoMessage() {}
 
 func (x *InstancesQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[13]
+	mi := &file_actors_msg_remote_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1216,7 @@ func (x *InstancesQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstancesQuery.ProtoReflect.Descriptor instead.
 func (*InstancesQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{13}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InstancesQuery) GetPool() string {
@@ -1234,7 +1242,7 @@ type Instances struct {
 
 func (x *Instances) Reset() {
 	*x = Instances{}
-	mi := &file_remote_proto_msgTypes[14]
+	mi := &file_actors_msg_remote_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1254,7 @@ func (x *Instances) String() string {
 func (*Instances) ProtoMessage() {}
 
 func (x *Instances) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[14]
+	mi := &file_actors_msg_remote_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1267,7 @@ func (x *Instances) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instances.ProtoReflect.Descriptor instead.
 func (*Instances) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{14}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Instances) GetInstances() []*Instance {
@@ -1298,7 +1306,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_remote_proto_msgTypes[15]
+	mi := &file_actors_msg_remote_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1318,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[15]
+	mi := &file_actors_msg_remote_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1331,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{15}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Instance) GetWorker() string {
@@ -1486,7 +1494,7 @@ type ProcessError struct {
 
 func (x *ProcessError) Reset() {
 	*x = ProcessError{}
-	mi := &file_remote_proto_msgTypes[16]
+	mi := &file_actors_msg_remote_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1506,7 @@ func (x *ProcessError) String() string {
 func (*ProcessError) ProtoMessage() {}
 
 func (x *ProcessError) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[16]
+	mi := &file_actors_msg_remote_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1519,7 @@ func (x *ProcessError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessError.ProtoReflect.Descriptor instead.
 func (*ProcessError) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{16}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ProcessError) GetProgram() string {
@@ -1559,7 +1567,7 @@ type ExplainQuery struct {
 
 func (x *ExplainQuery) Reset() {
 	*x = ExplainQuery{}
-	mi := &file_remote_proto_msgTypes[17]
+	mi := &file_actors_msg_remote_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1579,7 @@ func (x *ExplainQuery) String() string {
 func (*ExplainQuery) ProtoMessage() {}
 
 func (x *ExplainQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[17]
+	mi := &file_actors_msg_remote_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1592,7 @@ func (x *ExplainQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainQuery.ProtoReflect.Descriptor instead.
 func (*ExplainQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{17}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExplainQuery) GetPool() string {
@@ -1613,7 +1621,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_remote_proto_msgTypes[18]
+	mi := &file_actors_msg_remote_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1633,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[18]
+	mi := &file_actors_msg_remote_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1646,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{18}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Explanation) GetDecision() *structpb.Struct {
@@ -1680,7 +1688,7 @@ type DecisionsQuery struct {
 
 func (x *DecisionsQuery) Reset() {
 	*x = DecisionsQuery{}
-	mi := &file_remote_proto_msgTypes[19]
+	mi := &file_actors_msg_remote_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1700,7 @@ func (x *DecisionsQuery) String() string {
 func (*DecisionsQuery) ProtoMessage() {}
 
 func (x *DecisionsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[19]
+	mi := &file_actors_msg_remote_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1713,7 @@ func (x *DecisionsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionsQuery.ProtoReflect.Descriptor instead.
 func (*DecisionsQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{19}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DecisionsQuery) GetPool() string {
@@ -1738,7 +1746,7 @@ type Decisions struct {
 
 func (x *Decisions) Reset() {
 	*x = Decisions{}
-	mi := &file_remote_proto_msgTypes[20]
+	mi := &file_actors_msg_remote_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +1758,7 @@ func (x *Decisions) String() string {
 func (*Decisions) ProtoMessage() {}
 
 func (x *Decisions) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[20]
+	mi := &file_actors_msg_remote_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +1771,7 @@ func (x *Decisions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decisions.ProtoReflect.Descriptor instead.
 func (*Decisions) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{20}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Decisions) GetDecisions() []*DecisionSummary {
@@ -1784,7 +1792,7 @@ type EventsQuery struct {
 
 func (x *EventsQuery) Reset() {
 	*x = EventsQuery{}
-	mi := &file_remote_proto_msgTypes[21]
+	mi := &file_actors_msg_remote_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +1804,7 @@ func (x *EventsQuery) String() string {
 func (*EventsQuery) ProtoMessage() {}
 
 func (x *EventsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[21]
+	mi := &file_actors_msg_remote_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +1817,7 @@ func (x *EventsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsQuery.ProtoReflect.Descriptor instead.
 func (*EventsQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{21}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EventsQuery) GetPool() string {
@@ -1848,7 +1856,7 @@ type EventRecord struct {
 
 func (x *EventRecord) Reset() {
 	*x = EventRecord{}
-	mi := &file_remote_proto_msgTypes[22]
+	mi := &file_actors_msg_remote_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +1868,7 @@ func (x *EventRecord) String() string {
 func (*EventRecord) ProtoMessage() {}
 
 func (x *EventRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[22]
+	mi := &file_actors_msg_remote_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +1881,7 @@ func (x *EventRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRecord.ProtoReflect.Descriptor instead.
 func (*EventRecord) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{22}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EventRecord) GetId() string {
@@ -1927,7 +1935,7 @@ type Events struct {
 
 func (x *Events) Reset() {
 	*x = Events{}
-	mi := &file_remote_proto_msgTypes[23]
+	mi := &file_actors_msg_remote_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +1947,7 @@ func (x *Events) String() string {
 func (*Events) ProtoMessage() {}
 
 func (x *Events) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[23]
+	mi := &file_actors_msg_remote_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +1960,7 @@ func (x *Events) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Events.ProtoReflect.Descriptor instead.
 func (*Events) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{23}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Events) GetEvents() []*EventRecord {
@@ -1970,7 +1978,7 @@ type DoctorQuery struct {
 
 func (x *DoctorQuery) Reset() {
 	*x = DoctorQuery{}
-	mi := &file_remote_proto_msgTypes[24]
+	mi := &file_actors_msg_remote_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +1990,7 @@ func (x *DoctorQuery) String() string {
 func (*DoctorQuery) ProtoMessage() {}
 
 func (x *DoctorQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[24]
+	mi := &file_actors_msg_remote_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2003,7 @@ func (x *DoctorQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorQuery.ProtoReflect.Descriptor instead.
 func (*DoctorQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{24}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{24}
 }
 
 type Doctor struct {
@@ -2007,7 +2015,7 @@ type Doctor struct {
 
 func (x *Doctor) Reset() {
 	*x = Doctor{}
-	mi := &file_remote_proto_msgTypes[25]
+	mi := &file_actors_msg_remote_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2027,7 @@ func (x *Doctor) String() string {
 func (*Doctor) ProtoMessage() {}
 
 func (x *Doctor) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[25]
+	mi := &file_actors_msg_remote_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2040,7 @@ func (x *Doctor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Doctor.ProtoReflect.Descriptor instead.
 func (*Doctor) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{25}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Doctor) GetChecks() []*Check {
@@ -2057,7 +2065,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_remote_proto_msgTypes[26]
+	mi := &file_actors_msg_remote_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2077,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[26]
+	mi := &file_actors_msg_remote_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2090,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{26}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Check) GetCode() string {
@@ -2135,7 +2143,7 @@ type VersionQuery struct {
 
 func (x *VersionQuery) Reset() {
 	*x = VersionQuery{}
-	mi := &file_remote_proto_msgTypes[27]
+	mi := &file_actors_msg_remote_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2155,7 @@ func (x *VersionQuery) String() string {
 func (*VersionQuery) ProtoMessage() {}
 
 func (x *VersionQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[27]
+	mi := &file_actors_msg_remote_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2168,7 @@ func (x *VersionQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionQuery.ProtoReflect.Descriptor instead.
 func (*VersionQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{27}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{27}
 }
 
 type Version struct {
@@ -2174,7 +2182,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_remote_proto_msgTypes[28]
+	mi := &file_actors_msg_remote_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2194,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[28]
+	mi := &file_actors_msg_remote_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2207,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{28}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Version) GetVersion() string {
@@ -2234,7 +2242,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_remote_proto_msgTypes[29]
+	mi := &file_actors_msg_remote_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2254,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[29]
+	mi := &file_actors_msg_remote_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2267,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{29}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *File) GetPath() string {
@@ -2285,7 +2293,7 @@ type PlanQuery struct {
 
 func (x *PlanQuery) Reset() {
 	*x = PlanQuery{}
-	mi := &file_remote_proto_msgTypes[30]
+	mi := &file_actors_msg_remote_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2297,7 +2305,7 @@ func (x *PlanQuery) String() string {
 func (*PlanQuery) ProtoMessage() {}
 
 func (x *PlanQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[30]
+	mi := &file_actors_msg_remote_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2310,7 +2318,7 @@ func (x *PlanQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanQuery.ProtoReflect.Descriptor instead.
 func (*PlanQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{30}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PlanQuery) GetFiles() []*File {
@@ -2330,7 +2338,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_remote_proto_msgTypes[31]
+	mi := &file_actors_msg_remote_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2350,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[31]
+	mi := &file_actors_msg_remote_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2363,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{31}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Plan) GetChanges() []*Change {
@@ -2385,7 +2393,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_remote_proto_msgTypes[32]
+	mi := &file_actors_msg_remote_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2397,7 +2405,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[32]
+	mi := &file_actors_msg_remote_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2418,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{32}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Change) GetAction() string {
@@ -2460,7 +2468,7 @@ type Difference struct {
 
 func (x *Difference) Reset() {
 	*x = Difference{}
-	mi := &file_remote_proto_msgTypes[33]
+	mi := &file_actors_msg_remote_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2480,7 @@ func (x *Difference) String() string {
 func (*Difference) ProtoMessage() {}
 
 func (x *Difference) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[33]
+	mi := &file_actors_msg_remote_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2493,7 @@ func (x *Difference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Difference.ProtoReflect.Descriptor instead.
 func (*Difference) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{33}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Difference) GetKey() string {
@@ -2526,7 +2534,7 @@ type Apply struct {
 
 func (x *Apply) Reset() {
 	*x = Apply{}
-	mi := &file_remote_proto_msgTypes[34]
+	mi := &file_actors_msg_remote_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2538,7 +2546,7 @@ func (x *Apply) String() string {
 func (*Apply) ProtoMessage() {}
 
 func (x *Apply) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[34]
+	mi := &file_actors_msg_remote_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2551,7 +2559,7 @@ func (x *Apply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Apply.ProtoReflect.Descriptor instead.
 func (*Apply) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{34}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Apply) GetFiles() []*File {
@@ -2577,7 +2585,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_remote_proto_msgTypes[35]
+	mi := &file_actors_msg_remote_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2597,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[35]
+	mi := &file_actors_msg_remote_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2610,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{35}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Applied) GetChanges() []*Change {
@@ -2622,7 +2630,7 @@ type Scale struct {
 
 func (x *Scale) Reset() {
 	*x = Scale{}
-	mi := &file_remote_proto_msgTypes[36]
+	mi := &file_actors_msg_remote_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2642,7 @@ func (x *Scale) String() string {
 func (*Scale) ProtoMessage() {}
 
 func (x *Scale) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[36]
+	mi := &file_actors_msg_remote_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2655,7 @@ func (x *Scale) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scale.ProtoReflect.Descriptor instead.
 func (*Scale) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{36}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Scale) GetPool() string {
@@ -2674,7 +2682,7 @@ type Reconfigure struct {
 
 func (x *Reconfigure) Reset() {
 	*x = Reconfigure{}
-	mi := &file_remote_proto_msgTypes[37]
+	mi := &file_actors_msg_remote_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2694,7 @@ func (x *Reconfigure) String() string {
 func (*Reconfigure) ProtoMessage() {}
 
 func (x *Reconfigure) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[37]
+	mi := &file_actors_msg_remote_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2707,7 @@ func (x *Reconfigure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reconfigure.ProtoReflect.Descriptor instead.
 func (*Reconfigure) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{37}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Reconfigure) GetPool() string {
@@ -2725,7 +2733,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_remote_proto_msgTypes[38]
+	mi := &file_actors_msg_remote_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +2745,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[38]
+	mi := &file_actors_msg_remote_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +2758,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{38}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Remove) GetPool() string {
@@ -2770,7 +2778,7 @@ type Kill struct {
 
 func (x *Kill) Reset() {
 	*x = Kill{}
-	mi := &file_remote_proto_msgTypes[39]
+	mi := &file_actors_msg_remote_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2790,7 @@ func (x *Kill) String() string {
 func (*Kill) ProtoMessage() {}
 
 func (x *Kill) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[39]
+	mi := &file_actors_msg_remote_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +2803,7 @@ func (x *Kill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kill.ProtoReflect.Descriptor instead.
 func (*Kill) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{39}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Kill) GetInstance() string {
@@ -2824,7 +2832,7 @@ type FreezeCommand struct {
 
 func (x *FreezeCommand) Reset() {
 	*x = FreezeCommand{}
-	mi := &file_remote_proto_msgTypes[40]
+	mi := &file_actors_msg_remote_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +2844,7 @@ func (x *FreezeCommand) String() string {
 func (*FreezeCommand) ProtoMessage() {}
 
 func (x *FreezeCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[40]
+	mi := &file_actors_msg_remote_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +2857,7 @@ func (x *FreezeCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeCommand.ProtoReflect.Descriptor instead.
 func (*FreezeCommand) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{40}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *FreezeCommand) GetPool() string {
@@ -2889,7 +2897,7 @@ type Thaw struct {
 
 func (x *Thaw) Reset() {
 	*x = Thaw{}
-	mi := &file_remote_proto_msgTypes[41]
+	mi := &file_actors_msg_remote_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +2909,7 @@ func (x *Thaw) String() string {
 func (*Thaw) ProtoMessage() {}
 
 func (x *Thaw) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[41]
+	mi := &file_actors_msg_remote_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +2922,7 @@ func (x *Thaw) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thaw.ProtoReflect.Descriptor instead.
 func (*Thaw) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{41}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Thaw) GetPool() string {
@@ -2935,7 +2943,7 @@ type TerminateAll struct {
 
 func (x *TerminateAll) Reset() {
 	*x = TerminateAll{}
-	mi := &file_remote_proto_msgTypes[42]
+	mi := &file_actors_msg_remote_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +2955,7 @@ func (x *TerminateAll) String() string {
 func (*TerminateAll) ProtoMessage() {}
 
 func (x *TerminateAll) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[42]
+	mi := &file_actors_msg_remote_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +2968,7 @@ func (x *TerminateAll) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminateAll.ProtoReflect.Descriptor instead.
 func (*TerminateAll) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{42}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *TerminateAll) GetProtectedToo() bool {
@@ -2978,7 +2986,7 @@ type Enable struct {
 
 func (x *Enable) Reset() {
 	*x = Enable{}
-	mi := &file_remote_proto_msgTypes[43]
+	mi := &file_actors_msg_remote_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +2998,7 @@ func (x *Enable) String() string {
 func (*Enable) ProtoMessage() {}
 
 func (x *Enable) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[43]
+	mi := &file_actors_msg_remote_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3011,7 @@ func (x *Enable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Enable.ProtoReflect.Descriptor instead.
 func (*Enable) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{43}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{43}
 }
 
 // SweepQuery asks what machines a site holds that no record explains.
@@ -3016,7 +3024,7 @@ type SweepQuery struct {
 
 func (x *SweepQuery) Reset() {
 	*x = SweepQuery{}
-	mi := &file_remote_proto_msgTypes[44]
+	mi := &file_actors_msg_remote_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +3036,7 @@ func (x *SweepQuery) String() string {
 func (*SweepQuery) ProtoMessage() {}
 
 func (x *SweepQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[44]
+	mi := &file_actors_msg_remote_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +3049,7 @@ func (x *SweepQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SweepQuery.ProtoReflect.Descriptor instead.
 func (*SweepQuery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{44}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SweepQuery) GetSite() string {
@@ -3065,7 +3073,7 @@ type Stray struct {
 
 func (x *Stray) Reset() {
 	*x = Stray{}
-	mi := &file_remote_proto_msgTypes[45]
+	mi := &file_actors_msg_remote_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3085,7 @@ func (x *Stray) String() string {
 func (*Stray) ProtoMessage() {}
 
 func (x *Stray) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[45]
+	mi := &file_actors_msg_remote_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3098,7 @@ func (x *Stray) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stray.ProtoReflect.Descriptor instead.
 func (*Stray) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{45}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Stray) GetInstance() string {
@@ -3145,7 +3153,7 @@ type Strays struct {
 
 func (x *Strays) Reset() {
 	*x = Strays{}
-	mi := &file_remote_proto_msgTypes[46]
+	mi := &file_actors_msg_remote_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3157,7 +3165,7 @@ func (x *Strays) String() string {
 func (*Strays) ProtoMessage() {}
 
 func (x *Strays) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[46]
+	mi := &file_actors_msg_remote_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3170,7 +3178,7 @@ func (x *Strays) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Strays.ProtoReflect.Descriptor instead.
 func (*Strays) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{46}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Strays) GetStrays() []*Stray {
@@ -3197,7 +3205,7 @@ type Sweep struct {
 
 func (x *Sweep) Reset() {
 	*x = Sweep{}
-	mi := &file_remote_proto_msgTypes[47]
+	mi := &file_actors_msg_remote_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3209,7 +3217,7 @@ func (x *Sweep) String() string {
 func (*Sweep) ProtoMessage() {}
 
 func (x *Sweep) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[47]
+	mi := &file_actors_msg_remote_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3222,7 +3230,7 @@ func (x *Sweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sweep.ProtoReflect.Descriptor instead.
 func (*Sweep) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{47}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Sweep) GetSite() string {
@@ -3249,7 +3257,7 @@ type Adopt struct {
 
 func (x *Adopt) Reset() {
 	*x = Adopt{}
-	mi := &file_remote_proto_msgTypes[48]
+	mi := &file_actors_msg_remote_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3269,7 @@ func (x *Adopt) String() string {
 func (*Adopt) ProtoMessage() {}
 
 func (x *Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[48]
+	mi := &file_actors_msg_remote_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3282,7 @@ func (x *Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
 func (*Adopt) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{48}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Adopt) GetPool() string {
@@ -3300,7 +3308,7 @@ type EndRecovery struct {
 
 func (x *EndRecovery) Reset() {
 	*x = EndRecovery{}
-	mi := &file_remote_proto_msgTypes[49]
+	mi := &file_actors_msg_remote_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3320,7 @@ func (x *EndRecovery) String() string {
 func (*EndRecovery) ProtoMessage() {}
 
 func (x *EndRecovery) ProtoReflect() protoreflect.Message {
-	mi := &file_remote_proto_msgTypes[49]
+	mi := &file_actors_msg_remote_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,20 +3333,21 @@ func (x *EndRecovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRecovery.ProtoReflect.Descriptor instead.
 func (*EndRecovery) Descriptor() ([]byte, []int) {
-	return file_remote_proto_rawDescGZIP(), []int{49}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{49}
 }
 
-var File_remote_proto protoreflect.FileDescriptor
+var File_actors_msg_remote_proto protoreflect.FileDescriptor
 
-const file_remote_proto_rawDesc = "" +
+const file_actors_msg_remote_proto_rawDesc = "" +
 	"\n" +
-	"\fremote.proto\x12\x06epu.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x01\n" +
+	"\x17actors/msg/remote.proto\x12\x06epu.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
 	"\x04body\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x04body\x125\n" +
 	"\bdeadline\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bdeadline\x12\x12\n" +
 	"\x04user\x18\x04 \x01(\tR\x04user\x12\x16\n" +
-	"\x06client\x18\x05 \x01(\tR\x06client\"d\n" +
+	"\x06client\x18\x05 \x01(\tR\x06client\x12\x12\n" +
+	"\x04from\x18\x06 \x01(\tR\x04from\"d\n" +
 	"\x05Reply\x12*\n" +
 	"\x04body\x18\x01 \x01(\v2\x14.google.protobuf.AnyH\x00R\x04body\x12%\n" +
 	"\x05fault\x18\x02 \x01(\v2\r.epu.v1.FaultH\x00R\x05faultB\b\n" +
@@ -3590,19 +3599,19 @@ const file_remote_proto_rawDesc = "" +
 	"\x05Watch\x12\x0f.epu.v1.Request\x1a\r.epu.v1.Reply0\x01B&Z$github.com/nimbus-epu/epu/actors/msgb\x06proto3"
 
 var (
-	file_remote_proto_rawDescOnce sync.Once
-	file_remote_proto_rawDescData []byte
+	file_actors_msg_remote_proto_rawDescOnce sync.Once
+	file_actors_msg_remote_proto_rawDescData []byte
 )
 
-func file_remote_proto_rawDescGZIP() []byte {
-	file_remote_proto_rawDescOnce.Do(func() {
-		file_remote_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_remote_proto_rawDesc), len(file_remote_proto_rawDesc)))
+func file_actors_msg_remote_proto_rawDescGZIP() []byte {
+	file_actors_msg_remote_proto_rawDescOnce.Do(func() {
+		file_actors_msg_remote_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_actors_msg_remote_proto_rawDesc), len(file_actors_msg_remote_proto_rawDesc)))
 	})
-	return file_remote_proto_rawDescData
+	return file_actors_msg_remote_proto_rawDescData
 }
 
-var file_remote_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
-var file_remote_proto_goTypes = []any{
+var file_actors_msg_remote_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_actors_msg_remote_proto_goTypes = []any{
 	(*Request)(nil),               // 0: epu.v1.Request
 	(*Reply)(nil),                 // 1: epu.v1.Reply
 	(*Fault)(nil),                 // 2: epu.v1.Fault
@@ -3659,7 +3668,7 @@ var file_remote_proto_goTypes = []any{
 	(*structpb.Struct)(nil),       // 53: google.protobuf.Struct
 	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
 }
-var file_remote_proto_depIdxs = []int32{
+var file_actors_msg_remote_proto_depIdxs = []int32{
 	51, // 0: epu.v1.Request.body:type_name -> google.protobuf.Any
 	52, // 1: epu.v1.Request.deadline:type_name -> google.protobuf.Duration
 	51, // 2: epu.v1.Reply.body:type_name -> google.protobuf.Any
@@ -3715,12 +3724,12 @@ var file_remote_proto_depIdxs = []int32{
 	0,  // [0:44] is the sub-list for field type_name
 }
 
-func init() { file_remote_proto_init() }
-func file_remote_proto_init() {
-	if File_remote_proto != nil {
+func init() { file_actors_msg_remote_proto_init() }
+func file_actors_msg_remote_proto_init() {
+	if File_actors_msg_remote_proto != nil {
 		return
 	}
-	file_remote_proto_msgTypes[1].OneofWrappers = []any{
+	file_actors_msg_remote_proto_msgTypes[1].OneofWrappers = []any{
 		(*Reply_Body)(nil),
 		(*Reply_Fault)(nil),
 	}
@@ -3728,17 +3737,17 @@ func file_remote_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_remote_proto_rawDesc), len(file_remote_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_msg_remote_proto_rawDesc), len(file_actors_msg_remote_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_remote_proto_goTypes,
-		DependencyIndexes: file_remote_proto_depIdxs,
-		MessageInfos:      file_remote_proto_msgTypes,
+		GoTypes:           file_actors_msg_remote_proto_goTypes,
+		DependencyIndexes: file_actors_msg_remote_proto_depIdxs,
+		MessageInfos:      file_actors_msg_remote_proto_msgTypes,
 	}.Build()
-	File_remote_proto = out.File
-	file_remote_proto_goTypes = nil
-	file_remote_proto_depIdxs = nil
+	File_actors_msg_remote_proto = out.File
+	file_actors_msg_remote_proto_goTypes = nil
+	file_actors_msg_remote_proto_depIdxs = nil
 }
