@@ -114,8 +114,8 @@ type Provider interface {
 	// terminated may answer Conflict. Any error but UnknownOutcome says that this call created nothing.
 	Launch(ctx context.Context, req LaunchRequest) ([]Instance, error)
 	// List returns a complete answer or an error, never a part. A machine created less than the
-	// visibility window ago may be missing; a terminated one may be listed for an hour, or not at all.
-	// Given IDs that are unknown are left out of the answer.
+	// visibility window ago may be missing, and states may be as old as that window; a terminated one
+	// may be listed for an hour, or not at all. Given IDs that are unknown are left out of the answer.
 	List(ctx context.Context, req ListRequest) ([]Instance, error)
 	// Terminate begins the end of the machines. Repeating it and naming unknown or ended machines is no
 	// error; each machine is independent of the others. Only a listing shows that one is gone.
