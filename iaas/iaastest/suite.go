@@ -123,10 +123,11 @@ func (s *suite) awaitState(t testing.TB, what string, want []epu.InstanceID, in 
 	})
 }
 
-// awaitGone waits until machines are listed as terminated or not at all, which is as good once they
-// have been seen.
+// awaitGone waits until machines are listed as terminated or not at all, which is as good once the
+// visibility window of their birth has passed.
 func (s *suite) awaitGone(t testing.TB, want []epu.InstanceID) {
 	t.Helper()
+	s.settled(t)
 	s.awaitState(t, "machines are terminated", want, gone)
 }
 
