@@ -1,0 +1,127 @@
+package archtest
+
+import "slices"
+
+// layer says what of this module some packages may import.
+type layer struct {
+	who []string // folders; the first layer that matches a folder holds
+	may []string
+	why string // printed with each import that is not in may
+}
+
+// The nouns may be imported by everybody, so no layer names ".".
+var layers = []layer{
+	{
+		who: []string{"."},
+		why: "the nouns depend on nothing, so that everything can depend on them",
+	},
+	{
+		who: []string{"actors/msg"},
+		why: "messages carry nouns; whatever else they knew, every sender and receiver would know too",
+	},
+	{
+		who: pure,
+		may: pure,
+		why: "pure cores run unchanged in the daemon, in tests and in both simulators, so they know nouns and each other only",
+	},
+	{
+		who: []string{"policies/simulate", "policies/policytest"},
+		may: join([]string{"policies", "policies/...", "iaas", "iaas/sim", "scripts/..."}, pure),
+		why: "a policy is tried out with the engine, the pure cores and the simulated cloud, and nothing that touches the world",
+	},
+	{
+		who: []string{"policies", "policies/..."},
+		may: join([]string{"policies", "policies/...", "scripts", "scripts/..."}, pure),
+		why: "engines see a snapshot and state a wish; acting, storing and sending are for others",
+	},
+	{
+		who: []string{"scripts", "scripts/..."},
+		may: []string{"scripts/..."},
+		why: "scripts are data that packages embed",
+	},
+	{
+		who: []string{"persistence", "iaas"},
+		why: "a port is a contract; who knew one of its adapters would bind everybody to it",
+	},
+	{
+		who: []string{"persistence/..."},
+		may: []string{"persistence", "persistence/archive", "persistence/journaltest"},
+		why: "adapters know their port, its suite and the archive's form, never each other or who uses them",
+	},
+	{
+		who: []string{"iaas/..."},
+		may: []string{"iaas", "iaas/iaastest", "actors/lifecycle"},
+		why: "adapters know their port and its suite, never each other or who uses them",
+	},
+	{
+		who: []string{"actors/actortest"},
+		may: []string{"actors", "actors/...", "persistence", "persistence/memory", "iaas", "iaas/sim", "iaas/faulty", "policies"},
+		why: "the deterministic host runs shells and cores over simulated parts, never over real ones",
+	},
+	{
+		who: []string{"actors"},
+		may: join([]string{"actors/msg", "persistence", "iaas", "policies"}, pure),
+		why: "actors know ports, not adapters: only the daemon says which adapter stands behind a port",
+	},
+	{
+		who: []string{"cluster", "cluster/..."},
+		may: []string{"cluster/...", "actors", "actors/msg", "persistence"},
+		why: "membership and ownership know actors by their messages and the journal by its port",
+	},
+	{
+		who: []string{"internal/daemon", "internal/daemon/..."},
+		may: []string{"actors", "actors/...", "policies", "policies/...", "iaas/...", "persistence/...", "cluster/...", "scripts/...", "internal/..."},
+		why: "the daemon wires everything but is no part of a program's main",
+	},
+	{
+		who: []string{"internal/archtest", "internal/doctest", "internal/systest"},
+		may: []string{"internal/...", "policies"},
+		why: "tests about the tree look at programs from outside",
+	},
+	{
+		who: []string{"internal/..."},
+		may: join([]string{"internal/...", "actors/msg", "persistence", "persistence/archive", "iaas", "policies", "policies/...", "scripts/..."}, pure),
+		why: "interfaces see messages and nouns, never an actor or a store: those belong to the daemon",
+	},
+	{
+		who: []string{"cmd/..."},
+		may: []string{"internal/..."},
+		why: "a main parses, calls one function and maps the error to an exit code; the rest is importable",
+	},
+}
+
+// pure are the packages that are functions of values: no clock, no I/O, no goroutine.
+var pure = []string{"actors/lifecycle", "actors/reconcile", "actors/sensing", "actors/bootlevel"}
+
+// folders are the folders the top of the tree may have (git's own aside).
+var folders = []string{"cmd", "actors", "policies", "iaas", "persistence", "cluster", "scripts", "internal", "docs", "examples", ".ci"}
+
+// checkLayers reports imports inside the module that point the wrong way. Test files may also use the
+// deterministic parts and the suites.
+func checkLayers(t tree) []finding {
+	forTests := []string{
+		"persistence/memory", "persistence/journaltest", "iaas/iaastest", "iaas/sim", "iaas/faulty", "iaas/local",
+		"actors/actortest", "policies/policytest", "internal/systest", "scripts/...",
+	}
+	var found []finding
+	for _, f := range t {
+		at := slices.IndexFunc(layers, func(l layer) bool { return matches(f.dir, l.who) })
+		if at < 0 {
+			found = append(found, finding{file: f.path, text: "folder " + f.dir + " is in no layer: give it one in internal/archtest/layers.go"})
+			continue
+		}
+		for name, spec := range f.imports() {
+			to, ours := local(name)
+			if !ours || to == "." || to == f.dir || matches(to, layers[at].may) {
+				continue
+			}
+			if f.test && matches(to, forTests) {
+				continue
+			}
+			found = append(found, f.find(spec.Pos(), "%s may not import %s: %s", f.dir, to, layers[at].why))
+		}
+	}
+	return found
+}
+
+func join(lists ...[]string) []string { return slices.Concat(lists...) }
