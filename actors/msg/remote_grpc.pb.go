@@ -9,7 +9,7 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             v3.21.12
-// source: remote.proto
+// source: actors/msg/remote.proto
 
 package msg
 
@@ -176,5 +176,5 @@ var Relay_ServiceDesc = grpc.ServiceDesc{
 			ServerStreams: true,
 		},
 	},
-	Metadata: "remote.proto",
+	Metadata: "actors/msg/remote.proto",
 }
