@@ -1,0 +1,9 @@
+package doctest
+
+import "github.com/spf13/cobra"
+
+// programs gives the command tree of each program that pages may name. A program that is not listed
+// does not exist as far as the documentation is concerned.
+func programs() map[string]func() *cobra.Command {
+	return map[string]func() *cobra.Command{}
+}
