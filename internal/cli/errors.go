@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+)
+
+// advice is what to do next when an error does not say it itself.
+func advice(code int) string {
+	switch code {
+	case CodeNotFound:
+		return "epumgmt status"
+	case CodeConflict:
+		return "look at epumgmt status, then repeat the command"
+	case CodeDenied:
+		return "use the certificate of an operator, or ask one"
+	case CodeTimedOut:
+		return "repeat the command: doing it twice is harmless"
+	}
+	return "epumgmt doctor"
+}
+
+// report is an error for machines. Field names are a contract.
+type report struct {
+	Schema string      `json:"schema"`
+	Type   string      `json:"type"`
+	Error  reportError `json:"error"`
+}
+
+type reportError struct {
+	Kind     string    `json:"kind"`
+	ExitCode int       `json:"exit_code"`
+	Text     string    `json:"text"` // one line for people
+	Op       string    `json:"op,omitempty"`
+	On       string    `json:"on,omitempty"`
+	Why      string    `json:"why,omitempty"`
+	Try      string    `json:"try,omitempty"`
+	Problems []problem `json:"problems,omitempty"`
+}
+
+type problem struct {
+	File string `json:"file,omitempty"`
+	Line int32  `json:"line,omitempty"`
+	Text string `json:"text"`
+	Try  string `json:"try,omitempty"`
+}
+
+// PrintError writes an error for people: what failed on what and why, every problem of a refused file,
+// and what to do next. For machines it writes the same as one line of JSON. An Exit says nothing.
+func PrintError(w io.Writer, err error, form Form, paint Paint) {
+	var exit Exit
+	if err == nil || errors.As(err, &exit) {
+		return
+	}
+	r := describe(err)
+	if form.machine() {
+		line, jerr := json.Marshal(report{Schema: Schema, Type: "error", Error: r})
+		if jerr == nil {
+			fmt.Fprintf(w, "%s\n", line)
+			return
+		}
+	}
+	fmt.Fprintf(w, "%s %s\n", paint.Tone("error:", Bad), Clean(r.Text))
+	for _, p := range r.Problems {
+		where := Clean(p.File)
+		if p.Line > 0 {
+			where = fmt.Sprintf("%s:%d", where, p.Line)
+		}
+		if where != "" {
+			where += ": "
+		}
+		fmt.Fprintf(w, "  %s%s\n", where, Clean(p.Text))
+		if p.Try != "" {
+			fmt.Fprintf(w, "    try: %s\n", Clean(p.Try))
+		}
+	}
+	if r.Try != "" {
+		fmt.Fprintf(w, "  try: %s\n", Clean(r.Try))
+	}
+}
+
+func describe(err error) reportError {
+	r := reportError{Kind: epu.KindOf(err).String(), ExitCode: CodeOf(err), Text: err.Error(), Try: epu.TryOf(err)}
+	var failure *Failure
+	if errors.As(err, &failure) {
+		r.Kind = failure.Kind
+	}
+	var e *epu.Error
+	if errors.As(err, &e) {
+		r.Op, r.On = e.Op, e.On
+		if e.Err != nil {
+			r.Why = e.Err.Error()
+		}
+	}
+	var refusal *msg.Refusal
+	if errors.As(err, &refusal) {
+		for _, p := range refusal.List {
+			r.Problems = append(r.Problems, problem{File: p.GetFile(), Line: p.GetLine(), Text: p.GetText(), Try: p.GetTry()})
+		}
+	}
+	if r.Try == "" {
+		r.Try = advice(r.ExitCode)
+	}
+	return r
+}
+
+// Clean takes control characters out of text from outside, so that nobody can write to a terminal
+// through a pool's description. Line ends become spaces.
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}

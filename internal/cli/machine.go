@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// Schema is the version of our machine output. It changes only when a field loses its meaning.
+const Schema = "epu/v1"
+
+// Document is one answer for machines on one line: the schema, the type, and then the fields of the
+// message under their names in remote.proto, zero values included. As in all JSON of protobuf, 64-bit
+// integers are strings and times are RFC 3339 in UTC.
+func Document(typ string, data any) ([]byte, error) {
+	var raw []byte
+	var err error
+	if m, ok := data.(proto.Message); ok {
+		raw, err = protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(m)
+	} else {
+		raw, err = json.Marshal(data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write %s as JSON: %w", typ, err)
+	}
+	head, err := json.Marshal(struct {
+		Schema string `json:"schema"`
+		Type   string `json:"type"`
+	}{Schema, typ})
+	if err != nil {
+		return nil, fmt.Errorf("write %s as JSON: %w", typ, err)
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, raw); err != nil { // protojson varies its spaces on purpose
+		return nil, fmt.Errorf("write %s as JSON: %w", typ, err)
+	}
+	fields := bytes.TrimPrefix(b.Bytes(), []byte("{"))
+	if string(fields) == "}" {
+		return head, nil
+	}
+	return append(append(bytes.TrimSuffix(head, []byte("}")), ','), fields...), nil
+}
+
+// TypeOf is a message's type in machine output: PoolStatus is pool-status.
+func TypeOf(m proto.Message) string {
+	var b strings.Builder
+	for i, r := range string(m.ProtoReflect().Descriptor().Name()) {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+func (p *Printer) json(v View) error {
+	doc, err := Document(v.Type, v.Data)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, doc, "", "  "); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.Out, "%s\n", b.Bytes())
+	return err
+}
+
+// jsonl prints one line for each thing of the answer, or one for the answer when it is one thing.
+func (p *Printer) jsonl(v View) error {
+	if len(v.Tables) == 0 {
+		return p.jsonLine(v.Type, v.Data)
+	}
+	for _, t := range v.Tables {
+		for _, r := range t.Rows {
+			if err := p.row(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Printer) row(r Row) error { return p.jsonLine(TypeOf(r.Message), r.Message) }
+
+func (p *Printer) jsonLine(typ string, data any) error {
+	doc, err := Document(typ, data)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.Out, "%s\n", doc)
+	return err
+}
+
+// yaml prints the same document as json. It goes through YAML nodes, which keep the order of fields.
+func (p *Printer) yaml(v View) error {
+	doc, err := Document(v.Type, v.Data)
+	if err != nil {
+		return err
+	}
+	var n yaml.Node
+	if err := yaml.Unmarshal(doc, &n); err != nil {
+		return fmt.Errorf("write %s as YAML: %w", v.Type, err)
+	}
+	block(&n)
+	enc := yaml.NewEncoder(p.Out)
+	enc.SetIndent(2)
+	if err := enc.Encode(&n); err != nil {
+		return fmt.Errorf("write %s as YAML: %w", v.Type, err)
+	}
+	return enc.Close()
+}
+
+// block turns the flow style of JSON into YAML's own; strings keep quotes where they need them.
+func block(n *yaml.Node) {
+	n.Style = 0
+	for _, c := range n.Content {
+		block(c)
+	}
+}
