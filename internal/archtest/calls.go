@@ -43,6 +43,7 @@ var bans = []ban{
 	{
 		from:  []string{"time"},
 		names: []string{"Sleep"},
+		edges: []edge{{"iaas/local/keeper_linux.go", "tries again to write down an end when the disk is full; nothing else is left to wait for"}},
 		tests: true,
 		why:   "wait for what you wait for; in tests use testing/synctest",
 	},
@@ -58,6 +59,7 @@ var bans = []ban{
 		edges: []edge{
 			{"cmd/...", "the outermost edge"},
 			{"internal/config", "configuration is read from the environment in one place"},
+			{"internal/cli/env.go", "all that a command line asks of its surroundings, as one value"},
 			{"internal/systest", "CI=true decides between skipping and failing"},
 		},
 		why: "read the environment in internal/config, or take the value as an argument",
@@ -91,9 +93,13 @@ var bans = []ban{
 var clockEdges = []edge{
 	{"cmd/...", "the outermost edge"},
 	{"internal/daemon", "wires the real clock"},
+	{"internal/cli/env.go", "all that a command line asks of its surroundings, as one value"},
+	{"iaas/local/keeper_linux.go", "a process of its own beside a real program"},
+	{"iaas/local/options.go", "the default of an option"},
 	{"internal/relay/client.go", "turns a context's deadline into the time left, which is what travels"},
 	{"internal/relay/watch.go", "looks again for a client that watches; actors know nothing of it"},
 	{"persistence/badger/open.go", "the default of an option"},
+	{"persistence/badger/writer.go", "bounds how long a caller waits for a real disk"},
 	{"persistence/badger/witness.go", "syncs a file beside the store every few seconds; no decision hangs on it"},
 }
 

@@ -244,11 +244,7 @@ func specDocs(f *file, decl *ast.GenDecl) []finding {
 				found = append(found, f.find(spec.Pos(), "type %s has no comment", spec.Name.Name))
 			}
 			if iface, ok := spec.Type.(*ast.InterfaceType); ok {
-				for _, m := range iface.Methods.List {
-					if len(m.Names) == 1 && m.Names[0].IsExported() && m.Doc == nil && m.Comment == nil && !wellKnown[m.Names[0].Name] {
-						found = append(found, f.find(m.Pos(), "%s.%s has no comment", spec.Name.Name, m.Names[0].Name))
-					}
-				}
+				found = append(found, methodDocs(f, spec.Name.Name, iface)...)
 			}
 		case *ast.ValueSpec:
 			for _, name := range spec.Names {
@@ -256,6 +252,29 @@ func specDocs(f *file, decl *ast.GenDecl) []finding {
 					found = append(found, f.find(name.Pos(), "%s %s has no comment", kindWord(decl.Tok), name.Name))
 				}
 			}
+		}
+	}
+	return found
+}
+
+// methodDocs reports methods of an interface without a comment. One comment may serve the methods on the
+// lines right below it, if it names them.
+func methodDocs(f *file, name string, iface *ast.InterfaceType) []finding {
+	var found []finding
+	above, line := "", 0
+	for _, m := range iface.Methods.List {
+		if m.Doc != nil {
+			above = m.Doc.Text()
+		} else if f.line(m.Pos()) != line+1 {
+			above = ""
+		}
+		line = f.line(m.End())
+		if len(m.Names) != 1 || !m.Names[0].IsExported() || wellKnown[m.Names[0].Name] {
+			continue
+		}
+		method := m.Names[0].Name
+		if m.Doc == nil && m.Comment == nil && !strings.Contains(above, method) {
+			found = append(found, f.find(m.Pos(), "%s.%s has no comment", name, method))
 		}
 	}
 	return found
