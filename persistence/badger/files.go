@@ -37,7 +37,7 @@ func checkFiles(folder string, acknowledged uint64) ([]Problem, error) {
 	for _, e := range entries {
 		path := filepath.Join(folder, e.Name())
 		ext := filepath.Ext(e.Name())
-		if info, err := e.Info(); err == nil && info.Size() == 0 && (ext == ".mem" || ext == ".vlog" || ext == ".sst") {
+		if info, err := e.Info(); err == nil && info.Size() == 0 && (ext == logExt || ext == ".vlog" || ext == ".sst") {
 			// Killed between making a file and sizing it, or between emptying and removing it. Badger
 			// refuses to open then. Nothing that was acknowledged is in such a file; one that was emptied
 			// later is found missing by what its content should have been.
@@ -49,7 +49,7 @@ func checkFiles(folder string, acknowledged uint64) ([]Problem, error) {
 		switch ext {
 		case ".sst":
 			tables = append(tables, e.Name())
-		case ".mem":
+		case logExt:
 			logs = append(logs, e.Name())
 		}
 	}
@@ -233,8 +233,9 @@ type logScan struct {
 	clean  bool   // only zeros follow
 }
 
-// The marks of a log's entries, as Badger writes them.
+// The names and marks of Badger's write-ahead logs.
 const (
+	logExt    = ".mem"
 	logHeader = 20
 	markTxn   = 1 << 6
 	markEnd   = 1 << 7

@@ -78,11 +78,7 @@ func (j *Journal) Append(ctx context.Context, epoch epu.Epoch, id epu.StreamID, 
 	keys, values := make([][]byte, len(events)), make([][]byte, len(events))
 	ids := make([]string, len(events))
 	for i, ev := range events {
-		b, err := encodeEvent(ev)
-		if err != nil {
-			return 0, epu.E(epu.Invalid, "append", string(id), err)
-		}
-		keys[i], values[i], ids[i] = eventKey(id, expected+epu.Revision(i)+1), b, ev.ID
+		keys[i], values[i], ids[i] = eventKey(id, expected+epu.Revision(i)+1), encodeEvent(ev), ev.ID
 	}
 	return j.submit(ctx, "append", func(p *plan) (epu.Revision, error) {
 		if err := p.fence("append", epoch, id); err != nil {

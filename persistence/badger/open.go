@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,11 +99,11 @@ type Journal struct {
 
 	// mu guards what follows. The writer holds it while it commits and reopens, readers share it while
 	// they read: a database whose write failed must not be read, since Badger then reads through nil.
-	mu      sync.RWMutex
-	db      *bdg.DB // nil while it is being reopened
-	reason  error   // why db is nil
-	state   state
-	dirTime time.Time // of the newest synced change of db/
+	mu        sync.RWMutex
+	db        *bdg.DB // nil while it is being reopened
+	reason    error   // why db is nil
+	state     state
+	newestLog int // number of the newest log whose name is durable
 
 	generation atomic.Uint64 // of snapshots' parts
 	queue      chan *request
@@ -234,12 +235,27 @@ func (j *Journal) openDB(op string) error {
 		}
 		return errors.Join(err, db.Close())
 	}
-	if err := errors.Join(sweep(db, found.garbage), syncDir(folder), syncDir(j.dir)); err != nil {
+	newest, err := newestLog(folder)
+	if err := errors.Join(err, sweep(db, found.garbage), syncDir(folder), syncDir(j.dir)); err != nil {
 		return errors.Join(unavailable(op, j.dir, err), db.Close())
 	}
-	j.db, j.state, j.reason = db, found.state, nil
+	j.db, j.state, j.reason, j.newestLog = db, found.state, nil, newest
 	j.generation.Store(found.state.commit.n)
 	return nil
+}
+
+// newestLog finds the highest number of Badger's write-ahead logs.
+func newestLog(folder string) (int, error) {
+	names, err := filepath.Glob(filepath.Join(folder, "*"+logExt))
+	newest := 0
+	for _, name := range names {
+		n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(name), logExt))
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, n)
+	}
+	return newest, err
 }
 
 // room refuses when less than the reserve is free.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -243,28 +244,27 @@ func (p *plan) commit() error {
 	return j.wit.note(testimony{p.next.n, j.state.meta.Epoch})
 }
 
-// syncFolder makes new files' names durable: Badger syncs what it writes to a new log, but not the
-// folder that names it. A folder's time has the grain of the kernel's clock, so a change may
-// hide behind one that was just before it; for that long the folder counts as changed.
+// syncFolder makes a new log's name durable before anything in it is acknowledged: Badger syncs what it
+// writes to a log, but not the folder that names it. Badger numbers its logs without gaps.
 func (j *Journal) syncFolder() error {
-	const grain = 20 * time.Millisecond
 	folder := filepath.Join(j.dir, dbFolder)
-	info, err := os.Stat(folder)
-	if err != nil {
-		return err
+	for {
+		_, err := os.Stat(logName(folder, j.newestLog+1))
+		if missing(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := syncDir(folder); err != nil {
+			return err
+		}
+		j.newestLog++
 	}
-	changed := info.ModTime()
-	if changed.Equal(j.dirTime) {
-		return nil
-	}
-	settled := j.opt.Now().Sub(changed) > grain
-	if err := syncDir(folder); err != nil {
-		return err
-	}
-	if settled {
-		j.dirTime = changed
-	}
-	return nil
+}
+
+func logName(folder string, number int) string {
+	return filepath.Join(folder, fmt.Sprintf("%05d%s", number, logExt))
 }
 
 // reopen closes a database whose write failed, opens it again with all checks, and only then carries
