@@ -58,13 +58,16 @@ func TestLinkRules(t *testing.T) {
 
 // tool is a small command tree to try the checks on.
 func tool() *cobra.Command {
+	run := func(*cobra.Command, []string) {}
 	root := &cobra.Command{Use: "tool", Version: "1"}
-	scale := &cobra.Command{Use: "scale POOL N", Args: cobra.ExactArgs(2), Run: func(*cobra.Command, []string) {}}
+	group := &cobra.Command{Use: "policy", Args: cobra.ArbitraryArgs, Run: run}
+	group.AddCommand(&cobra.Command{Use: "test", Run: run})
+	scale := &cobra.Command{Use: "scale POOL N", Args: cobra.ExactArgs(2), Run: run}
 	scale.Flags().Int("max", 0, "")
 	scale.Flags().String("must", "", "")
 	_ = scale.MarkFlagRequired("must")
 	root.PersistentFlags().StringP("output", "o", "", "")
-	root.AddCommand(scale)
+	root.AddCommand(scale, group)
 	return root
 }
 
@@ -84,6 +87,8 @@ func TestConsoleRules(t *testing.T) {
 		{"tool scale web 3 --must x --max many", "invalid argument"},
 		{"tool scale web 3", `required flag(s) "must" not set`},
 		{"ls && tool nonsense", `unknown command "nonsense"`},
+		{"tool policy test", ""},
+		{"tool policy tset", "tool policy has no command tset"},
 		{"make test V=1", ""},
 		{"make tset", "make has no target tset"},
 		{"tol scale", "tol is no program"},

@@ -103,7 +103,7 @@ func checkProgram(root *cobra.Command, args []string) string {
 		return ""
 	}
 	left := cmd.Flags().Args()
-	if !cmd.Runnable() && len(left) > 0 {
+	if len(left) > 0 && cmd.HasSubCommands() { // whatever it takes, to answer with an error of its own
 		return cmd.CommandPath() + " has no command " + left[0]
 	}
 	if err := cmd.ValidateArgs(left); err != nil {
