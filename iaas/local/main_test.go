@@ -1,0 +1,344 @@
+package local_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/iaas"
+	"github.com/nimbus-epu/epu/iaas/local"
+)
+
+// TestMain is three more programs: the keeper of instances, the program that runs in them and a
+// daemon that launches without end until it is killed.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case local.KeeperCommand:
+			os.Exit(local.KeeperMain(os.Args[2:]))
+		case "worker":
+			worker(os.Args[2:])
+		case "daemon":
+			daemon(os.Args[2:])
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// worker is the program of the tests' instances. It says on stdout when it is ready.
+func worker(args []string) {
+	var err error
+	switch args[0] {
+	case "idle": // until it is told to end
+	case "once": // notes its start in a file and holds a lock that only one may hold
+		err = startOnce(args[1])
+	case "stubborn": // only SIGKILL ends it
+		signal.Notify(make(chan os.Signal, 1), unix.SIGTERM)
+	case "exit": // ends as told
+		fmt.Println("about to end")
+		code, _ := strconv.Atoi(args[1])
+		os.Exit(code)
+	case "suicide":
+		err = unix.Kill(os.Getpid(), unix.SIGSEGV)
+	case "family": // leaves children of every kind behind, which share a lock on a file
+		err = family(args[1])
+	case "child": // lives and keeps its inherited files open
+	case "forked": // makes an orphan in a session of its own
+		err = child(args[1] == "bare", true, "child").Start()
+		fmt.Println(err)
+		os.Exit(0)
+	case "describe":
+		err = describe()
+	}
+	fmt.Println("ready", err)
+	for { // not select{}, which the runtime takes for a deadlock
+		_, _ = unix.Poll(nil, -1)
+	}
+}
+
+func startOnce(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_, _ = fmt.Fprintln(f, "doubled")
+		return err
+	}
+	_, err = fmt.Fprintln(f, "started", os.Getenv(local.EnvInstance))
+	unix.CloseOnExec(int(f.Fd()))
+	held = f
+	return err
+}
+
+var held *os.File // the lock of startOnce, out of the collector's reach
+
+func child(bare, session bool, args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", append([]string{"worker"}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: session}
+	cmd.ExtraFiles = []*os.File{os.NewFile(3, "alive")}
+	if bare {
+		cmd.Env = []string{"PATH=/nowhere"}
+	}
+	return cmd
+}
+
+// family starts a plain child, one in its own session, and orphans with and without environment.
+func family(alive string) error {
+	f, err := os.OpenFile(alive, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	if f.Fd() != 3 {
+		if err := unix.Dup3(int(f.Fd()), 3, 0); err != nil {
+			return err
+		}
+		unix.CloseOnExec(int(f.Fd()))
+	}
+	kinds := []*exec.Cmd{
+		child(false, false, "child"), child(false, true, "child"), child(false, false, "forked", "dressed"),
+	}
+	if len(os.Args) > 4 && os.Args[4] == "bare" {
+		kinds = append(kinds, child(true, true, "child"), child(true, false, "forked", "bare"))
+	}
+	for _, cmd := range kinds {
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		if _, err := out.Read(make([]byte, 1)); err != nil { // it has got somewhere
+			return err
+		}
+	}
+	return nil
+}
+
+func describe() error {
+	fmt.Println("dir", func() string { d, _ := os.Getwd(); return d }())
+	for _, e := range os.Environ() {
+		fmt.Println("env", e)
+	}
+	data, err := os.ReadFile(os.Getenv(local.EnvUserData))
+	fmt.Println("data", string(data))
+	flags, _ := unix.FcntlInt(1, unix.F_GETFL, 0)
+	fmt.Println("blocking", flags&unix.O_NONBLOCK == 0)
+	sid, _ := unix.Getsid(0)
+	fmt.Println("leader", sid == os.Getpid() && unix.Getpgrp() == os.Getpid())
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "/dev/") && !strings.HasPrefix(to, "/proc/") && !strings.HasPrefix(to, "/sys/") {
+			fmt.Println("leaked", to)
+		}
+	}
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "SigIgn") {
+			fmt.Print(line)
+		}
+	}
+	return err
+}
+
+func binary(t testing.TB) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}
+
+// cloud is a provider on a folder of its own, and all that a test asks of it.
+type cloud struct {
+	*local.Provider
+	dir  string
+	exe  string
+	skew time.Duration // of its clock
+}
+
+func newCloud(t testing.TB, opts local.Options) *cloud {
+	t.Helper()
+	c := &cloud{dir: t.TempDir(), exe: binary(t)}
+	opts.Clock = func() time.Time { return time.Now().Add(c.skew) }
+	var err error
+	if c.Provider, err = local.New(c.dir, opts); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.endAll(t) })
+	return c
+}
+
+func (c *cloud) request(token epu.Token, n int, args ...string) iaas.LaunchRequest {
+	return iaas.LaunchRequest{
+		Token: token, Min: n, Max: n, Image: c.exe, Args: append([]string{"worker"}, args...),
+		Tags: map[string]string{iaas.TagLaunch: string(token)},
+	}
+}
+
+func (c *cloud) launch(t testing.TB, req iaas.LaunchRequest) []iaas.Instance {
+	t.Helper()
+	got, err := c.Launch(context.Background(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func (c *cloud) list(t testing.TB) map[epu.InstanceID]iaas.Instance {
+	t.Helper()
+	got, err := c.List(context.Background(), iaas.ListRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[epu.InstanceID]iaas.Instance{}
+	for _, in := range got {
+		out[in.ID] = in
+	}
+	return out
+}
+
+// endAll ends everything and makes sure that no process is left.
+func (c *cloud) endAll(t testing.TB) {
+	t.Helper()
+	var ids []epu.InstanceID
+	for id := range c.list(t) {
+		ids = append(ids, id)
+	}
+	if err := c.Terminate(context.Background(), ids); err != nil {
+		t.Fatal(err)
+	}
+	c.await(t, "everything has ended", func() bool {
+		for _, in := range c.list(t) {
+			if in.State != iaas.InstanceTerminated {
+				return false
+			}
+		}
+		return true
+	})
+	for _, id := range ids {
+		if pids := marked(id); len(pids) > 0 {
+			t.Errorf("instance %s has ended, and its processes %v live", id, pids)
+		}
+	}
+}
+
+func (c *cloud) awaitState(t testing.TB, id epu.InstanceID, want iaas.InstanceState) iaas.Instance {
+	t.Helper()
+	var in iaas.Instance
+	c.await(t, string(id)+" is "+want.String(), func() bool {
+		in = c.list(t)[id]
+		return in.State == want
+	})
+	return in
+}
+
+// await asks cond again whenever a file below the launches comes or goes, and blocks in between.
+func (c *cloud) await(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 64<<10)
+	for {
+		_ = filepath.WalkDir(filepath.Join(c.dir, "launches"), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				_, _ = unix.InotifyAddWatch(fd, path, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_CLOSE_WRITE)
+			}
+			return nil
+		})
+		if cond() {
+			return
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 30_000)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			t.Fatalf("not within 30 s (%v): %s\n%s", err, what, c.describe())
+		}
+		if _, err := unix.Read(fd, buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// describe shows what the folder holds, for failures.
+func (c *cloud) describe() string {
+	var b strings.Builder
+	for _, name := range []string{"state.json", "terminate.json", "keeper.log", "stderr.log"} {
+		paths, _ := filepath.Glob(filepath.Join(c.dir, "launches", "*", "*", name))
+		for _, p := range paths {
+			text, _ := os.ReadFile(p)
+			fmt.Fprintf(&b, "%s: %s\n", strings.TrimPrefix(p, c.dir), text)
+		}
+	}
+	return b.String()
+}
+
+// folder is the folder of an instance.
+func (c *cloud) folder(id epu.InstanceID) string {
+	parts := strings.Split(string(id), "-")
+	return filepath.Join(c.dir, "launches", parts[1], parts[2])
+}
+
+// log waits for a line in an instance's output.
+func (c *cloud) log(t testing.TB, id epu.InstanceID, want string) string {
+	t.Helper()
+	var text []byte
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, c.folder(id), unix.IN_CREATE|unix.IN_MODIFY); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(string(text), want) {
+		if text, err = os.ReadFile(filepath.Join(c.folder(id), "stdout.log")); err == nil && strings.Contains(string(text), want) {
+			break
+		}
+		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 30_000); n == 0 && err == nil {
+			t.Fatalf("instance %s did not write %q within 30 s\n%s", id, want, c.describe())
+		}
+		_, _ = unix.Read(fd, make([]byte, 4096))
+	}
+	return string(text)
+}
+
+// marked lists the living processes of an instance, by their environment.
+func marked(id epu.InstanceID) []int {
+	entries, _ := os.ReadDir("/proc")
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		env, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if slices.Contains(strings.Split(string(env), "\x00"), local.EnvInstance+"="+string(id)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

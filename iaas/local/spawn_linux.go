@@ -1,0 +1,76 @@
+package local
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// selfExe is this very binary, also after the file was replaced or removed by an upgrade.
+const selfExe = "/proc/self/exe"
+
+// lockFD is the file descriptor on which a keeper gets its folder's lock.
+const lockFD = 3
+
+// revive starts a keeper for a folder without one. The lock is taken here and goes over to the keeper,
+// so of many who try one succeeds. It reports nothing: what it could not do is seen, and done, by
+// whoever looks at the folder next.
+func (p *Provider) revive(dir string) {
+	lock, ok, err := tryLock(dir)
+	if err != nil || !ok {
+		return
+	}
+	defer lock.Close()
+	if s, err := readState(dir); err != nil || s.Phase == phaseEnded {
+		return
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer null.Close()
+	log, err := os.OpenFile(filepath.Join(dir, "keeper.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		log = null // a full disk must not keep an instance from being ended
+	} else {
+		defer log.Close()
+	}
+	// Not os.StartProcess: a keeper is awaited by number, without a thread or goroutine waiting for each.
+	pid, err := syscall.ForkExec(selfExe, []string{os.Args[0], KeeperCommand, dir}, &syscall.ProcAttr{
+		Dir:   dir,
+		Env:   []string{"PATH=" + p.opts.Path, "GOMAXPROCS=2"},
+		Files: []uintptr{null.Fd(), log.Fd(), log.Fd(), lock.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	p.keepers[pid] = true
+	p.mu.Unlock()
+}
+
+// await collects the exits of keepers that are this process's children, so that they do not stay as
+// zombies for longer than until the next call.
+func (p *Provider) await() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for pid := range p.keepers {
+		if got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); got == pid || err == unix.ECHILD {
+			delete(p.keepers, pid)
+		}
+	}
+}
+
+// wake tells a folder's keeper that its end is wanted. Without a keeper, or with one that is only
+// starting, there is no reader; such a one looks for terminate.json by itself.
+func wake(dir string) {
+	fd, err := unix.Open(filepath.Join(dir, "wake"), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	_, _ = unix.Write(fd, []byte{'T'})
+	_ = unix.Close(fd)
+}
