@@ -1,6 +1,8 @@
 package archtest
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +68,36 @@ func checkDeps(gomod, page string) []finding {
 		}
 	}
 	return found
+}
+
+// scriptLinesMax is where a shell script becomes a program.
+const scriptLinesMax = 60
+
+// scripts lists shell scripts that are too long. Examples of workers are users' code and not ours.
+func scripts(root string) ([]finding, error) {
+	var found []finding
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := entry.Name()
+		if entry.IsDir() {
+			if base == ".git" || base == "bin" || base == "testdata" || base == "examples" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(base, ".sh") && filepath.Base(filepath.Dir(name)) != ".ci" {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if n := strings.Count(string(text), "\n"); n > scriptLinesMax {
+			rel, _ := filepath.Rel(root, name)
+			found = append(found, finding{file: filepath.ToSlash(rel), text: fmt.Sprintf("%d lines, at most %d: make it a program", n, scriptLinesMax)})
+		}
+		return err
+	})
+	return found, err
 }
 
 // stray lists entries at the top of the tree that have no place there.

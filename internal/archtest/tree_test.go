@@ -37,6 +37,26 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// Goal: scripts stay short enough to be read at a glance.
+// Method: count their lines, in the tree and in a folder where one is too long.
+func TestScripts(t *testing.T) {
+	found, err := scripts(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, found)
+
+	dir := t.TempDir()
+	for name, n := range map[string]int{"short.sh": scriptLinesMax, "long.sh": scriptLinesMax + 1} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat(":\n", n)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := scripts(dir); err != nil || len(got) != 1 || got[0].file != "long.sh" {
+		t.Errorf("got %v, %v, want long.sh", got, err)
+	}
+}
+
 // Goal: what stands at the top of the tree is what the architecture names.
 // Method: list it.
 func TestTop(t *testing.T) {
