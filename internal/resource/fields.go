@@ -1,0 +1,281 @@
+package resource
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
+)
+
+// hidden stands for a secret.
+const hidden = "***"
+
+// field is one key of a file with its value, in the file's order. Format writes fields, Diff compares
+// them: both see what an operator would write.
+type field struct {
+	key   string
+	value any       // string, bool, int, float64, time.Duration, []string, []any or map[string]any; nil with sub
+	sub   []field   // of a section
+	items [][]field // of a list of sections
+	def   bool      // the value is what Parse fills in by itself
+	flow  bool      // a section that is written in one line, and even when it is empty
+}
+
+// leaf is a field that is left out of files when it has its default.
+func leaf[T comparable](key string, value, def T) field {
+	return field{key: key, value: value, def: value == def}
+}
+
+// texts is a list that is left out of files when it is empty.
+func texts(key string, values []string) field {
+	return field{key: key, value: values, def: len(values) == 0}
+}
+
+// section is a group of fields.
+func section(key string, sub ...field) field { return field{key: key, sub: sub} }
+
+// fieldsOf lists a spec's fields.
+func fieldsOf[S Spec](spec S) []field {
+	switch s := any(spec).(type) {
+	case epu.PoolSpec:
+		return poolFields(s)
+	case epu.SiteSpec:
+		return siteFields(s)
+	case epu.TypeSpec:
+		return typeFields(s)
+	}
+	return nil
+}
+
+// head is what begins every document.
+func head(kind, name string, owner epu.Owner) []field {
+	return []field{
+		{key: "schema", value: schema},
+		{key: "kind", value: kind},
+		{key: "name", value: name},
+		leaf("owner", string(owner), string(epu.DefaultOwner)),
+	}
+}
+
+// poolFields lists a pool's fields.
+func poolFields(s epu.PoolSpec) []field {
+	def := PoolDefaults()
+	h, l := s.Health, s.Limits
+	places := field{key: "placement"}
+	for _, p := range s.Placement {
+		places.items = append(places.items, []field{
+			{key: "site", value: string(p.Site)},
+			leaf("allocation", string(p.Allocation), ""),
+			leaf("market", string(p.Market), ""),
+			leaf("max", p.Max, 0),
+		})
+	}
+	return append(head(kindPool, string(s.Name), s.Owner),
+		leaf("description", s.Description, ""),
+		field{key: "deployable_type", value: s.DeployableType},
+		section("vars", varFields(s.Vars)...),
+		field{key: "tick", value: s.Tick}, // always: its default is the node's, not ours
+		section("policy",
+			leaf("name", s.Policy.Name, def.Policy.Name),
+			field{key: "conf", value: s.Policy.Conf, def: len(s.Policy.Conf) == 0},
+		),
+		places,
+		section("health",
+			leaf("source", string(h.Source), string(def.Health.Source)),
+			leaf("heartbeat", h.Heartbeat, def.Health.Heartbeat),
+			leaf("boot_grace", h.BootGrace, def.Health.BootGrace),
+			leaf("missing_after", h.MissingAfter, def.Health.MissingAfter),
+			leaf("second_chance", h.SecondChance, def.Health.SecondChance),
+			leaf("zombie_after", h.ZombieAfter, def.Health.ZombieAfter),
+			leaf("launch_deadline", h.LaunchDeadline, def.Health.LaunchDeadline),
+		),
+		section("drain", leaf("timeout", s.Drain.Timeout, def.Drain.Timeout)),
+		section("limits",
+			leaf("min", l.Min, 0),
+			maxField(l.Max),
+			leaf("launches", formatCount(l.Launches), formatCount(def.Limits.Launches)),
+			leaf("in_flight", l.InFlight, def.Limits.InFlight),
+			terminationsField(l.Terminations, def.Limits.Terminations),
+			leaf("failures_in_row", l.FailuresInRow, def.Limits.FailuresInRow),
+			leaf("failure_backoff", l.FailureBackoff, def.Limits.FailureBackoff),
+			leaf("mass_failure_confirm", l.MassConfirm, def.Limits.MassConfirm),
+		),
+		leaf("protect_from_terminate_all", s.Protected, false),
+	)
+}
+
+// maxField is limits.max.
+func maxField(n int) field {
+	if n == noMax {
+		return field{key: "max", value: "none", def: true}
+	}
+	return field{key: "max", value: n}
+}
+
+// terminationsField is limits.terminations, or loss where it is a share.
+func terminationsField(c, def epu.Count) field {
+	if c.N == 0 {
+		return field{key: "loss", value: "20% per " + strictyaml.FormatDuration(c.Window), def: c == def}
+	}
+	return field{key: "terminations", value: formatCount(c)}
+}
+
+// varFields lists variables by name.
+func varFields(vars map[string]epu.Var) []field {
+	var out []field
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		v := vars[name]
+		switch {
+		case v.From != "":
+			out = append(out, section(name, field{key: "from", value: v.From}))
+		case v.Secret:
+			out = append(out, field{key: name, value: hidden})
+		default:
+			out = append(out, field{key: name, value: v.Value})
+		}
+	}
+	return out
+}
+
+// siteFields lists a site's fields.
+func siteFields(s epu.SiteSpec) []field {
+	def := SiteDefaults(s.Driver)
+	tags := section("tags")
+	for _, key := range slices.Sorted(maps.Keys(s.Tags)) {
+		tags.sub = append(tags.sub, field{key: key, value: s.Tags[key]})
+	}
+	return append(head(kindSite, string(s.Name), s.Owner),
+		field{key: "driver", value: string(s.Driver)},
+		leaf("folder", s.Folder, ""),
+		leaf("dry_run", s.DryRun, false),
+		section("limits",
+			leaf("instances", s.InstancesMax, 0),
+			section("api",
+				leaf("burst", s.APIBurst, def.APIBurst),
+				leaf("per_second", s.APIPerSecond, def.APIPerSecond),
+			),
+			leaf("call_timeout", s.CallTimeout, def.CallTimeout),
+			leaf("concurrent_launches", s.LaunchesMax, def.LaunchesMax),
+		),
+		section("polling",
+			leaf("every", s.PollEvery, def.PollEvery),
+			leaf("visibility_window", s.VisibilityWindow, def.VisibilityWindow),
+		),
+		section("backoff",
+			leaf("first", s.BackoffFirst, def.BackoffFirst),
+			leaf("cap", s.BackoffCap, def.BackoffCap),
+		),
+		tags,
+	)
+}
+
+// typeFields lists a deployable type's fields.
+func typeFields(s epu.TypeSpec) []field {
+	variables, sites := section("variables"), section("sites")
+	for _, name := range slices.Sorted(maps.Keys(s.Variables)) {
+		v := s.Variables[name]
+		def := field{key: "default", def: v.Default == nil}
+		if v.Default != nil {
+			def.value = *v.Default
+			if v.Secret {
+				def.value = hidden
+			}
+		}
+		variables.sub = append(variables.sub, field{key: name, flow: true, sub: []field{
+			leaf("doc", v.Doc, ""),
+			def,
+			leaf("required", v.Required, false),
+			texts("one_of", v.OneOf),
+			leaf("from", v.From, ""),
+			leaf("secret", v.Secret, false),
+		}})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Sites)) {
+		at := s.Sites[name]
+		sites.sub = append(sites.sub, section(string(name),
+			field{key: "image", value: at.Image},
+			texts("args", at.Args),
+			leaf("allocation", string(at.Allocation), ""),
+		))
+	}
+	return append(head(kindType, s.Name, s.Owner),
+		leaf("description", s.Description, ""),
+		variables,
+		sites,
+		section("agent", texts("run", s.AgentRun)),
+	)
+}
+
+// flatten lists every leaf by its dotted key, as text.
+func flatten(fields []field, parent string, out map[string]string) {
+	for _, f := range fields {
+		key := f.key
+		if parent != "" {
+			key = parent + "." + f.key
+		}
+		for i, item := range f.items {
+			flatten(item, fmt.Sprintf("%s[%d]", key, i), out)
+		}
+		flatten(f.sub, key, out)
+		conf, isConf := f.value.(map[string]any)
+		switch {
+		case f.flow:
+			out[key] = "declared"
+		case isConf && len(conf) > 0:
+			flatten(confFields(conf), key, out)
+		case f.value != nil && !(isConf && f.def):
+			out[key] = textOf(f.value)
+		}
+	}
+}
+
+// confFields lists a free mapping by key.
+func confFields(conf map[string]any) []field {
+	var out []field
+	for _, key := range slices.Sorted(maps.Keys(conf)) {
+		out = append(out, field{key: key, value: conf[key]})
+	}
+	return out
+}
+
+// textOf is a leaf as one line of text.
+func textOf(v any) string {
+	switch v := v.(type) {
+	case time.Duration:
+		return strictyaml.FormatDuration(v)
+	case float64:
+		return formatNumber(v)
+	case []string:
+		parts := make([]string, len(v))
+		for i, s := range v {
+			parts[i] = itemText(s)
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case []any:
+		parts := make([]string, len(v))
+		for i, item := range v {
+			parts[i] = itemText(item)
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case map[string]any:
+		parts := make([]string, 0, len(v))
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			parts = append(parts, itemText(key)+": "+itemText(v[key]))
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	}
+	return fmt.Sprint(v)
+}
+
+// itemText is an item of a list: quoted where it could be taken for several, or for something else.
+func itemText(v any) string {
+	if s, ok := v.(string); ok && !plainText.MatchString(s) {
+		return strconv.Quote(s)
+	}
+	return textOf(v)
+}

@@ -1,0 +1,231 @@
+package resource
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
+)
+
+// Ranges of a pool's settings.
+const (
+	workersMax    = 1_000_000
+	placementsMax = 32
+	tickMin       = 100 * time.Millisecond
+	tickMax       = time.Hour
+	periodMin     = 10 * time.Millisecond // of health thresholds; tests and demonstrations use short ones
+	periodMax     = 7 * 24 * time.Hour
+)
+
+// pool reads a pool.
+func (p *parser) pool(m *strictyaml.Map) epu.PoolSpec {
+	def := PoolDefaults()
+	s := epu.PoolSpec{
+		Name:           epu.PoolID(nameOf(m.Need("name", "name: epu-<service>"), nameForm)),
+		Owner:          ownerOf(m),
+		Description:    m.Get("description").Text(""),
+		DeployableType: nameOf(m.Need("deployable_type", "deployable_type: <name of a deployable type>"), nameForm),
+		Vars:           poolVars(m.Get("vars")),
+		Tick:           m.Get("tick").Duration(p.tick, tickMin, tickMax),
+		Policy:         policyOf(m.Get("policy"), def.Policy),
+		Placement:      placements(m.Need("placement", "placement: [{site: local}]")),
+		Health:         healthOf(m.Get("health"), def.Health),
+		Drain:          drainOf(m.Get("drain"), def.Drain),
+		Protected:      m.Get("protect_from_terminate_all").Bool(false),
+	}
+	s.Limits = limitsOf(m, def.Limits, s.Policy.Name)
+	m.Later("sensors", "alerts")
+	s.Origins = m.Origins()
+	return s
+}
+
+// poolVars reads a pool's variables: texts, or where a secret comes from.
+func poolVars(v strictyaml.Value) map[string]epu.Var {
+	vars := map[string]epu.Var{}
+	for name, item := range v.Map().All() {
+		if !variableName(name, item) {
+			continue
+		}
+		if item.IsMap() {
+			m := item.Map()
+			if from := referenceOf(m.Need("from", "{from: env:NAME}")); from != "" {
+				vars[name] = epu.Var{From: from, Secret: true}
+			}
+			m.Done()
+			continue
+		}
+		if text, ok := item.Scalar(); ok {
+			vars[name] = epu.Var{Value: text}
+		}
+	}
+	if len(vars) == 0 {
+		return nil
+	}
+	return vars
+}
+
+// policyOf reads which policy decides, and its configuration in the types of JSON.
+func policyOf(v strictyaml.Value, def epu.PolicySpec) epu.PolicySpec {
+	m := v.Map()
+	s := def
+	if name := m.Get("name"); name.Present() {
+		s.Name = nameOf(name, nameForm)
+	}
+	conf := m.Get("conf")
+	conf.Map() // refuses what is no mapping
+	if values, ok := conf.Any().(map[string]any); ok && len(values) > 0 {
+		s.Conf = values
+	}
+	m.Later("version")
+	m.Done()
+	return s
+}
+
+// placements reads where workers may be launched, in order.
+func placements(v strictyaml.Value) []epu.Placement {
+	items := v.List()
+	if v.IsList() && len(items) == 0 {
+		v.Fail("names no site", "placement: [{site: local}]")
+	}
+	if len(items) > placementsMax {
+		v.Fail(fmt.Sprintf("has %d entries, more than %d", len(items), placementsMax), "")
+		return nil
+	}
+	var out []epu.Placement
+	seen := map[epu.Placement]string{}
+	for _, item := range items {
+		place := placement(item)
+		same := place
+		same.Max = 0
+		if first, twice := seen[same]; twice && place.Site != "" {
+			item.Fail("is the same place as "+first, "remove one of them")
+		}
+		seen[same] = item.Key()
+		out = append(out, place)
+	}
+	return out
+}
+
+// placement reads one place.
+func placement(v strictyaml.Value) epu.Placement {
+	m := v.Map()
+	place := epu.Placement{
+		Site:       epu.SiteID(nameOf(m.Need("site", "site: local"), siteNameForm)),
+		Allocation: epu.Allocation(m.Get("allocation").Text("")),
+		Market:     epu.Market(m.Get("market").Word("", string(epu.OnDemand), string(epu.Reserved), string(epu.Spot))),
+		Max:        m.Get("max").Int(0, 1, workersMax),
+	}
+	if list := m.Get("allocations"); list.Present() {
+		names := list.Texts()
+		switch {
+		case place.Allocation != "":
+			list.Fail("stands beside allocation", "keep one of them")
+		case len(names) > 1:
+			list.Fail("more than one allocation is not supported yet", "a placement of its own for each")
+		case len(names) == 1:
+			place.Allocation = epu.Allocation(names[0])
+		}
+	}
+	m.Later("zones")
+	m.Done()
+	return place
+}
+
+// healthOf reads a pool's health thresholds.
+func healthOf(v strictyaml.Value, def epu.HealthSpec) epu.HealthSpec {
+	m := v.Map()
+	source := m.Get("source")
+	if text := source.Text(""); text == "cloud" {
+		source.Fail("cloud is not supported yet", "agent, process or none")
+		source = strictyaml.Value{}
+	}
+	period := func(key string, def time.Duration) time.Duration {
+		return m.Get(key).Duration(def, periodMin, periodMax)
+	}
+	s := epu.HealthSpec{
+		Source:         epu.HealthSource(source.Word(string(def.Source), string(epu.HealthAgent), string(epu.HealthProcess), string(epu.HealthNone))),
+		Heartbeat:      period("heartbeat", def.Heartbeat),
+		BootGrace:      period("boot_grace", def.BootGrace),
+		MissingAfter:   period("missing_after", def.MissingAfter),
+		SecondChance:   period("second_chance", def.SecondChance),
+		ZombieAfter:    period("zombie_after", def.ZombieAfter),
+		LaunchDeadline: period("launch_deadline", def.LaunchDeadline),
+	}
+	if s.Source == epu.HealthAgent && s.MissingAfter <= s.Heartbeat {
+		m.Get("missing_after").Fail(
+			fmt.Sprintf("%s is not longer than the heartbeat of %s: every worker would be out of contact",
+				strictyaml.FormatDuration(s.MissingAfter), strictyaml.FormatDuration(s.Heartbeat)),
+			"at least three heartbeats")
+	}
+	m.Done()
+	return s
+}
+
+// drainOf reads how workers are taken out of service.
+func drainOf(v strictyaml.Value, def epu.DrainSpec) epu.DrainSpec {
+	m := v.Map()
+	s := epu.DrainSpec{Timeout: m.Get("timeout").Duration(def.Timeout, 0, periodMax)}
+	m.Later("wait", "protect_busy", "command")
+	m.Done()
+	return s
+}
+
+// limitsOf reads a pool's guard rails. Only npreserving, whose count is the operator's own word, can do
+// without limits.max.
+func limitsOf(pool *strictyaml.Map, def epu.Limits, policy string) epu.Limits {
+	m := pool.Get("limits").Map()
+	s := epu.Limits{
+		Min:            m.Get("min").Int(0, 0, workersMax),
+		Max:            maxOf(m.Get("max"), policy),
+		Launches:       countOf(m.Get("launches"), def.Launches),
+		InFlight:       m.Get("in_flight").Int(def.InFlight, 1, workersMax),
+		Terminations:   terminationsOf(m, def.Terminations),
+		FailuresInRow:  m.Get("failures_in_row").Int(def.FailuresInRow, 1, 1000),
+		FailureBackoff: m.Get("failure_backoff").Duration(def.FailureBackoff, time.Second, periodMax),
+		MassConfirm:    m.Get("mass_failure_confirm").Duration(def.MassConfirm, time.Second, periodMax),
+	}
+	if s.Max != noMax && s.Min > s.Max {
+		m.Get("min").Fail(fmt.Sprintf("%d is above limits.max (%d)", s.Min, s.Max), "raise max or lower min")
+	}
+	m.Later("spend", "freeze_on_failures")
+	m.Done()
+	return s
+}
+
+// maxOf reads limits.max: a number, or none where the policy is npreserving.
+func maxOf(v strictyaml.Value, policy string) int {
+	none := !v.Present()
+	if text := v.Text(""); text == "none" {
+		none = true
+	}
+	if !none {
+		return v.Int(noMax, 0, workersMax)
+	}
+	if policy != policyDefault && policy != "" {
+		v.Fail(fmt.Sprintf("is required with the policy %s: it bounds what a mistake can cost", policy), "max: <the most workers you would ever pay for>")
+	}
+	return noMax
+}
+
+// terminationsOf reads how many workers may be ended per window: a count, or the share of 20 % that is
+// the default, spelled `loss`.
+func terminationsOf(m *strictyaml.Map, def epu.Count) epu.Count {
+	count, loss := m.Get("terminations"), m.Get("loss")
+	if count.Present() && loss.Present() {
+		loss.Fail("not supported yet beside terminations", "keep one of them")
+		return countOf(count, def)
+	}
+	if !loss.Present() {
+		return countOf(count, def)
+	}
+	share, window, ok := perWindow(loss, "20% per 10m")
+	if !ok {
+		return def
+	}
+	if share != "20%" {
+		loss.Fail(fmt.Sprintf("%q: a share other than 20%% is not supported yet", share), "20% per 10m, or terminations: 5 per 10m")
+		return def
+	}
+	return epu.Count{Window: window}
+}

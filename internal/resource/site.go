@@ -1,0 +1,97 @@
+package resource
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
+)
+
+// Bounds on tags, those of the strictest cloud.
+const (
+	tagsMax     = 40 // of 50; EPU's own are the rest
+	tagKeyMax   = 128
+	tagValueMax = 256
+)
+
+// site reads a site.
+func (p *parser) site(m *strictyaml.Map) epu.SiteSpec {
+	driver := driverOf(m.Need("driver", "driver: local"))
+	s := SiteDefaults(driver)
+	s.Name = epu.SiteID(nameOf(m.Need("name", "name: local"), siteNameForm))
+	s.Owner = ownerOf(m)
+	s.DryRun = m.Get("dry_run").Bool(false)
+	if folder := m.Get("folder"); folder.Present() {
+		if s.Folder = folder.Text(""); driver != epu.DriverLocal && driver != "" {
+			folder.Fail("only a local site has a folder", "leave it out")
+		} else if folder.Text("x") == "" {
+			folder.Fail("is empty", "leave it out for the default in the node's data folder")
+		}
+	}
+	s.Tags = tagsOf(m.Get("tags"))
+
+	limits := m.Get("limits").Map()
+	s.InstancesMax = limits.Get("instances").Int(0, 0, workersMax)
+	s.CallTimeout = limits.Get("call_timeout").Duration(s.CallTimeout, 100*time.Millisecond, 10*time.Minute)
+	s.LaunchesMax = limits.Get("concurrent_launches").Int(s.LaunchesMax, 1, 1000)
+	api := limits.Get("api").Map()
+	s.APIBurst = api.Get("burst").Int(s.APIBurst, 1, 100_000)
+	s.APIPerSecond = api.Get("per_second").Float(s.APIPerSecond, 0.01, 100_000)
+	api.Done()
+	limits.Done()
+
+	polling := m.Get("polling").Map()
+	s.PollEvery = polling.Get("every").Duration(s.PollEvery, 10*time.Millisecond, time.Hour)
+	s.VisibilityWindow = polling.Get("visibility_window").Duration(s.VisibilityWindow, 0, time.Hour)
+	polling.Later("unknown_machine_window")
+	polling.Done()
+
+	backoff := m.Get("backoff").Map()
+	s.BackoffFirst = backoff.Get("first").Duration(s.BackoffFirst, 10*time.Millisecond, periodMax)
+	s.BackoffCap = backoff.Get("cap").Duration(s.BackoffCap, 10*time.Millisecond, periodMax)
+	if s.BackoffFirst > s.BackoffCap {
+		backoff.Get("first").Fail(fmt.Sprintf("%s is longer than the cap of %s",
+			strictyaml.FormatDuration(s.BackoffFirst), strictyaml.FormatDuration(s.BackoffCap)), "")
+	}
+	backoff.Done()
+
+	m.Later("region", "endpoint", "ca_file", "credentials", "network", "unknown_tagged_machines", "billing")
+	s.Origins = m.Origins()
+	return s
+}
+
+// driverOf reads a site's driver.
+func driverOf(v strictyaml.Value) epu.Driver {
+	if v.Text("") == string(epu.DriverEC2) {
+		v.Fail("ec2 is not supported yet", "local or sim")
+		return ""
+	}
+	return epu.Driver(v.Word("", string(epu.DriverLocal), string(epu.DriverSim)))
+}
+
+// tagsOf reads the tags of every machine. Case is kept: CostCenter and costcenter are two bills.
+func tagsOf(v strictyaml.Value) map[string]string {
+	tags := map[string]string{}
+	for key, item := range v.Map().All() {
+		value, ok := item.Scalar()
+		lower := strings.ToLower(key)
+		switch {
+		case !ok:
+		case strings.HasPrefix(lower, "epu:") || strings.HasPrefix(lower, "aws:"):
+			item.Fail("tags that begin with epu: or aws: belong to EPU and the cloud", "choose another key")
+		case len(key) > tagKeyMax || len(value) > tagValueMax:
+			item.Fail(fmt.Sprintf("a tag's key has at most %d characters, its value %d", tagKeyMax, tagValueMax), "")
+		default:
+			tags[key] = value
+		}
+	}
+	if len(tags) > tagsMax {
+		v.Fail(fmt.Sprintf("has %d tags, more than %d", len(tags), tagsMax), "")
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	return tags
+}
