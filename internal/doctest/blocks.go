@@ -11,6 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nimbus-epu/epu/internal/resource"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/scripts"
 )
 
 // checkBlocks checks every fenced block of a page by its kind.
@@ -26,6 +28,8 @@ func (c commands) checkBlocks(p page) []problem {
 			found = append(found, checkResource(b, &known)...)
 		case "yaml fragment":
 			found = append(found, checkFragment(b)...)
+		case "lua":
+			found = append(found, checkLua(b)...)
 		case "json":
 			if !json.Valid([]byte(b.text)) {
 				found = append(found, b.problem(0, "not valid JSON"))
@@ -75,6 +79,16 @@ func checkFragment(b block) []problem {
 			return []problem{b.problem(0, "%v", err)}
 		}
 	}
+}
+
+// checkLua loads a block as a policy, with the stock library for what it requires.
+func checkLua(b block) []problem {
+	// Blank lines in front keep the line numbers those of the page.
+	source := strings.Repeat("\n", b.line-1) + b.text
+	if _, err := policies.Compile("page", []byte(source), scripts.Policies()); err != nil {
+		return []problem{b.problem(0, "%v", err)}
+	}
+	return nil
 }
 
 // checkGo parses a whole file, declarations, or statements.
