@@ -125,6 +125,15 @@ const dbFolder = "db"
 // Open opens the journal in a folder, which is made if there is none. A damaged store is refused with
 // ErrCorrupt, a sealed one and one that another process has open with an error of kind Conflict.
 func Open(dir string, opt Options) (*Journal, error) {
+	if _, err := os.Stat(filepath.Clean(dir) + restoring); err == nil {
+		if _, err := readWitness(dir); missing(err) {
+			// A new store here would be a new installation, which knows none of the machines.
+			return nil, &epu.Error{
+				Kind: epu.Conflict, Op: "open journal", On: dir, Err: errors.New("a restore into this folder was not finished"),
+				Try: "restore the backup again",
+			}
+		}
+	}
 	j, err := open(dir, opt, "open journal", nil)
 	if err != nil {
 		return nil, err
