@@ -109,3 +109,22 @@ func (c *Cloud) Outage(on bool) {
 	defer c.mu.Unlock()
 	c.outage = on
 }
+
+// Calm replaces the cloud's behaviour from now on, and lets no machine that lives end by itself any more
+// unless the new behaviour says so of later ones: what a campaign does before it holds a system against
+// its invariants.
+func (c *Cloud) Calm(opts Options) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock()
+	c.opts = opts
+	clear(c.caps)
+	for p, n := range opts.Capacity {
+		c.caps[p] = n
+	}
+	for _, m := range c.all {
+		if m.dieAt.After(now) {
+			m.dieAt, m.dieReason, m.noticeAt = time.Time{}, "", time.Time{}
+		}
+	}
+}

@@ -1,0 +1,365 @@
+package actors
+
+import (
+	"encoding/json"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// Calls of a controller: data for the host's executor, which holds the pool's decision engine.
+type (
+	// DecideCall evaluates the policy; the result is epu.Decision.
+	DecideCall struct {
+		Policy   string
+		Conf     map[string]any
+		Snapshot *policies.Snapshot
+	}
+	// CheckConfCall checks a changed configuration; the result is CheckedConf.
+	CheckConfCall struct {
+		Policy  string
+		Conf    map[string]any
+		Changes map[string]any
+		Command msg.Command
+		From    msg.Address
+	}
+	// CheckedConf is a merged configuration, or what is wrong with the changes.
+	CheckedConf struct {
+		Conf     map[string]any
+		Changed  []string
+		Problems []string
+	}
+)
+
+// Bounds and periods of a controller.
+const (
+	wantEvery      = 2 * time.Second // first repeat of a Want
+	wantEveryMax   = 30 * time.Second
+	syncEvery      = time.Second
+	provenAfter    = time.Minute      // a worker that ran this long ends a streak of failed launches
+	sameRecordMax  = 10 * time.Minute // a decision is recorded at least this often
+	checksMax      = 100              // configuration checks waiting
+	defaultTick    = 5 * time.Second
+	decideRetryCap = time.Minute
+)
+
+// Controller is the core of a pool's controller: the outer shell around its decision engine. It holds
+// the pool's definition, wish and intents, asks the policy on ticks, and keeps reality in step with the
+// wish whether the policy answers or not.
+type Controller struct {
+	owner epu.Owner
+	pool  epu.PoolID
+	id    SiteIdentity
+	st    poolState
+
+	// Volatile: begins anew with each incarnation.
+	started  time.Time
+	roster   roster
+	hot      map[epu.LaunchID]struct{}
+	syncs    map[epu.SiteID]bool
+	vitals   map[epu.WorkerID]*workerVitals
+	checks   []CheckConfCall
+	looks    lookHeap
+	starting map[epu.WorkerID]time.Time // not yet RUNNING: when its deadline began
+	drains   map[epu.WorkerID]time.Time // draining: when it began
+
+	nextTick   time.Time
+	lastWake   time.Time
+	deciding   *DecideCall
+	decideKey  string
+	last       *epu.Decision // newest
+	recorded   *epu.Decision // newest in the history
+	recordedAt time.Time
+	equal      int
+	failure    string
+	failingFor time.Time
+	refused    []epu.Reason
+	suspicion  suspicion
+	children   []ChildChange
+	waitUntil  time.Time     // a limit may allow more then
+	dirty      bool          // something changed that reconcile has not seen
+	current    *epu.Decision // being carried out, not yet kept
+	nextScan   time.Time     // of the deadlines
+
+	refreshLater []epu.WorkerID
+}
+
+// workerVitals is what the worker's actor last said.
+type workerVitals struct {
+	fact  msg.WorkerFact
+	watch msg.WatchWorker // what the actor was last told
+	proof time.Time       // when it was first heard in this life
+}
+
+// NewController makes the core of a pool's controller; now is the time of its activation.
+func NewController(owner epu.Owner, pool epu.PoolID, id SiteIdentity, now time.Time) *Controller {
+	return &Controller{
+		owner: owner, pool: pool, id: id, started: now, lastWake: now,
+		st:       poolState{Launches: map[epu.LaunchID]*poolLaunch{}},
+		hot:      map[epu.LaunchID]struct{}{},
+		syncs:    map[epu.SiteID]bool{},
+		vitals:   map[epu.WorkerID]*workerVitals{},
+		starting: map[epu.WorkerID]time.Time{},
+		drains:   map[epu.WorkerID]time.Time{},
+	}
+}
+
+// State is the durable state.
+func (c *Controller) State() any { return c.st }
+
+// Restore takes a snapshot's state back.
+func (c *Controller) Restore(raw json.RawMessage) error {
+	if err := json.Unmarshal(raw, &c.st); err != nil {
+		return err
+	}
+	if c.st.Launches == nil {
+		c.st.Launches = map[epu.LaunchID]*poolLaunch{}
+	}
+	for id := range c.st.Launches {
+		c.hot[id] = struct{}{}
+		c.refreshAll(id)
+	}
+	return nil
+}
+
+// Handle takes in one message.
+func (c *Controller) Handle(tx *Tx, m any) {
+	switch m := m.(type) {
+	case msg.Define:
+		c.define(tx, m)
+	case msg.Report:
+		c.report(tx, m)
+	case msg.Synced:
+		c.syncs[m.Site] = c.syncs[m.Site] || m.Epoch == c.id.Epoch
+	case msg.WorkerFact:
+		c.fact(tx, m)
+	case msg.CheckInWorker:
+		c.checkIn(tx, m)
+	case msg.Command:
+		c.command(tx, m)
+	case msg.AdoptMachine:
+		c.adopt(tx, m)
+	case msg.PoolQuery:
+		tx.Answer(c.view(tx.Now()))
+	case msg.PolicyChanged:
+		c.nextTick = tx.Now()
+	case msg.RecoveryEnded:
+		c.id.Recovery = false
+	case CallResult:
+		c.callEnded(tx, m)
+	case Wake:
+	default:
+		unknownMessage(tx, "controller", m)
+	}
+	c.advance(tx)
+}
+
+func (c *Controller) callEnded(tx *Tx, r CallResult) {
+	switch call := r.Call.(type) {
+	case DecideCall:
+		c.decided(tx, call, r)
+	case CheckConfCall:
+		c.confChecked(tx, call, r)
+	}
+}
+
+// advance makes the transitions that follow from state and time alone; it runs after every message.
+func (c *Controller) advance(tx *Tx) {
+	now := tx.Now()
+	c.deaf(tx, now)
+	c.lookAround(tx, now)
+	c.suspect(tx, now)
+	c.deadlines(tx, now)
+	c.thawInTime(tx, now)
+	c.reconcile(tx)
+	c.tick(tx, now)
+	c.forget(tx)
+}
+
+// define takes over what the registry says of the pool.
+func (c *Controller) define(tx *Tx, m msg.Define) {
+	if m.Gen > c.st.Define.Gen {
+		tx.Emit(poolDefined{Define: m})
+		c.nextTick = tx.Now()
+		c.record(tx, "pool_defined", map[string]any{"gen": m.Gen, "removing": m.Removing, "end_all": m.EndAll})
+	}
+	tx.Answer(msg.Defined{Owner: c.owner, Pool: c.pool, Gen: c.st.Define.Gen, Left: len(c.roster.all)})
+}
+
+// report takes in what a site says of a launch, and says that it is noted.
+func (c *Controller) report(tx *Tx, r msg.Report) {
+	if r.Epoch != c.id.Epoch {
+		return
+	}
+	l := c.st.Launches[r.Launch]
+	if l != nil && (r.Rev > l.Rev || r.Rev == 0 && !l.Closed) {
+		c.take(tx, r, l)
+	}
+	if r.Rev > 0 {
+		tx.Reply(msg.SiteAddress(r.Site), msg.Noted{
+			Epoch: c.id.Epoch, Owner: c.owner, Pool: c.pool, Launch: r.Launch, Rev: r.Rev, PoolRev: tx.Rev(),
+			Known: l != nil,
+		})
+	}
+}
+
+// take emits what a report changes, and the history records that follow.
+func (c *Controller) take(tx *Tx, r msg.Report, l *poolLaunch) {
+	ev := launchReported{Launch: r.Launch, Rev: r.Rev, Closed: r.Closed, Slots: map[int]msg.Slot{}, Time: tx.Now()}
+	for i, s := range r.Slots {
+		if i >= len(l.Slots) || l.Slots[i].Slot == s {
+			continue
+		}
+		old := l.Slots[i]
+		ev.Slots[i] = s
+		if !old.Unwanted && s.State.Gone() && !old.State.Gone() && c.shortLived(&old, tx.Now()) {
+			ev.Failed = true
+		}
+	}
+	tx.Because(string(r.Launch))
+	tx.Emit(ev)
+	for _, i := range slices.Sorted(maps.Keys(ev.Slots)) {
+		c.recordSlot(tx, r.Launch, i)
+	}
+}
+
+// shortLived reports that a worker's end counts as a failed launch.
+func (c *Controller) shortLived(s *poolSlot, now time.Time) bool {
+	return s.State < epu.Running || now.Sub(time.UnixMilli(s.Since)) < provenAfter
+}
+
+// checkIn makes a worker RUNNING, and hands its agent what differs between workers of a launch.
+func (c *Controller) checkIn(tx *Tx, m msg.CheckInWorker) {
+	l := c.st.Launches[m.Launch]
+	if l == nil {
+		tx.Answer(refuse(epu.NotFound, "check in", string(m.Instance), "its launch has ended"))
+		return
+	}
+	for i := range l.Slots {
+		s := &l.Slots[i]
+		if s.Instance != m.Instance {
+			continue
+		}
+		if s.Unwanted || s.State >= epu.Terminating {
+			tx.Answer(refuse(epu.NotFound, "check in", string(m.Instance), "its worker has ended"))
+			return
+		}
+		id := epu.NewWorkerID(m.Launch, i)
+		if !s.CheckedIn {
+			tx.Because(string(m.Launch))
+			tx.Emit(workerCheckedIn{Worker: id, Time: tx.Now()})
+			c.recordSlot(tx, m.Launch, i)
+		}
+		spec := c.st.Define.Spec
+		tx.Answer(msg.WorkerCheckedIn{
+			Worker: id, Name: l.Name, Vars: l.Vars, Heartbeat: spec.Health.Heartbeat, Drain: spec.Drain.Timeout,
+		})
+		return
+	}
+	tx.Answer(refuse(epu.Unavailable, "check in", string(m.Instance), "the machine is not yet known to its launch"))
+}
+
+// adopt opens a launch that takes in a machine which a site lists as stray.
+func (c *Controller) adopt(tx *Tx, m msg.AdoptMachine) {
+	for _, l := range c.st.Launches {
+		if l.Adopt == m.Instance {
+			tx.Answer(&msg.Done{Text: "already being adopted"})
+			return
+		}
+	}
+	id := epu.NewLaunchID(c.pool, c.id.Epoch, c.st.Seq+1)
+	tx.Emit(launchOpened{Launch: id, Site: m.Site, N: 1, Adopt: m.Instance, Time: tx.Now(), Reason: "adopted"})
+	tx.Answer(&msg.Done{Changed: true, Text: "adopting " + string(m.Instance) + " as " + string(epu.NewWorkerID(id, 0))})
+}
+
+// refresh brings the worker that is derived from one slot up to date.
+func (c *Controller) refresh(launch epu.LaunchID, i int) {
+	l := c.st.Launches[launch]
+	s := &l.Slots[i]
+	w := &epu.Worker{
+		ID: epu.NewWorkerID(launch, i), Launch: launch, Slot: i, Name: l.Name, Vars: l.Vars, Instance: s.Instance,
+		Site: l.Site, Zone: s.Zone, Allocation: l.Allocation, Market: l.Market, Address: s.Address,
+		State: s.State, StateSince: time.UnixMilli(s.Since).UTC(), Created: l.Opened, Draining: s.Draining,
+		Ended: s.Unwanted, EndReason: s.EndReason,
+	}
+	if s.State.Gone() && s.Reason != "" {
+		w.Error = s.Reason
+	}
+	if s.Unwanted && w.State < epu.Terminating {
+		w.State = epu.Terminating
+	}
+	if v := c.vitals[w.ID]; v != nil {
+		c.overlay(w, v)
+	}
+	c.track(w)
+	c.roster.put(w)
+}
+
+func (c *Controller) refreshAll(launch epu.LaunchID) {
+	for i := range c.st.Launches[launch].Slots {
+		c.refresh(launch, i)
+	}
+}
+
+// find gives the present value of a worker; nil when it is gone or unknown.
+func (c *Controller) find(id epu.WorkerID) *epu.Worker {
+	launch, i, ok := id.Parse()
+	l := c.st.Launches[launch]
+	if !ok || l == nil || i >= len(l.Slots) {
+		return nil
+	}
+	return c.roster.get(&epu.Worker{Launch: launch, Slot: i, Created: l.Opened})
+}
+
+// forget drops launches of which nothing is left.
+func (c *Controller) forget(tx *Tx) {
+	for _, id := range slices.Sorted(maps.Keys(c.hot)) {
+		l := c.st.Launches[id]
+		switch {
+		case l == nil:
+			delete(c.hot, id)
+		case l.Closed && !slices.ContainsFunc(l.Slots, func(s poolSlot) bool { return !s.State.Gone() }):
+			for i := range l.Slots {
+				c.untrack(epu.NewWorkerID(id, i))
+			}
+			tx.Because(string(id))
+			tx.Emit(launchDone{Launch: id})
+		case !c.wantDue(l):
+			delete(c.hot, id)
+		}
+	}
+}
+
+// wantDue reports that the site has not yet shown all that a launch's Want says.
+func (c *Controller) wantDue(l *poolLaunch) bool {
+	if l.Rev == 0 && !l.Closed {
+		return true
+	}
+	return slices.ContainsFunc(l.Slots, func(s poolSlot) bool { return s.Unwanted && !s.Ended && !s.State.Gone() })
+}
+
+func refuse(kind epu.Kind, op, on, why string) msg.Refused {
+	return msg.Refused{Err: epu.E(kind, op, on, errorText(why))}
+}
+
+type errorText string
+
+func (e errorText) Error() string { return string(e) }
+
+// seedOf derives a decision's randomness from its ID.
+func seedOf(id epu.DecisionID) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return h.Sum64()
+}
+
+// streakUntil is when launches may be tried again after failures.
+func (c *Controller) streakUntil() time.Time {
+	l := c.st.Define.Spec.Limits
+	return c.st.Streak.Until(l.FailuresInRow, l.FailureBackoff)
+}

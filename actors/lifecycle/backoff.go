@@ -1,0 +1,31 @@
+package lifecycle
+
+import "time"
+
+// Streak counts launches that failed in a row. The first few back off by doubling from a second; from
+// the limit on the pool waits for the full backoff, so an image that keeps failing costs little.
+type Streak struct {
+	Failures int       `json:"failures,omitempty"`
+	Last     time.Time `json:"last,omitzero"`
+}
+
+// backoffFirst is the wait after the first failure.
+const backoffFirst = time.Second
+
+// Fail counts one failed launch.
+func (s Streak) Fail(now time.Time) Streak { return Streak{Failures: s.Failures + 1, Last: now} }
+
+// Until is when launches may be tried again: limit failures in a row wait for the whole of max.
+func (s Streak) Until(limit int, max time.Duration) time.Time {
+	if s.Failures == 0 {
+		return time.Time{}
+	}
+	if limit > 0 && s.Failures >= limit {
+		return s.Last.Add(max)
+	}
+	wait := backoffFirst
+	for i := 1; i < s.Failures && wait < max; i++ {
+		wait *= 2
+	}
+	return s.Last.Add(min(wait, max))
+}

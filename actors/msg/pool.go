@@ -1,0 +1,168 @@
+package msg
+
+import (
+	"time"
+
+	"github.com/nimbus-epu/epu"
+)
+
+// Define is sent by the registry to a controller until Defined with the same generation comes back. It
+// is absolute: everything that operators' files and switches say about the pool.
+type Define struct {
+	Gen      uint64 // of the registry's stream at the pool's last change
+	Spec     epu.PoolSpec
+	Launches map[epu.SiteID]epu.LaunchSpec // the pool's deployable type, resolved for every site it names
+	ConfGen  uint64                        // generation of the policy configuration: a new one replaces what reconfigure changed
+	EndAll   bool                          // terminate-all: every worker ends and none is launched
+	Removing bool                          // drain and end every worker, then report Removed
+}
+
+// Defined answers Define. Left is how many machines of the pool are not confirmed gone.
+type Defined struct {
+	Owner epu.Owner
+	Pool  epu.PoolID
+	Gen   uint64
+	Left  int
+}
+
+// Removed is sent by a controller to the registry when a pool being removed has nothing left, until
+// the registry ends the controller.
+type Removed struct {
+	Owner epu.Owner
+	Pool  epu.PoolID
+	Gen   uint64
+}
+
+// CheckInWorker carries an agent's check-in from the gateway, its bootstrap token verified, to the
+// pool's controller. The answer is WorkerCheckedIn or Refused.
+type CheckInWorker struct {
+	Launch   epu.LaunchID
+	Instance epu.InstanceID
+}
+
+// WorkerCheckedIn answers CheckInWorker.
+type WorkerCheckedIn struct {
+	Worker    epu.WorkerID
+	Name      string
+	Vars      map[string]string
+	Heartbeat time.Duration
+	Drain     time.Duration
+}
+
+// Refused is an actor's answer to a command or question that it can't fulfil.
+type Refused struct {
+	Err *epu.Error
+	// Problems are all findings, where a configuration was refused.
+	Problems []string
+}
+
+// WorkerFact is what a worker's actor tells its controller when its verdict changed. A lost one is
+// repeated by the next change; Seq orders them.
+type WorkerFact struct {
+	Worker  epu.WorkerID
+	Health  epu.Health
+	Error   string // newest process or monitor error, one line
+	Heard   bool   // a beat came in this life of the worker's actor
+	Silent  bool   // three beats in a row are overdue
+	Drained bool   // its programs have stopped after a drain
+	Busy    time.Time
+	Idle    time.Time
+	Next    time.Time // when to send Look; zero = not by itself
+}
+
+// Look tells a worker's actor that its next deadline has come; it answers with WorkerFact.
+type Look struct{}
+
+// WatchWorker tells a worker's actor what its controller durably knows of it; absolute.
+type WatchWorker struct {
+	Running  bool
+	Known    bool // had checked in before
+	Ended    bool
+	Draining bool
+	Spec     epu.HealthSpec
+}
+
+// ShiftTimes forgives a span in which the node could hear nobody.
+type ShiftTimes struct{ By time.Duration }
+
+// RecountSilence begins all counting of silence anew.
+type RecountSilence struct{}
+
+// WorkerQuery asks a worker's actor what it knows; it is answered with WorkerView.
+type WorkerQuery struct{}
+
+// WorkerView is what only a worker's actor knows.
+type WorkerView struct {
+	Worker    epu.WorkerID
+	LastHeard time.Time
+	Errors    []ProcessReport
+	ErrorsAt  []time.Time
+}
+
+// CommandsQuery asks a worker's actor for the commands its agent has not acknowledged. The answer
+// AgentOrders comes at once when there are any after the ID After, otherwise when there is one.
+type CommandsQuery struct{ After string }
+
+// AgentOrders answers CommandsQuery and BeatReceived.
+type AgentOrders struct {
+	Gone     bool // the worker has ended: the agent stops its programs
+	Commands []AgentCommand
+}
+
+// PoolQuery asks a controller for its view; it is answered with PoolView.
+type PoolQuery struct{}
+
+// PoolView is what a controller tells people. Workers are shared and immutable.
+type PoolView struct {
+	Spec       epu.PoolSpec
+	Gen        uint64
+	Conf       map[string]any
+	Overrides  map[string]Override // what reconfigure and scale changed since the last apply
+	Wish       epu.Wish
+	Last       *epu.Decision
+	Workers    []*epu.Worker // those not gone
+	Freeze     *FreezeState
+	EndAll     bool
+	Removing   bool
+	Recovery   bool
+	Suspect    bool
+	Engine     string // PENDING, STABLE, UNKNOWN
+	Failure    string // the policy's newest error while it fails
+	FailingFor time.Duration
+	Refused    []epu.Reason // what the guard rails keep from being done now
+	Backoff    time.Time
+	Degraded   string // why the store can't be written
+	Launches   int    // that are not forgotten yet
+}
+
+// Override is a configuration value that an operator changed since the last apply.
+type Override struct {
+	Value any       `json:"value"`
+	By    string    `json:"by"`
+	Time  time.Time `json:"time"`
+}
+
+// FreezeState says who froze a pool and how.
+type FreezeState struct {
+	By      string    `json:"by"`
+	Reason  string    `json:"reason,omitempty"`
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"until,omitzero"`
+	Healing bool      `json:"healing,omitempty"`
+}
+
+// Command wraps an operator's protobuf command for an actor with who sent it.
+type Command struct {
+	ID   string
+	User string
+	Body any // *Scale, *Reconfigure, *Kill, *FreezeCommand, *Thaw
+}
+
+// AdoptMachine orders a controller to take in a machine that a site lists as stray.
+type AdoptMachine struct {
+	Site     epu.SiteID
+	Instance epu.InstanceID
+}
+
+// PolicyChanged tells a controller that the source of its policy has a new accepted version.
+type PolicyChanged struct{}

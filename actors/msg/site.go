@@ -1,0 +1,62 @@
+package msg
+
+import (
+	"time"
+
+	"github.com/nimbus-epu/epu"
+)
+
+// SiteDefine is sent by the registry to a site when its definition or the launching switch changed,
+// until SiteDefined with the same generation comes back.
+type SiteDefine struct {
+	Spec     epu.SiteSpec
+	Disabled bool // launching is switched off
+	Gen      uint64
+}
+
+// SiteDefined answers SiteDefine.
+type SiteDefined struct {
+	Site epu.SiteID
+	Gen  uint64
+}
+
+// SiteQuery asks a site for its view; it is answered with SiteView.
+type SiteQuery struct{}
+
+// SiteView is what a site tells people.
+type SiteView struct {
+	Spec        epu.SiteSpec
+	Disabled    bool
+	Recovery    bool
+	Synced      bool
+	Instances   int // machines of ours that are there or may come
+	Stuck       int // endings older than they should be
+	Condemned   int
+	LastListing time.Time
+	Fault       string // of the newest failed listing or call; empty when the last one went well
+	Strays      []StrayView
+}
+
+// StrayView is a machine with our tags that no record explains.
+type StrayView struct {
+	Instance  epu.InstanceID
+	Launch    epu.LaunchID
+	Owner     epu.Owner
+	Pool      epu.PoolID
+	Why       string
+	Condemned bool // it is being ended; otherwise it is only listed
+}
+
+// SweepSite orders the end of stray machines. The answer is Swept.
+type SweepSite struct {
+	Instances []epu.InstanceID
+}
+
+// Swept answers SweepSite with what was condemned and what is no stray.
+type Swept struct {
+	Condemned []epu.InstanceID
+	Refused   []epu.InstanceID
+}
+
+// RecoveryEnded tells a site that the operator has decided about every machine.
+type RecoveryEnded struct{}

@@ -1,0 +1,193 @@
+package actors
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/persistence"
+)
+
+// sizeKey is the configuration key that scale sets.
+const sizeKey = "preserve_n"
+
+// command carries out an operator's order.
+func (c *Controller) command(tx *Tx, m msg.Command) {
+	if c.st.Define.Gen == 0 || c.st.Define.Removing {
+		tx.Answer(refuse(epu.NotFound, "find pool", string(c.pool), "it is being removed or was never applied"))
+		return
+	}
+	tx.Because(m.ID)
+	switch body := m.Body.(type) {
+	case *msg.Scale:
+		c.check(tx, m, map[string]any{sizeKey: int(body.N)})
+	case *msg.Reconfigure:
+		c.check(tx, m, body.Conf.AsMap())
+	case *msg.Kill:
+		c.kill(tx, m, body)
+	case *msg.FreezeCommand:
+		f := msg.FreezeState{By: m.User, Reason: body.Reason, Since: tx.Now(), Healing: body.Healing}
+		if body.For != nil {
+			f.Until = tx.Now().Add(body.For.AsDuration())
+		}
+		tx.Emit(poolFrozen{Freeze: f})
+		c.dirty = true
+		c.audit(tx, m, "freeze", map[string]any{"reason": body.Reason, "healing": body.Healing, "until": f.Until})
+		tx.Answer(&msg.Done{Changed: true, Text: string(c.pool) + " is frozen: no launches, drains or terminations" + healingText(body.Healing)})
+	case *msg.Thaw:
+		frozen := c.st.Freeze != nil
+		if frozen {
+			tx.Emit(poolThawed{By: m.User})
+			c.dirty, c.nextTick = true, tx.Now()
+			c.audit(tx, m, "thaw", nil)
+		}
+		tx.Answer(&msg.Done{Changed: frozen, Text: string(c.pool) + " is not frozen"})
+	default:
+		tx.Answer(refuse(epu.Invalid, "command", fmt.Sprintf("%T", m.Body), "this node does not know it"))
+	}
+}
+
+func healingText(on bool) string {
+	if on {
+		return "; failed workers are still replaced"
+	}
+	return ", healing included"
+}
+
+// check has a changed configuration checked off the mailbox, with the commands in their order.
+func (c *Controller) check(tx *Tx, m msg.Command, changes map[string]any) {
+	if len(c.checks) >= checksMax {
+		tx.Answer(refuse(epu.Unavailable, "reconfigure", string(c.pool), "too many changes are waiting; try again"))
+		return
+	}
+	c.checks = append(c.checks, CheckConfCall{
+		Policy: c.st.Define.Spec.Policy.Name, Changes: changes, Command: m, From: tx.From(),
+	})
+}
+
+// confChecked puts a checked configuration in force, or says all that is wrong with it.
+func (c *Controller) confChecked(tx *Tx, call CheckConfCall, r CallResult) {
+	if len(c.checks) == 0 || c.checks[0].Command.ID != call.Command.ID {
+		return
+	}
+	c.checks = c.checks[1:]
+	if r.Err != nil {
+		tx.Reply(call.From, msg.Refused{Err: epu.E(epu.KindOf(r.Err), "reconfigure", string(c.pool), r.Err)})
+		return
+	}
+	checked := r.Result.(CheckedConf)
+	if len(checked.Problems) > 0 {
+		refused := refuse(epu.Invalid, "reconfigure", string(c.pool), strings.Join(checked.Problems, "; "))
+		refused.Problems = checked.Problems
+		refused.Err.Try = "epumgmt explain " + string(c.pool) + " shows the configuration in force"
+		tx.Reply(call.From, refused)
+		return
+	}
+	tx.Because(call.Command.ID)
+	verb := "reconfigure"
+	if _, ok := call.Command.Body.(*msg.Scale); ok {
+		verb = "scale"
+	}
+	if len(checked.Changed) > 0 {
+		tx.Emit(confChanged{Conf: checked.Conf, Changed: checked.Changed, By: call.Command.User, Time: tx.Now()})
+		c.nextTick = tx.Now()
+		c.audit(tx, call.Command, verb, map[string]any{"changes": call.Changes})
+	}
+	tx.Reply(call.From, &msg.Done{Changed: len(checked.Changed) > 0, Text: c.changedText(checked)})
+}
+
+func (c *Controller) changedText(checked CheckedConf) string {
+	if len(checked.Changed) == 0 {
+		return string(c.pool) + ": nothing to change"
+	}
+	parts := make([]string, len(checked.Changed))
+	for i, k := range checked.Changed {
+		b, err := json.Marshal(checked.Conf[k])
+		if err != nil {
+			b = []byte("?")
+		}
+		parts[i] = k + " = " + string(b)
+	}
+	slices.Sort(parts)
+	return string(c.pool) + ": " + strings.Join(parts, ", ")
+}
+
+// kill ends one worker by its own ID or its machine's; the wish stays, so it is replaced.
+func (c *Controller) kill(tx *Tx, m msg.Command, k *msg.Kill) {
+	i := slices.IndexFunc(c.roster.all, func(w *epu.Worker) bool {
+		return string(w.ID) == k.Instance || w.Instance != "" && string(w.Instance) == k.Instance
+	})
+	if i < 0 {
+		tx.Answer(refuse(epu.NotFound, "kill", k.Instance, "pool "+string(c.pool)+" has no such worker"))
+		return
+	}
+	w := c.roster.all[i]
+	if w.Ended {
+		tx.Answer(&msg.Done{Text: string(w.ID) + " is ending already: " + w.EndReason})
+		return
+	}
+	if !c.syncs[w.Site] {
+		r := refuse(epu.Unavailable, "kill", k.Instance, "site "+string(w.Site)+" has not been listed since the start")
+		r.Err.Try = "try again in a moment"
+		tx.Answer(r)
+		return
+	}
+	reason := "killed by " + m.User
+	if k.Reason != "" {
+		reason += ": " + k.Reason
+	}
+	c.end(tx, w, reason, false, false)
+	c.audit(tx, m, "kill", map[string]any{"worker": w.ID, "instance": w.Instance, "reason": k.Reason})
+	tx.Answer(&msg.Done{Changed: true, Text: string(w.ID) + " is ending and will be replaced"})
+}
+
+// thawInTime ends a freeze whose time is over.
+func (c *Controller) thawInTime(tx *Tx, now time.Time) {
+	if f := c.st.Freeze; f != nil && !f.Until.IsZero() && !now.Before(f.Until) {
+		tx.Emit(poolThawed{By: "the freeze's own end"})
+		c.dirty, c.nextTick = true, now
+		c.record(tx, "pool_thawed", map[string]any{"until": f.Until})
+	}
+}
+
+// record adds a life-cycle event to the history.
+func (c *Controller) record(tx *Tx, name string, data map[string]any) {
+	c.keep(tx, persistence.KindEvent, name, data)
+}
+
+func (c *Controller) audit(tx *Tx, m msg.Command, name string, data map[string]any) {
+	if data == nil {
+		data = map[string]any{}
+	}
+	data["command"], data["user"] = m.ID, m.User
+	c.keep(tx, persistence.KindAudit, name, data)
+}
+
+func (c *Controller) keep(tx *Tx, kind persistence.RecordKind, name string, data map[string]any) {
+	raw, err := json.Marshal(data)
+	if err != nil {
+		panic("event data is plain and always has a JSON form: " + err.Error())
+	}
+	tx.Record(persistence.Record{
+		ID: tx.NewID(), Kind: kind, Name: name, Owner: c.owner, Pool: c.pool, Time: tx.Now(), Data: raw,
+	})
+}
+
+// recordSlot adds the history event of a slot's new state.
+func (c *Controller) recordSlot(tx *Tx, launch epu.LaunchID, i int) {
+	s := c.st.Launches[launch].Slots[i]
+	names := map[epu.State]string{
+		epu.Pending: "worker_pending", epu.Started: "worker_started", epu.Running: "worker_running",
+		epu.RunningFailed: "worker_running_failed", epu.Terminated: "worker_terminated", epu.Failed: "worker_failed",
+	}
+	if name, ok := names[s.State]; ok {
+		c.record(tx, name, map[string]any{
+			"worker": epu.NewWorkerID(launch, i), "instance": s.Instance, "site": c.st.Launches[launch].Site,
+			"address": s.Address, "reason": s.Reason,
+		})
+	}
+}

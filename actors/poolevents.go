@@ -1,0 +1,276 @@
+package actors
+
+import (
+	"encoding/json"
+	"maps"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/lifecycle"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/persistence"
+)
+
+// Events of a pool's stream.
+type (
+	// poolDefined takes over what the registry says.
+	poolDefined struct {
+		Define msg.Define `json:"define"`
+	}
+	// confChanged replaces whole top-level values of the policy's configuration.
+	confChanged struct {
+		Conf    map[string]any `json:"conf"` // all of it, merged
+		Changed []string       `json:"changed"`
+		By      string         `json:"by"`
+		Time    time.Time      `json:"time"`
+	}
+	// wished puts a decision's wish in force.
+	wished struct {
+		Decision epu.DecisionID  `json:"decision"`
+		Wish     epu.Wish        `json:"wish"`
+		Memory   json.RawMessage `json:"memory,omitempty"`
+	}
+	// launchOpened makes intents: every slot of the launch is a wanted worker.
+	launchOpened struct {
+		Launch     epu.LaunchID      `json:"launch"`
+		Site       epu.SiteID        `json:"site"`
+		Allocation epu.Allocation    `json:"allocation,omitempty"`
+		Market     epu.Market        `json:"market,omitempty"`
+		N          int               `json:"n"`
+		Name       string            `json:"name,omitempty"`
+		Vars       map[string]string `json:"vars,omitempty"`
+		Adopt      epu.InstanceID    `json:"adopt,omitempty"`
+		Time       time.Time         `json:"time"`
+		Reason     string            `json:"reason,omitempty"`
+	}
+	// workerEnded makes a slot unwanted for good.
+	workerEnded struct {
+		Worker  epu.WorkerID `json:"worker"`
+		Reason  string       `json:"reason"`
+		Failed  bool         `json:"failed,omitempty"`  // it never worked: counts as a failed launch
+		Limited bool         `json:"limited,omitempty"` // counts toward limits.terminations
+		Time    time.Time    `json:"time"`
+	}
+	// launchReported is what a site's report changed.
+	launchReported struct {
+		Launch epu.LaunchID     `json:"launch"`
+		Rev    epu.Revision     `json:"rev"`
+		Closed bool             `json:"closed,omitempty"`
+		Slots  map[int]msg.Slot `json:"slots,omitempty"` // that differ
+		Failed bool             `json:"failed,omitempty"`
+		Time   time.Time        `json:"time"`
+	}
+	// workerCheckedIn says that a worker's agent has been handed its token: the worker is RUNNING.
+	workerCheckedIn struct {
+		Worker epu.WorkerID `json:"worker"`
+		Time   time.Time    `json:"time"`
+	}
+	// workerDraining begins or cancels a worker's drain.
+	workerDraining struct {
+		Worker epu.WorkerID `json:"worker"`
+		On     bool         `json:"on"`
+		Reason string       `json:"reason,omitempty"`
+	}
+	// launchDone drops a launch of which nothing is left.
+	launchDone struct {
+		Launch epu.LaunchID `json:"launch"`
+	}
+	// poolFrozen stops actions until poolThawed.
+	poolFrozen struct {
+		Freeze msg.FreezeState `json:"freeze"`
+	}
+	poolThawed struct {
+		By string `json:"by"`
+	}
+	// streakCleared forgets failed launches: a newer worker has run for a while.
+	streakCleared struct{}
+)
+
+// PoolCodec knows the events of pool streams.
+func PoolCodec() *persistence.Codec {
+	c := persistence.NewCodec()
+	persistence.Register[Activated](c, "activated", 1)
+	persistence.Register[poolDefined](c, "pool-defined", 1)
+	persistence.Register[confChanged](c, "conf-changed", 1)
+	persistence.Register[wished](c, "wished", 1)
+	persistence.Register[launchOpened](c, "launch-opened", 1)
+	persistence.Register[workerEnded](c, "worker-ended", 1)
+	persistence.Register[launchReported](c, "launch-reported", 1)
+	persistence.Register[workerCheckedIn](c, "worker-checked-in", 1)
+	persistence.Register[workerDraining](c, "worker-draining", 1)
+	persistence.Register[launchDone](c, "launch-done", 1)
+	persistence.Register[poolFrozen](c, "pool-frozen", 1)
+	persistence.Register[poolThawed](c, "pool-thawed", 1)
+	persistence.Register[streakCleared](c, "streak-cleared", 1)
+	return c
+}
+
+// poolState is a pool's durable state.
+type poolState struct {
+	Rev       epu.Revision                 `json:"rev"`
+	Define    msg.Define                   `json:"define"`
+	Conf      map[string]any               `json:"conf,omitempty"`
+	Overrides map[string]msg.Override      `json:"overrides,omitempty"`
+	Wish      epu.Wish                     `json:"wish"`
+	Decision  epu.DecisionID               `json:"decision,omitempty"`
+	Memory    json.RawMessage              `json:"memory,omitempty"`
+	Seq       uint64                       `json:"seq"` // of the newest launch
+	Launches  map[epu.LaunchID]*poolLaunch `json:"launches,omitempty"`
+	Freeze    *msg.FreezeState             `json:"freeze,omitempty"`
+	Streak    lifecycle.Streak             `json:"streak,omitzero"`
+	Launched  []stamp                      `json:"launched,omitempty"` // within limits.launches' window
+	Ended     []stamp                      `json:"ended,omitempty"`    // within limits.terminations' window
+}
+
+// stamp is a number of workers at a moment.
+type stamp struct {
+	Time time.Time `json:"t"`
+	N    int       `json:"n"`
+}
+
+// poolLaunch is a controller's record of one launch.
+type poolLaunch struct {
+	Site       epu.SiteID        `json:"site"`
+	Spec       *epu.LaunchSpec   `json:"spec,omitempty"` // kept until the site has a record
+	Allocation epu.Allocation    `json:"alloc,omitempty"`
+	Market     epu.Market        `json:"market,omitempty"`
+	Name       string            `json:"name,omitempty"`
+	Vars       map[string]string `json:"vars,omitempty"`
+	Adopt      epu.InstanceID    `json:"adopt,omitempty"`
+	Opened     time.Time         `json:"opened"`
+	Rev        epu.Revision      `json:"rev,omitempty"` // of the site's newest report taken in
+	Closed     bool              `json:"closed,omitempty"`
+	Slots      []poolSlot        `json:"slots"`
+}
+
+// poolSlot is one intent: a wanted worker, and what its site last said of it.
+type poolSlot struct {
+	msg.Slot
+	Since     int64  `json:"since,omitempty"` // of the state, unix milliseconds
+	Unwanted  bool   `json:"unwanted,omitempty"`
+	EndReason string `json:"end,omitempty"`
+	CheckedIn bool   `json:"in,omitempty"`
+	Draining  bool   `json:"drain,omitempty"`
+}
+
+// Apply changes the pool's durable state by one event.
+func (c *Controller) Apply(ev any) {
+	c.st.Rev++
+	switch e := ev.(type) {
+	case Activated:
+	case poolDefined:
+		c.applyDefined(e)
+	case confChanged:
+		c.st.Conf = e.Conf
+		for _, k := range e.Changed {
+			if c.st.Overrides == nil {
+				c.st.Overrides = map[string]msg.Override{}
+			}
+			c.st.Overrides[k] = msg.Override{Value: e.Conf[k], By: e.By, Time: e.Time}
+		}
+	case wished:
+		c.st.Wish, c.st.Decision, c.st.Memory = e.Wish, e.Decision, e.Memory
+	case launchOpened:
+		c.applyOpened(e)
+	case workerEnded:
+		c.applyEnded(e)
+	case launchReported:
+		c.applyReported(e)
+	case workerCheckedIn:
+		c.slot(e.Worker, func(s *poolSlot) {
+			s.CheckedIn = true
+			if s.State < epu.Running {
+				s.State, s.Since = epu.Running, e.Time.UnixMilli()
+			}
+		})
+	case workerDraining:
+		c.slot(e.Worker, func(s *poolSlot) { s.Draining = e.On })
+	case launchDone:
+		delete(c.st.Launches, e.Launch)
+		delete(c.hot, e.Launch)
+	case poolFrozen:
+		f := e.Freeze
+		c.st.Freeze = &f
+	case poolThawed:
+		c.st.Freeze = nil
+	case streakCleared:
+		c.st.Streak = lifecycle.Streak{}
+	}
+}
+
+func (c *Controller) applyDefined(e poolDefined) {
+	if e.Define.ConfGen != c.st.Define.ConfGen {
+		c.st.Conf = maps.Clone(e.Define.Spec.Policy.Conf)
+		c.st.Overrides = nil
+	}
+	c.st.Define = e.Define
+	c.st.Streak = lifecycle.Streak{} // what failed may be mended now
+}
+
+func (c *Controller) applyOpened(e launchOpened) {
+	_, _, seq, _ := e.Launch.Parse()
+	c.st.Seq = max(c.st.Seq, seq)
+	spec := c.st.Define.Launches[e.Site]
+	l := &poolLaunch{
+		Site: e.Site, Spec: &spec, Allocation: e.Allocation, Market: e.Market, Name: e.Name, Vars: e.Vars,
+		Adopt: e.Adopt, Opened: e.Time, Slots: make([]poolSlot, e.N),
+	}
+	for i := range l.Slots {
+		l.Slots[i].State, l.Slots[i].Since = epu.Requesting, e.Time.UnixMilli()
+	}
+	c.st.Launches[e.Launch] = l
+	c.hot[e.Launch] = struct{}{}
+	c.st.Launched = push(c.st.Launched, stamp{e.Time, e.N}, c.st.Define.Spec.Limits.Launches.Window)
+	c.refreshAll(e.Launch)
+}
+
+func (c *Controller) applyEnded(e workerEnded) {
+	c.slot(e.Worker, func(s *poolSlot) { s.Unwanted, s.EndReason = true, e.Reason })
+	if e.Failed {
+		c.st.Streak = c.st.Streak.Fail(e.Time)
+	}
+	if e.Limited {
+		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.Terminations.Window)
+	}
+}
+
+func (c *Controller) applyReported(e launchReported) {
+	l := c.st.Launches[e.Launch]
+	l.Rev, l.Closed, l.Spec = e.Rev, e.Closed, nil
+	for i, s := range e.Slots {
+		slot := &l.Slots[i]
+		state := max(slot.State, s.State)
+		if state == epu.Started && c.st.Define.Spec.Health.Source != epu.HealthAgent {
+			state = epu.Running // nobody will check in: a machine that runs is ready
+		}
+		if state != slot.State {
+			slot.Since = e.Time.UnixMilli()
+		}
+		slot.Slot = s
+		slot.State = state
+	}
+	if e.Failed {
+		c.st.Streak = c.st.Streak.Fail(e.Time)
+	}
+	c.hot[e.Launch] = struct{}{}
+	c.refreshAll(e.Launch)
+}
+
+// push adds a stamp and drops those that are out of the window.
+func push(stamps []stamp, s stamp, window time.Duration) []stamp {
+	keep := stamps[:0:0]
+	for _, old := range stamps {
+		if s.Time.Sub(old.Time) <= window {
+			keep = append(keep, old)
+		}
+	}
+	return append(keep, s)
+}
+
+// slot changes one slot and whatever is derived from it.
+func (c *Controller) slot(id epu.WorkerID, change func(*poolSlot)) {
+	launch, i, _ := id.Parse()
+	change(&c.st.Launches[launch].Slots[i])
+	c.hot[launch] = struct{}{}
+	c.refresh(launch, i)
+}

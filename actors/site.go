@@ -1,0 +1,296 @@
+package actors
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/iaas"
+)
+
+// Calls of a site: data for the host's executor, which holds the provider.
+type (
+	// PrepareCall resolves a request's secrets and answers with the digest of its exact bytes.
+	PrepareCall struct{ Request iaas.LaunchRequest }
+	// RunCall makes the request if its bytes still have the digest; the result is []iaas.Instance.
+	RunCall struct {
+		Launch  epu.LaunchID
+		Request iaas.LaunchRequest
+		Digest  string
+	}
+	// ListCall lists our machines; the result is []iaas.Instance.
+	ListCall struct{ Tags map[string]string }
+	// FindCall looks machines up by ID; the result is []iaas.Instance.
+	FindCall struct{ IDs []epu.InstanceID }
+	// EndCall ends machines.
+	EndCall struct{ IDs []epu.InstanceID }
+)
+
+// Bounds of a site.
+const (
+	syncWaitMax    = 2 * time.Minute  // launches wait this long for the first full listing
+	condemnsMax    = 5                // machines condemned per condemnsWindow
+	condemnsWindow = 10 * time.Minute //
+	endStuckAfter  = 10 * time.Minute // an ending older than this is alarmed
+	reportEvery    = 2 * time.Second  // first repeat of a report
+	reportEveryMax = time.Minute
+	endRepeatFirst = 2 * time.Second
+	endRepeatCap   = 2 * time.Minute
+)
+
+// siteState is a site's durable state.
+type siteState struct {
+	Rev       epu.Revision                    `json:"rev"`
+	Launches  map[epu.LaunchID]*siteLaunch    `json:"launches"`
+	Floors    map[string]poolFloor            `json:"floors"`
+	Condemned map[epu.InstanceID]condemnation `json:"condemned,omitempty"`
+}
+
+type condemnation struct {
+	Launch epu.LaunchID `json:"launch"`
+	Why    string       `json:"why"`
+}
+
+type slotRef struct {
+	launch epu.LaunchID
+	slot   int
+}
+
+// Stray is a machine with our tags that no record explains and that is left alone.
+type Stray struct {
+	Instance iaas.Instance
+	Launch   epu.LaunchID
+	Owner    epu.Owner
+	Pool     epu.PoolID
+	Why      string
+}
+
+// SiteIdentity is what a site's machines are tagged with and its messages carry.
+type SiteIdentity struct {
+	Installation epu.InstallationID
+	Epoch        epu.Epoch
+	Recovery     bool // the store was restored: nothing is ended or launched until the operator has decided
+}
+
+// Site is the core of a site's actor: launches and their machines at one cloud. It asks for machines,
+// finds what came of every request, reports slots to their controllers and ends by cloud ID what is no
+// longer wanted. DESIGN.md 6 has the protocol and the hole that each of its rules closes.
+type Site struct {
+	spec epu.SiteSpec
+	id   SiteIdentity
+	st   siteState
+
+	// Volatile: begins anew with each incarnation.
+	index     map[epu.InstanceID]slotRef
+	hot       map[epu.LaunchID]struct{} // launches about which something may be left to do or say
+	disabled  bool                      // launching is switched off
+	started   time.Time                 // of this incarnation
+	synced    bool                      // a complete listing has been taken in
+	lastList  time.Time
+	listErr   error
+	strays    map[epu.InstanceID]Stray
+	calls     map[epu.LaunchID]*callState
+	missing   map[epu.InstanceID]*absence
+	boundAt   map[epu.InstanceID]time.Time
+	endSince  map[epu.InstanceID]time.Time
+	condemns  []time.Time // of this incarnation, for the sweep's own limit
+	callFault error       // of the newest failed call; shown in the status
+}
+
+// callState is what this incarnation knows of a launch's calls.
+type callState struct {
+	fresh     bool // prepared in this incarnation: no earlier one can have called
+	uncertain bool // an outcome was unknown: only listings can tell
+	failed    error
+	settleAt  time.Time // listings begun from here on count
+	listings  int
+}
+
+type absence struct {
+	since time.Time // of the first answer "not found"
+	count int
+}
+
+// NewSite makes the core of a site; now is the time of its activation.
+func NewSite(spec epu.SiteSpec, id SiteIdentity, now time.Time) *Site {
+	return &Site{
+		spec: spec, id: id, started: now,
+		st: siteState{
+			Launches:  map[epu.LaunchID]*siteLaunch{},
+			Floors:    map[string]poolFloor{},
+			Condemned: map[epu.InstanceID]condemnation{},
+		},
+		index: map[epu.InstanceID]slotRef{}, hot: map[epu.LaunchID]struct{}{}, strays: map[epu.InstanceID]Stray{},
+		calls: map[epu.LaunchID]*callState{}, missing: map[epu.InstanceID]*absence{},
+		boundAt: map[epu.InstanceID]time.Time{}, endSince: map[epu.InstanceID]time.Time{},
+	}
+}
+
+// State is the durable state.
+func (s *Site) State() any { return s.st }
+
+// Restore takes a snapshot's state back.
+func (s *Site) Restore(raw json.RawMessage) error {
+	if err := json.Unmarshal(raw, &s.st); err != nil {
+		return err
+	}
+	if s.st.Condemned == nil {
+		s.st.Condemned = map[epu.InstanceID]condemnation{}
+	}
+	for id, l := range s.st.Launches {
+		s.hot[id] = struct{}{}
+		for i, slot := range l.Slots {
+			if slot.Instance != "" {
+				s.index[slot.Instance] = slotRef{id, i}
+			}
+		}
+	}
+	return nil
+}
+
+// Handle takes in one message.
+func (s *Site) Handle(tx *Tx, m any) {
+	switch m := m.(type) {
+	case msg.Want:
+		s.want(tx, m)
+	case msg.Noted:
+		s.noted(tx, m)
+	case msg.SyncQuery:
+		if m.Epoch == s.id.Epoch && s.synced {
+			tx.Answer(msg.Synced{Epoch: s.id.Epoch, Site: s.spec.Name})
+		}
+	case CallResult:
+		s.callEnded(tx, m)
+	case msg.SiteDefine:
+		s.spec, s.disabled = m.Spec, m.Disabled
+		tx.Answer(msg.SiteDefined{Site: s.spec.Name, Gen: m.Gen})
+	case msg.SiteQuery:
+		tx.Answer(s.view(tx.Now()))
+	case msg.SweepSite:
+		s.sweep(tx, m)
+	case msg.RecoveryEnded:
+		s.id.Recovery = false
+	case Wake:
+	default:
+		unknownMessage(tx, "site", m)
+	}
+	s.advance(tx)
+}
+
+// callEnded takes in the outcome of a call.
+func (s *Site) callEnded(tx *Tx, r CallResult) {
+	if r.Err != nil {
+		s.callFault = r.Err
+	}
+	switch call := r.Call.(type) {
+	case PrepareCall:
+		s.prepared(tx, call, r)
+	case RunCall:
+		s.ran(tx, call, r)
+	case ListCall:
+		s.listed(tx, r)
+	case FindCall:
+		s.found(tx, call, r)
+	case EndCall: // only a listing shows that a machine is gone
+	}
+}
+
+// advance makes the transitions that follow from state alone; it runs after every message, over the
+// launches about which something may be left to do.
+func (s *Site) advance(tx *Tx) {
+	for _, id := range s.hotIDs() {
+		l := s.st.Launches[id]
+		switch {
+		case l == nil:
+			delete(s.hot, id)
+		case !l.Closed && l.Digest == "" && l.ended():
+			tx.Emit(launchClosed{Launch: id, Why: "no longer wanted before it was asked for"})
+		case !l.Closed && l.Digest != "" && l.full():
+			tx.Emit(launchClosed{Launch: id})
+		case !l.Closed && l.Digest != "" && !l.Settling && l.ended():
+			s.settle(tx, id, "no longer wanted")
+		case !l.Closed && !l.Settling && s.otherEpoch(id):
+			s.settle(tx, id, "opened before the store was restored")
+		case l.Closed && l.gone() && l.Noted == l.Rev:
+			tx.Emit(launchForgotten{Launch: id, Floor: l.PoolRev})
+		case l.Closed && l.Noted == l.Rev && !l.ending():
+			delete(s.hot, id)
+		}
+	}
+}
+
+// hotIDs lists the hot launches in order, so that equal state leads to equal events.
+func (s *Site) hotIDs() []epu.LaunchID { return slices.Sorted(maps.Keys(s.hot)) }
+
+func (s *Site) otherEpoch(id epu.LaunchID) bool {
+	_, epoch, _, ok := id.Parse()
+	return ok && epoch != s.id.Epoch
+}
+
+// settle ends calling for a launch.
+func (s *Site) settle(tx *Tx, id epu.LaunchID, why string) {
+	tx.Emit(launchSettling{Launch: id, Why: why})
+	s.call(id).settleAt = tx.Now().Add(s.spec.VisibilityWindow + s.spec.CallTimeout)
+}
+
+// call finds or makes what this incarnation knows of a launch's calls. One that an earlier incarnation
+// prepared may have been called by it, just now.
+func (s *Site) call(id epu.LaunchID) *callState {
+	c := s.calls[id]
+	if c == nil {
+		c = &callState{uncertain: true, settleAt: s.started.Add(s.spec.VisibilityWindow + s.spec.CallTimeout)}
+		s.calls[id] = c
+	}
+	return c
+}
+
+// ended reports that no slot is wanted.
+func (l *siteLaunch) ended() bool {
+	return !slices.ContainsFunc(l.Slots, func(s msg.Slot) bool { return !s.Ended })
+}
+
+// full reports that every slot has its machine, or is known never to get one.
+func (l *siteLaunch) full() bool {
+	return !slices.ContainsFunc(l.Slots, func(s msg.Slot) bool { return s.Instance == "" && !s.State.Gone() })
+}
+
+// gone reports that nothing is left of a closed launch.
+func (l *siteLaunch) gone() bool {
+	return !slices.ContainsFunc(l.Slots, func(s msg.Slot) bool { return !s.State.Gone() })
+}
+
+// ending reports that a machine of the launch is to be ended and not yet gone.
+func (l *siteLaunch) ending() bool {
+	return slices.ContainsFunc(l.Slots, func(s msg.Slot) bool { return s.Ended && !s.State.Gone() })
+}
+
+// openSlots counts the slots that are still wanted.
+func (l *siteLaunch) openSlots() int {
+	n := 0
+	for _, s := range l.Slots {
+		if !s.Ended {
+			n++
+		}
+	}
+	return n
+}
+
+// freeSlot finds a slot for a machine, wanted ones first; -1 when there is none.
+func (l *siteLaunch) freeSlot() int {
+	free := -1
+	for i, s := range l.Slots {
+		if s.Instance != "" || s.State.Gone() {
+			continue
+		}
+		if !s.Ended {
+			return i
+		}
+		if free < 0 {
+			free = i
+		}
+	}
+	return free
+}

@@ -1,0 +1,185 @@
+package actors
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+)
+
+// Placeholders in user data that the executor fills in just before the digest is taken: they differ
+// from node to node, or must not be stored.
+const (
+	bootstrapPlaceholder = "${EPU_BOOTSTRAP}"
+	nodesPlaceholder     = "${EPU_NODES}"
+)
+
+// Due derives what is still to be done: list, search, report, call, end.
+func (s *Site) Due(now time.Time, _ epu.Revision) (todo []Todo, next time.Time) {
+	todo = append(todo, Todo{Key: "list", Call: ListCall{Tags: s.tags()}, Every: s.spec.PollEvery})
+	if ids := s.missingIDs(); len(ids) > 0 {
+		todo = append(todo, Todo{Key: "find", Call: FindCall{IDs: ids}, Every: s.spec.VisibilityWindow})
+	}
+	mayLaunch := s.synced || now.Sub(s.started) >= syncWaitMax
+	if !s.synced {
+		next = s.started.Add(syncWaitMax)
+	}
+	calling := 0
+	for _, id := range s.hotIDs() {
+		l := s.st.Launches[id]
+		if l.Rev != l.Noted {
+			todo = append(todo, s.reportTodo(id, l))
+		}
+		if mayLaunch && !s.id.Recovery && calling < s.spec.LaunchesMax {
+			if t, ok := s.launchTodo(id, l); ok {
+				todo = append(todo, t)
+				calling++
+			}
+		}
+		if s.synced && !s.id.Recovery {
+			for _, slot := range l.Slots {
+				if slot.Ended && slot.Instance != "" && !slot.State.Gone() {
+					todo = append(todo, s.endTodo(slot.Instance, now))
+				}
+			}
+		}
+	}
+	if s.synced && !s.id.Recovery {
+		for _, id := range slices.Sorted(maps.Keys(s.st.Condemned)) {
+			todo = append(todo, s.endTodo(id, now))
+		}
+	}
+	return todo, next
+}
+
+func (s *Site) reportTodo(id epu.LaunchID, l *siteLaunch) Todo {
+	r := s.report(id, l)
+	return Todo{
+		Key: "report/" + string(id) + "/" + revText(r.Rev), To: msg.ControllerAddress(l.Owner, l.Pool), Send: r,
+		Every: reportEvery, Cap: reportEveryMax,
+	}
+}
+
+// launchTodo is the next step of asking the cloud for a launch's machines.
+func (s *Site) launchTodo(id epu.LaunchID, l *siteLaunch) (Todo, bool) {
+	if l.Closed || l.Settling || l.ended() && l.Digest == "" || s.otherEpoch(id) {
+		return Todo{}, false
+	}
+	if l.Digest == "" {
+		req := l.Request
+		req.Min, req.Max = 1, l.openSlots()
+		return Todo{
+			Key: "prepare/" + string(id) + "/" + revText(l.Rev), Call: PrepareCall{Request: req},
+			Every: s.spec.BackoffFirst, Cap: s.spec.BackoffCap,
+		}, true
+	}
+	return Todo{
+		Key: "run/" + string(id), Call: RunCall{Launch: id, Request: l.Request, Digest: l.Digest},
+		Every: s.spec.BackoffFirst, Cap: s.spec.BackoffCap,
+	}, true
+}
+
+func (s *Site) endTodo(id epu.InstanceID, now time.Time) Todo {
+	if s.endSince[id].IsZero() {
+		s.endSince[id] = now
+	}
+	return Todo{
+		Key: "end/" + string(id), Call: EndCall{IDs: []epu.InstanceID{id}},
+		Every: endRepeatFirst, Cap: endRepeatCap,
+	}
+}
+
+func revText(r epu.Revision) string {
+	b, _ := json.Marshal(r) // a number always has a JSON form
+	return string(b)
+}
+
+// launchToken makes a launch's token: a function of the installation and the launch, so that no other
+// launch can have it.
+func launchToken(installation epu.InstallationID, launch epu.LaunchID) epu.Token {
+	sum := sha256.Sum256([]byte(string(installation) + "\x00" + string(launch)))
+	return epu.Token("epu-" + hex.EncodeToString(sum[:20]))
+}
+
+// userData is what a machine's agent reads first; empty for pools without an agent.
+func userData(w msg.Want) string {
+	if w.Spec.Health.Source != epu.HealthAgent {
+		return ""
+	}
+	b, err := json.Marshal(msg.UserData{
+		Nodes: []string{nodesPlaceholder}, Bootstrap: bootstrapPlaceholder, Launch: w.Launch,
+		Heartbeat: w.Spec.Health.Heartbeat.Seconds(), Run: w.Spec.Run,
+	})
+	if err != nil {
+		panic("user data is plain data and always has a JSON form: " + err.Error())
+	}
+	return string(b)
+}
+
+// adopt takes a stray machine in as a launch of one slot.
+func (s *Site) adopt(tx *Tx, w msg.Want) {
+	if _, ok := s.strays[w.Adopt]; !ok {
+		tx.Emit(floorRaised{Owner: w.Owner, Pool: w.Pool, Floor: w.Rev})
+		tx.Answer(goneReport(s.id.Epoch, s.spec.Name, w))
+		return
+	}
+	delete(s.strays, w.Adopt)
+	tx.Emit(adopted{Launch: w.Launch, Owner: w.Owner, Pool: w.Pool, Instance: w.Adopt})
+}
+
+// sweep condemns stray machines that the operator named.
+func (s *Site) sweep(tx *Tx, m msg.SweepSite) {
+	var out msg.Swept
+	for _, id := range m.Instances {
+		st, ok := s.strays[id]
+		if !ok {
+			out.Refused = append(out.Refused, id)
+			continue
+		}
+		delete(s.strays, id)
+		tx.Emit(condemned{Instance: id, Launch: st.Launch, Why: "swept by the operator: " + st.Why})
+		out.Condemned = append(out.Condemned, id)
+	}
+	tx.Answer(out)
+}
+
+// view is what the site tells people.
+func (s *Site) view(now time.Time) msg.SiteView {
+	v := msg.SiteView{
+		Spec: s.spec, Disabled: s.disabled, Recovery: s.id.Recovery, Synced: s.synced,
+		Instances: s.supply(), Condemned: len(s.st.Condemned), LastListing: s.lastList,
+	}
+	if s.listErr != nil {
+		v.Fault = s.listErr.Error()
+	} else if s.callFault != nil {
+		v.Fault = s.callFault.Error()
+	}
+	for id, since := range s.endSince {
+		if s.endingNow(id) && now.Sub(since) > endStuckAfter {
+			v.Stuck++
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.strays)) {
+		st := s.strays[id]
+		v.Strays = append(v.Strays, msg.StrayView{Instance: id, Launch: st.Launch, Owner: st.Owner, Pool: st.Pool, Why: st.Why})
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.st.Condemned)) {
+		c := s.st.Condemned[id]
+		pool, _, _, _ := c.Launch.Parse()
+		v.Strays = append(v.Strays, msg.StrayView{Instance: id, Launch: c.Launch, Pool: pool, Why: c.Why, Condemned: true})
+	}
+	return v
+}
+
+func (s *Site) endingNow(id epu.InstanceID) bool {
+	if _, ok := s.st.Condemned[id]; ok {
+		return true
+	}
+	ref, ok := s.index[id]
+	return ok && !s.st.Launches[ref.launch].Slots[ref.slot].State.Gone()
+}

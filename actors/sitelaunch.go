@@ -1,0 +1,255 @@
+package actors
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/iaas"
+)
+
+// want takes in a controller's wish for a launch: its first Want makes the record, later ones only
+// ever add ended slots.
+func (s *Site) want(tx *Tx, w msg.Want) {
+	if w.Epoch != s.id.Epoch {
+		return
+	}
+	l := s.st.Launches[w.Launch]
+	if l == nil {
+		s.wantNew(tx, w)
+		return
+	}
+	var ended []int
+	for _, i := range w.Ended {
+		if i >= 0 && i < len(l.Slots) && !l.Slots[i].Ended {
+			ended = append(ended, i)
+		}
+	}
+	if len(ended) > 0 {
+		tx.Emit(slotsEnded{Launch: w.Launch, Slots: ended})
+		return // the changed report is due by itself
+	}
+	tx.Answer(s.report(w.Launch, l))
+}
+
+func (s *Site) wantNew(tx *Tx, w msg.Want) {
+	floor := s.st.Floors[poolKey(w.Owner, w.Pool)]
+	switch {
+	case w.Rev < floor.Rev:
+		return // a late copy from before the launch was forgotten
+	case len(w.Ended) >= w.N:
+		tx.Emit(floorRaised{Owner: w.Owner, Pool: w.Pool, Floor: w.Rev})
+		tx.Answer(goneReport(s.id.Epoch, s.spec.Name, w))
+		return
+	case w.Adopt != "":
+		s.adopt(tx, w)
+		return
+	case s.id.Recovery:
+		return // waits for the operator; the controller repeats
+	}
+	tx.Because(string(w.Launch))
+	tx.Emit(launchAccepted{Launch: w.Launch, Owner: w.Owner, Pool: w.Pool, N: w.N, Request: s.render(w)})
+	if len(w.Ended) > 0 {
+		tx.Emit(slotsEnded{Launch: w.Launch, Slots: w.Ended})
+	}
+	if why := s.refusal(w); why != "" {
+		tx.Emit(launchClosed{Launch: w.Launch, Why: why})
+	}
+}
+
+// refusal says why a new launch is not even asked for, or "".
+func (s *Site) refusal(w msg.Want) string {
+	switch {
+	case s.disabled:
+		return "launching is switched off (epumgmt enable)"
+	case s.spec.DryRun:
+		return fmt.Sprintf("dry run: would launch %d x %s", w.N-len(w.Ended), w.Spec.Image)
+	case s.spec.InstancesMax > 0 && s.supply() > s.spec.InstancesMax:
+		return fmt.Sprintf("site %s is at its limit of %d instances", s.spec.Name, s.spec.InstancesMax)
+	}
+	return ""
+}
+
+// supply counts machines that are there or may come.
+func (s *Site) supply() int {
+	n := len(s.st.Condemned)
+	for _, l := range s.st.Launches {
+		for _, slot := range l.Slots {
+			if !slot.State.Gone() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// goneReport answers a Want whose slots were all ended before the site knew of them.
+func goneReport(epoch epu.Epoch, site epu.SiteID, w msg.Want) msg.Report {
+	r := msg.Report{Epoch: epoch, Site: site, Launch: w.Launch, Closed: true, Slots: make([]msg.Slot, w.N)}
+	for i := range r.Slots {
+		r.Slots[i] = msg.Slot{State: epu.Terminated, Ended: true, Reason: "ended before it was asked for"}
+	}
+	return r
+}
+
+// render makes the request of a launch. How many machines is fixed when it is prepared.
+func (s *Site) render(w msg.Want) iaas.LaunchRequest {
+	vars := make(map[string]epu.Var, len(w.Spec.Vars)+len(w.Vars))
+	for k, v := range w.Spec.Vars {
+		vars[k] = v
+	}
+	for k, v := range w.Vars {
+		vars[k] = epu.Var{Value: v}
+	}
+	tags := make(map[string]string, len(s.spec.Tags)+6)
+	for k, v := range s.spec.Tags {
+		tags[k] = v
+	}
+	for k, v := range s.tags() {
+		tags[k] = v
+	}
+	tags[iaas.TagEpoch] = strconv.FormatUint(uint64(s.id.Epoch), 10)
+	tags[iaas.TagOwner] = string(w.Owner)
+	tags[iaas.TagKeeper] = string(epu.PoolKeeper(w.Owner, w.Pool))
+	tags[iaas.TagLaunch] = string(w.Launch)
+	return iaas.LaunchRequest{
+		Token: launchToken(s.id.Installation, w.Launch), Image: w.Spec.Image, Args: w.Spec.Args,
+		Allocation: w.Spec.Allocation, Market: w.Spec.Market, Zone: w.Spec.Zone,
+		Vars: vars, UserData: userData(w), Tags: tags,
+	}
+}
+
+// tags selects our machines at this site.
+func (s *Site) tags() map[string]string {
+	return map[string]string{
+		iaas.TagInstallation: string(s.id.Installation),
+		iaas.TagSite:         string(s.spec.Name),
+	}
+}
+
+func (s *Site) report(id epu.LaunchID, l *siteLaunch) msg.Report {
+	return msg.Report{
+		Epoch: s.id.Epoch, Site: s.spec.Name, Launch: id, Rev: l.Rev,
+		Slots: slices.Clone(l.Slots), Closed: l.Closed,
+	}
+}
+
+// noted ends the reports of a revision.
+func (s *Site) noted(tx *Tx, n msg.Noted) {
+	l := s.st.Launches[n.Launch]
+	if n.Epoch != s.id.Epoch || l == nil || n.Rev != l.Rev || l.Noted == n.Rev {
+		return
+	}
+	if !n.Known && !l.gone() {
+		// A controller that does not know a launch whose machines live has an older store than ours:
+		// nothing is forgotten, the report stays due.
+		return
+	}
+	tx.Emit(launchNoted{Launch: n.Launch, Rev: n.Rev, PoolRev: n.PoolRev})
+}
+
+// prepared fixes a request's bytes, or fails the launch when its secrets can't be read.
+func (s *Site) prepared(tx *Tx, call PrepareCall, r CallResult) {
+	id := epu.LaunchID(call.Request.Tags[iaas.TagLaunch])
+	l := s.st.Launches[id]
+	if l == nil || l.Closed || l.Digest != "" || l.ended() {
+		return
+	}
+	tx.Because(string(id))
+	if r.Err != nil {
+		if !epu.KindOf(r.Err).Retryable() {
+			tx.Emit(launchClosed{Launch: id, Why: r.Err.Error()})
+		}
+		return
+	}
+	if call.Request.Max != l.openSlots() {
+		return // a slot was ended meanwhile; it is prepared again with fewer
+	}
+	tx.Emit(launchPrepared{Launch: id, Max: call.Request.Max, Digest: r.Result.(string)})
+	s.calls[id] = &callState{fresh: true}
+}
+
+// ran takes in the outcome of a launch call.
+func (s *Site) ran(tx *Tx, call RunCall, r CallResult) {
+	l := s.st.Launches[call.Launch]
+	c := s.call(call.Launch)
+	tx.Because(string(call.Launch))
+	if r.Err == nil {
+		s.bind(tx, call.Launch, r.Result.([]iaas.Instance))
+		if l != nil && !l.Closed {
+			tx.Emit(launchClosed{Launch: call.Launch, Why: "the cloud gave fewer machines than asked for"})
+		}
+		return
+	}
+	c.failed = r.Err
+	if l == nil || l.Closed || l.Settling {
+		return
+	}
+	switch epu.KindOf(r.Err) {
+	case epu.UnknownOutcome, epu.Internal:
+		c.uncertain = true
+	case epu.Throttled, epu.Transient, epu.Unavailable: // nothing was done: the same bytes again
+	case epu.Conflict:
+		s.settle(tx, call.Launch, r.Err.Error())
+	default:
+		if c.uncertain || !c.fresh {
+			s.settle(tx, call.Launch, r.Err.Error())
+			return
+		}
+		tx.Emit(launchClosed{Launch: call.Launch, Why: r.Err.Error()})
+	}
+}
+
+// bind gives machines of a launch to its slots. One that finds none is condemned.
+func (s *Site) bind(tx *Tx, id epu.LaunchID, machines []iaas.Instance) {
+	l := s.st.Launches[id]
+	for _, m := range machines {
+		if _, known := s.index[m.ID]; known {
+			continue
+		}
+		if _, known := s.st.Condemned[m.ID]; known {
+			continue
+		}
+		free := -1
+		if l != nil && !l.Closed {
+			free = l.freeSlot()
+		}
+		if free < 0 {
+			s.condemn(tx, m.ID, id, "no slot of its launch is free")
+			continue
+		}
+		s.boundAt[m.ID] = tx.Now()
+		tx.Emit(slotsSeen{Launch: id, Slots: map[int]slotSeen{free: seenOf(m)}})
+	}
+}
+
+func seenOf(m iaas.Instance) slotSeen {
+	seen := slotSeen{State: epu.Pending, Instance: m.ID, Zone: m.Zone, Address: m.Address, Reason: m.Reason}
+	switch m.State {
+	case iaas.InstanceRunning:
+		seen.State = epu.Started
+	case iaas.InstanceStopping:
+		seen.State = epu.Terminating
+	case iaas.InstanceTerminated:
+		seen.State = epu.Terminated
+	}
+	return seen
+}
+
+// condemn durably marks a machine of ours that stands in no slot, within the sweep's own limit.
+func (s *Site) condemn(tx *Tx, id epu.InstanceID, launch epu.LaunchID, why string) bool {
+	if s.id.Recovery {
+		return false
+	}
+	now := tx.Now()
+	s.condemns = slices.DeleteFunc(s.condemns, func(t time.Time) bool { return now.Sub(t) > condemnsWindow })
+	if len(s.condemns) >= condemnsMax {
+		return false
+	}
+	s.condemns = append(s.condemns, now)
+	tx.Emit(condemned{Instance: id, Launch: launch, Why: why})
+	return true
+}
