@@ -1,0 +1,176 @@
+package policies_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// The budgets of DESIGN.md 14: a stock tick against the same rule written over a Lua table that is kept
+// in the state, with a context's deadline. Both run in turns within one process, and the metric `ratio`
+// is the median of the rounds.
+
+const keptRule = `
+return function(kept, want)
+  local have, bad = 0, {}
+  for _, w in ipairs(kept) do
+    if w.state ~= "TERMINATING" and w.state ~= "TERMINATED" and w.state ~= "FAILED" then
+      if w.health ~= "OK" and w.health ~= "UNKNOWN" and w.health ~= "OUT_OF_CONTACT" then
+        bad[#bad + 1] = w.id
+      else
+        have = have + 1
+      end
+    end
+  end
+  return want - have, bad
+end`
+
+// visitRule is the same rule over views.
+const visitRule = `return {
+  params = { preserve_n = { type = "integer", default = 0 } },
+  decide = function(control, state, conf)
+    local have, bad = 0, {}
+    for w in state.workers() do
+      if w.state ~= "TERMINATING" and w.state ~= "TERMINATED" and w.state ~= "FAILED" then
+        if w.health ~= "OK" and w.health ~= "UNKNOWN" and w.health ~= "OUT_OF_CONTACT" then
+          bad[#bad + 1] = w.id
+        else
+          have = have + 1
+        end
+      end
+    end
+    control.scale_to(conf.preserve_n)
+    control.because("preserve_n")
+  end,
+}`
+
+func BenchmarkTick(b *testing.B) {
+	stock := load(b, "npreserving")
+	visiting := compile(b, "visiting", visitRule)
+	for _, n := range []int{5, 100, 10_000} {
+		b.Run(fmt.Sprintf("npreserving/%d", n), func(b *testing.B) { compare(b, stock, n) })
+		b.Run(fmt.Sprintf("visiting/%d", n), func(b *testing.B) { compare(b, visiting, n) })
+	}
+}
+
+func compare(b *testing.B, p *policies.Policy, n int) {
+	snap := fleet(n)
+	conf := check(b, p, map[string]any{"preserve_n": n})
+	e := policies.NewEngine(p, policies.Options{Now: time.Now, Deadline: time.Second, Steps: 1 << 30})
+	defer e.Close()
+	base := newKept(b, snap)
+	defer base.L.Close()
+	per := max(1, 20_000/(n+200))
+	var ratios []float64
+	for b.Loop() {
+		ours := timed(per, func() {
+			if d := e.Decide(snap, conf); d.Error != "" {
+				b.Fatal(d.Error)
+			}
+		})
+		theirs := timed(per, func() { base.run(b, n) })
+		ratios = append(ratios, float64(ours)/float64(theirs))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "ratio")
+	b.ReportMetric(0, "ns/op") // of a round of both: says nothing
+	b.ReportMetric(float64(timed(per, func() { e.Decide(snap, conf) }))/float64(per), "ns/tick")
+	b.ReportMetric(float64(timed(per, func() { base.run(b, n) }))/float64(per), "ns/kept")
+}
+
+func timed(times int, f func()) time.Duration {
+	start := time.Now()
+	for range times {
+		f()
+	}
+	return time.Since(start)
+}
+
+type kept struct {
+	L     *lua.LState
+	rule  *lua.LFunction
+	table *lua.LTable
+}
+
+func newKept(b *testing.B, snap *policies.Snapshot) *kept {
+	k := &kept{L: lua.NewState()}
+	if err := k.L.DoString(keptRule); err != nil {
+		b.Fatal(err)
+	}
+	k.rule = k.L.Get(-1).(*lua.LFunction)
+	k.L.Pop(1)
+	k.table = k.L.NewTable()
+	for _, w := range snap.Workers {
+		t := k.L.NewTable()
+		for name, v := range map[string]string{
+			"id": string(w.ID), "state": w.State.Word(), "health": w.Health.String(), "site": string(w.Site),
+			"allocation": string(w.Allocation), "zone": w.Zone,
+		} {
+			t.RawSetString(name, lua.LString(v))
+		}
+		k.table.Append(t)
+	}
+	return k
+}
+
+func (k *kept) run(b *testing.B, want int) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	k.L.SetContext(ctx)
+	if err := k.L.CallByParam(lua.P{Fn: k.rule, NRet: 2, Protect: true}, k.table, lua.LNumber(want)); err != nil {
+		b.Fatal(err)
+	}
+	k.L.Pop(2)
+	cancel()
+}
+
+// fleet is a snapshot of n running workers.
+func fleet(n int) *policies.Snapshot {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s := &policies.Snapshot{Now: now, Pool: "epu-bench", Owner: epu.DefaultOwner, Decision: "01", Seed: 7, MinMax: [2]int{0, -1}}
+	for i := range n {
+		s.Workers = append(s.Workers, &epu.Worker{
+			ID: epu.NewWorkerID(epu.NewLaunchID("epu-bench", 1, uint64(i+1)), 0), Site: "local", Zone: "a", Allocation: "small",
+			State: epu.Running, Health: epu.HealthOK, Created: now.Add(-time.Hour),
+		})
+	}
+	s.Counts.Running = n
+	s.Wish.Target = n
+	return s
+}
+
+// BenchmarkIdleEngine measures what an engine keeps after its first tick.
+func BenchmarkIdleEngine(b *testing.B) {
+	p := load(b, "npreserving")
+	conf := check(b, p, map[string]any{"preserve_n": 3})
+	snap := fleet(3)
+	const engines = 500
+	var sizes []float64
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var keep []*policies.Engine
+		for range engines {
+			e := policies.NewEngine(p, policies.Options{Now: time.Now})
+			if d := e.Decide(snap, conf); d.Error != "" {
+				b.Fatal(d.Error)
+			}
+			keep = append(keep, e)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		sizes = append(sizes, float64(after.HeapAlloc-before.HeapAlloc)/engines)
+		runtime.KeepAlive(keep)
+	}
+	slices.Sort(sizes)
+	b.ReportMetric(sizes[len(sizes)/2], "B/engine")
+	b.ReportMetric(0, "ns/op")
+}

@@ -1,0 +1,277 @@
+package policies
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies/params"
+	"github.com/nimbus-epu/epu/policies/sandbox"
+)
+
+// Options bound an engine. The zero value is usable: steps alone then bound an evaluation, which is
+// the same on every machine and works where time stands still.
+type Options struct {
+	Deadline time.Duration     // wall time of one evaluation; default 50 ms; needs Now
+	Steps    int               // VM instructions of one evaluation; default 5 million
+	Now      func() time.Time  // the clock; nil = no deadline, and Decision.Took stays 0
+	Print    func(line string) // takes what policies print; nil drops it
+}
+
+// Engine evaluates one policy for one pool. It makes its Lua state at the first evaluation and keeps
+// it; after any error it is thrown away and built again. An Engine belongs to one goroutine at a time.
+type Engine struct {
+	host        host
+	fns         functions
+	conf        map[string]any // of the last good evaluation
+	initialized bool
+}
+
+// host is what the host functions work on: one evaluation at a time.
+type host struct {
+	budget
+	p    *Policy
+	opts Options
+	L    *lua.LState // nil until the first evaluation and after an error
+
+	live    *session // the call that is running; nil between calls
+	snap    *Snapshot
+	asked   wishing
+	inputs  []epu.Input
+	seen    visits
+	memory  *lua.LTable // nil until the policy looks at it
+	conf    *lua.LTable
+	printed int
+
+	counted map[string]int  // of a replay
+	known   map[string]bool // of a replay: names of the recorded inputs; nil otherwise
+
+	slab    []lua.LUserData
+	tools   sandbox.Tools
+	zones   map[string]*time.Location
+	modules map[string]lua.LValue // values of required files; nil once the policy is loaded
+	loading []string
+	loader  *loader              // of the first run, which finds required files
+	broken  Problems             // of required files
+	ids     map[epu.WorkerID]int // places in idsOf, for state.worker
+	idsOf   []*epu.Worker
+}
+
+// NewEngine makes an engine. It costs next to nothing until the first Decide.
+func NewEngine(p *Policy, opts Options) *Engine {
+	if opts.Deadline <= 0 {
+		opts.Deadline = deadlineDefault
+	}
+	if opts.Steps <= 0 {
+		opts.Steps = stepsDefault
+	}
+	e := &Engine{}
+	e.host.p, e.host.opts = p, opts
+	e.host.now, e.host.deadline, e.host.stepsMax = opts.Now, opts.Deadline, opts.Steps
+	return e
+}
+
+// Policy is the policy that the engine evaluates.
+func (e *Engine) Policy() *Policy { return e.host.p }
+
+// Close lets go of the Lua state. The engine may be used again and then starts afresh.
+func (e *Engine) Close() { e.host.discard() }
+
+// Decide evaluates the policy. It never panics and always returns a whole decision: if the policy
+// failed, Error says why and the last wish stands. Conf must come from Policy.Check and must not be
+// changed afterwards: a new configuration is a new map, which runs the policy's reconfigure first.
+// Wish equals Wanted; the guard rails are the caller's.
+func (e *Engine) Decide(snap *Snapshot, conf map[string]any) epu.Decision {
+	h := &e.host
+	d := epu.Decision{
+		ID: snap.Decision, Pool: snap.Pool, Owner: snap.Owner, Time: snap.Now,
+		Policy: h.p.Name, PolicyHash: h.p.Hash, Seed: snap.Seed, Conf: conf,
+		MemoryBefore: snap.Memory, MemoryAfter: snap.Memory, Before: snap.Wish.Target,
+	}
+	h.start(snap)
+	memory, err := e.evaluate(conf)
+	if err != nil {
+		d.Error = h.explain(err)
+		d.Wanted = h.lastWish()
+		d.Reasons = []epu.Reason{{Rule: "error", Text: fmt.Sprintf("the policy failed, so the last wish for %d stands", d.Wanted.Target)}}
+		h.discard()
+	} else {
+		d.Wanted = h.asked.result(h)
+		d.MemoryAfter = memory
+		d.Reasons, d.Actions, d.Alerts = h.asked.reasons, h.asked.actions, h.asked.alerts
+		d.TickEvery = h.asked.tick
+	}
+	d.Wish = d.Wanted
+	if h.seen.on {
+		h.inputs = append(h.inputs, epu.Input{Name: "workers", Value: h.seen.result(snap)})
+	}
+	d.Inputs = h.inputs
+	if h.now != nil {
+		d.Took = h.now().Sub(h.started)
+	}
+	h.end()
+	return d
+}
+
+// start prepares for one evaluation.
+func (h *host) start(snap *Snapshot) {
+	h.begin()
+	h.snap, h.tools.Rand = snap, sandbox.Rand(snap.Seed)
+	h.asked, h.inputs, h.memory, h.printed = wishing{}, nil, nil, 0
+	h.seen.on = false
+}
+
+// end drops what belongs to the evaluation, so that an idle engine holds no snapshot. The index of
+// workers stays, for the ticks at which the controller hands over the same ones again.
+func (h *host) end() {
+	h.snap, h.inputs, h.memory, h.slab = nil, nil, nil, nil
+	h.asked = wishing{}
+}
+
+// discard throws the state away: after a timeout or an overflow its stacks may hold remains.
+func (h *host) discard() {
+	if h.L != nil {
+		h.L.Close()
+	}
+	h.L, h.live, h.conf, h.ids, h.idsOf = nil, nil, nil, nil, nil
+}
+
+// evaluate runs what is due: initialize at first, reconfigure after a change, then decide.
+func (e *Engine) evaluate(conf map[string]any) (memory json.RawMessage, err error) {
+	h := &e.host
+	defer func() { // gopher-lua's own faults must not reach the controller
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the engine failed: %v", p)
+		}
+		h.live = nil
+	}()
+	if h.L == nil {
+		if e.fns, err = h.load(); err != nil {
+			return nil, err
+		}
+		h.conf = nil
+	}
+	changed := e.changed(conf)
+	if h.conf == nil || changed != nil {
+		h.conf = h.frozen(conf)
+	}
+	ran := hooks{Initialize: !e.initialized && e.fns.initialize != nil, Changed: changed}
+	if !e.initialized {
+		if err = h.call("initialize", e.fns.initialize, h.conf); err != nil {
+			h.note("hooks", ran)
+			return nil, err
+		}
+		ran.Changed, changed = nil, nil
+	}
+	if changed != nil {
+		ran.Old = e.conf
+		h.note("hooks", ran)
+		if err = h.call("reconfigure", e.fns.reconfigure, h.conf, sandbox.ToLua(h.p.plain(e.conf)), sandbox.ToLua(anyList(changed))); err != nil {
+			return nil, err
+		}
+	} else if ran.Initialize {
+		h.note("hooks", ran)
+	}
+	e.initialized, e.conf = true, conf
+	if err = h.call("decide", e.fns.decide, h.conf); err != nil {
+		return nil, err
+	}
+	if h.memory == nil {
+		return h.snap.Memory, nil
+	}
+	return sandbox.EncodeMemory(h.memory)
+}
+
+// changed lists the keys whose values differ from the last evaluation's; nil when none do.
+func (e *Engine) changed(conf map[string]any) []string {
+	if !e.initialized || reflect.ValueOf(conf).Pointer() == reflect.ValueOf(e.conf).Pointer() {
+		return nil
+	}
+	return params.Differing(e.conf, conf)
+}
+
+func anyList(words []string) []any {
+	out := make([]any, len(words))
+	for i, w := range words {
+		out[i] = w
+	}
+	return out
+}
+
+// Tools are what the sandbox keeps per state.
+func (h *host) Tools() *sandbox.Tools { return &h.tools }
+
+var _ sandbox.Meter = (*host)(nil)
+
+// call runs one of the policy's functions with fresh control and state objects.
+func (h *host) call(name string, f *lua.LFunction, args ...lua.LValue) error {
+	if f == nil {
+		return nil
+	}
+	s := &session{}
+	s.control.Metatable, s.state.Metatable = h.p.world.controlMeta, h.p.world.stateMeta
+	h.live = s
+	L := h.L
+	L.Push(f)
+	L.Push(&s.control)
+	L.Push(&s.state)
+	for _, a := range args {
+		L.Push(a)
+	}
+	err := L.PCall(2+len(args), 1, nil)
+	h.live = nil
+	s.control.Metatable, s.state.Metatable = h.p.world.deadMeta, h.p.world.deadMeta
+	if err != nil {
+		return err
+	}
+	if h.why != nil {
+		return h.why
+	}
+	r := L.Get(-1)
+	L.Pop(1)
+	if r != lua.LNil {
+		return fmt.Errorf("%s:%d: %s returned %s; wishes go through control, such as control.scale_to(n)",
+			f.Proto.SourceName, f.Proto.LineDefined, name, sandbox.KindOf(r))
+	}
+	return nil
+}
+
+// explain is what an operator reads: file and line, the line itself, and what had been read.
+func (h *host) explain(err error) string {
+	text := messageOf(err)
+	if at, ok := h.p.locate(text); ok {
+		text += "\n    " + at
+	}
+	if read := h.readText(); read != "" {
+		text += "\nread: " + read
+	}
+	return text
+}
+
+// messageOf is an error's own words without the stack.
+func messageOf(err error) string {
+	var api *lua.ApiError
+	if errors.As(err, &api) {
+		return params.Clip(sandbox.TextOf(api.Object), 4*reasonMax)
+	}
+	return params.Clip(err.Error(), 4*reasonMax)
+}
+
+// places finds workers by ID. The index is kept while the controller hands over the same slice.
+func (h *host) places(L *lua.LState) map[epu.WorkerID]int {
+	all := h.snap.Workers
+	if len(all) != len(h.idsOf) || len(all) > 0 && &all[0] != &h.idsOf[0] {
+		h.Work(L, len(all))
+		h.ids = make(map[epu.WorkerID]int, len(all))
+		for i, w := range all {
+			h.ids[w.ID] = i
+		}
+		h.idsOf = all
+	}
+	return h.ids
+}

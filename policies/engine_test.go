@@ -1,0 +1,193 @@
+package policies_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// Goal: an evaluation gives a whole decision in every case. Method: small policies, each written for
+// one point, evaluated over small snapshots; every good decision is also replayed from its record.
+
+// body wraps the inside of a decide function.
+func body(code string) string {
+	return "return { params = { n = { type = 'integer', default = 3 }, list = { type = 'list', default = {} } },\n" +
+		"decide = function(control, state, conf)\n" + code + "\nend }"
+}
+
+// decide evaluates a policy once and, if it succeeds, replays the record.
+func decide(t *testing.T, p *policies.Policy, snap *policies.Snapshot, conf map[string]any) epu.Decision {
+	t.Helper()
+	e := policies.NewEngine(p, policies.Options{})
+	defer e.Close()
+	d := e.Decide(snap, check(t, p, conf))
+	if d.Error == "" {
+		replay(t, p, d)
+	}
+	return d
+}
+
+// replay checks that a decision follows from its record after a round through JSON.
+func replay(t testing.TB, p *policies.Policy, d epu.Decision) {
+	t.Helper()
+	b, err := json.Marshal(d)
+	if err != nil {
+		t.Fatalf("record: %v", err)
+	}
+	var record epu.Decision
+	if err := json.Unmarshal(b, &record); err != nil {
+		t.Fatalf("record: %v", err)
+	}
+	again, err := policies.Replay(p, record)
+	if err != nil {
+		t.Fatalf("replay: %v", err)
+	}
+	type outcome struct {
+		Wanted  epu.Wish
+		Reasons []epu.Reason
+		Actions []epu.Action
+		Alerts  []string
+		Memory  string
+		Tick    time.Duration
+		Error   string
+	}
+	of := func(d epu.Decision) outcome {
+		return outcome{d.Wanted, d.Reasons, d.Actions, d.Alerts, string(d.MemoryAfter), d.TickEvery, d.Error}
+	}
+	if diff := cmp.Diff(of(record), of(again)); diff != "" {
+		t.Errorf("replay differs (-recorded +replayed):\n%s\nrecord: %s", diff, b)
+	}
+}
+
+func TestWishAndReasons(t *testing.T) {
+	p := compile(t, "p", body(`
+		control.want("db", { vars = { ROLE = "db", PORT = 5432 }, market = "on-demand" })
+		control.scale_to(conf.n + state.running(), { site = "east", victims = "oldest", heal = false, vars = { A = "1" } })
+		control.because("three more than run", "more")
+		control.because { text = "and a database" }
+		control.alert("hello")
+		control.configure { tick = 2.5 }
+		control.drain({ "p-1-1/0", "p-1-1/0" }, { reason = "old" })
+		control.launch { count = 2, site = "west" }`))
+	got := decide(t, p, fleet(4), nil)
+	want := epu.Wish{
+		Target: 7, Site: "east", Victims: epu.Oldest, NoHeal: true, Vars: map[string]string{"A": "1"},
+		Uniques: map[string]epu.Unique{"db": {Vars: map[string]string{"ROLE": "db", "PORT": "5432"}, Market: epu.OnDemand}},
+	}
+	if diff := cmp.Diff(want, got.Wanted); diff != "" {
+		t.Errorf("wish (-want +got):\n%s", diff)
+	}
+	if got.TickEvery != 2500*time.Millisecond || len(got.Alerts) != 1 || got.Before != 4 {
+		t.Errorf("got tick %v, alerts %v, before %d; want 2.5s, one alert, 4", got.TickEvery, got.Alerts, got.Before)
+	}
+	reasons := []epu.Reason{{Rule: "more", Text: "three more than run"}, {Text: "and a database"}}
+	actions := []epu.Action{{Kind: epu.ActDrain, Workers: []epu.WorkerID{"p-1-1/0"}, Reason: "old"}, {Kind: epu.ActLaunch, Count: 2, Site: "west"}}
+	if diff := cmp.Diff(reasons, got.Reasons); diff != "" {
+		t.Errorf("reasons (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(actions, got.Actions); diff != "" {
+		t.Errorf("actions (-want +got):\n%s", diff)
+	}
+}
+
+func TestWishWithoutTarget(t *testing.T) {
+	for _, c := range []struct {
+		name, code string
+		target     int
+		uniques    int
+		reason     string
+	}{
+		{"nothing asked holds", ``, 4, 1, "the wish for 4 stands"},
+		{"names alone keep the target", `control.want("a")`, 4, 1, "gives no reason"},
+		{"more names than workers raise it", `for i = 1, 6 do control.want("u" .. i) end`, 6, 6, "6 named workers are wanted, so the target is 6 and not 4"},
+		{"a number alone ends the names", `control.scale_to(2)`, 2, 0, "wants 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			snap := fleet(4)
+			snap.Wish.Uniques = map[string]epu.Unique{"old": {}}
+			d := decide(t, compile(t, "p", body(c.code)), snap, nil)
+			if d.Error != "" || d.Wanted.Target != c.target || len(d.Wanted.Uniques) != c.uniques {
+				t.Errorf("got %+v (error %q), want target %d and %d names", d.Wanted, d.Error, c.target, c.uniques)
+			}
+			if !strings.Contains(fmt.Sprint(d.Reasons), c.reason) {
+				t.Errorf("got reasons %v, want %q", d.Reasons, c.reason)
+			}
+		})
+	}
+}
+
+func TestErrorKeepsWishAndExplains(t *testing.T) {
+	p := compile(t, "queue", `return {
+  decide = function(control, state, conf)
+    local q = state.sensor("queue")
+    control.scale_to(0)
+    state.memory.seen = true
+    control.terminate("p-1-1/0")
+    if q.value > 3 then
+      control.scale_to(9)
+    end
+  end,
+}`)
+	snap := fleet(4)
+	snap.Memory = json.RawMessage(`{"n":1}`)
+	e := policies.NewEngine(p, policies.Options{})
+	d := e.Decide(snap, check(t, p, nil))
+	want := "queue.lua:7: attempt to index a non-table object(nil) with key 'value'\n    7 | if q.value > 3 then\nread: sensor queue was nil: there is no reading"
+	if d.Error != want {
+		t.Errorf("got error\n%s\nwant\n%s", d.Error, want)
+	}
+	if d.Wanted.Target != 4 || string(d.MemoryAfter) != `{"n":1}` || d.Actions != nil {
+		t.Errorf("got wish %d, memory %s, actions %v; want the last wish 4, the memory as it was, no actions", d.Wanted.Target, d.MemoryAfter, d.Actions)
+	}
+	replay(t, p, d)
+
+	// The engine recovers by itself as soon as the cause is gone.
+	snap.Readings = map[string]epu.Reading{"queue": {Sensor: "queue", Value: 5, Quality: epu.QualityOK, Age: time.Second, Time: snap.Now}}
+	if d = e.Decide(snap, check(t, p, nil)); d.Error != "" || d.Wanted.Target != 9 || string(d.MemoryAfter) != `{"n":1,"seen":true}` {
+		t.Errorf("got target %d, memory %s, error %q; want 9 after the reading came", d.Wanted.Target, d.MemoryAfter, d.Error)
+	}
+	replay(t, p, d)
+}
+
+func TestHooks(t *testing.T) {
+	p := compile(t, "hooks", `
+local function log(state, word) state.memory.log = (state.memory.log or "") .. word .. " " end
+return {
+  params = { n = { type = "integer", default = 1 }, pause = { type = "duration", default = "90s" } },
+  initialize = function(control, state, conf) log(state, "init" .. conf.pause) end,
+  reconfigure = function(control, state, conf, old, changed)
+    log(state, old.n .. "->" .. conf.n .. ":" .. table.concat(changed, ","))
+  end,
+  decide = function(control, state, conf) log(state, "decide"); control.scale_to(conf.n) end,
+}`)
+	e := policies.NewEngine(p, policies.Options{})
+	conf := check(t, p, nil)
+	var memory json.RawMessage
+	tick := func(conf map[string]any, want string) {
+		t.Helper()
+		snap := fleet(1)
+		snap.Memory = memory
+		d := e.Decide(snap, conf)
+		memory = d.MemoryAfter
+		var got struct{ Log string }
+		if err := json.Unmarshal(memory, &got); err != nil || strings.TrimSpace(got.Log) != want || d.Error != "" {
+			t.Errorf("got %q (error %q, %v), want %q", got.Log, d.Error, err, want)
+		}
+		replay(t, p, d)
+	}
+	tick(conf, "init90 decide")
+	tick(conf, "init90 decide decide")
+	merged, changed, problems := p.Reconfigure(conf, map[string]any{"n": 5})
+	if problems != nil || len(changed) != 1 {
+		t.Fatalf("got changed %v, problems %v; want n alone", changed, problems)
+	}
+	tick(merged, "init90 decide decide 1->5:n decide")
+	tick(merged, "init90 decide decide 1->5:n decide decide")
+}

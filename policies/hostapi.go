@@ -1,0 +1,233 @@
+package policies
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies/params"
+	"github.com/nimbus-epu/epu/policies/sandbox"
+)
+
+// Function describes one thing that the host gives to policies.
+type Function = sandbox.Func
+
+// Functions lists what the host gives to policies, in the order of the reference. The entries that
+// belong to no group are Lua's own globals where they differ from plain Lua.
+func Functions() []Function {
+	return slices.Concat(controlFuncs(), stateFuncs(), viewFields(), hostFuncs(), sandbox.Funcs())
+}
+
+func field(group, name, doc string) Function {
+	return Function{Group: group, Name: name, Doc: doc, Field: true}
+}
+
+func later(name, args, doc string) Function {
+	return Function{Group: "state", Name: name, Args: args, Doc: doc, Later: true}
+}
+
+// hostFuncs are the globals that need the host.
+func hostFuncs() []Function {
+	return []Function{
+		sandbox.F("", "print", "...", "Adds a line to the debug log, at most 50 lines per evaluation.", print_),
+		sandbox.F("", "require", "name", "Runs a file of the policy folder once and returns its value: require \"lib.pool\" is lib/pool.lua. Only at the top of a file, not inside functions.", require),
+	}
+}
+
+// world is what a policy can reach; see sandbox.Shared. One serves all engines of a policy.
+type world struct {
+	*sandbox.Shared
+	controlMeta, stateMeta, deadMeta, confMeta, viewMeta *lua.LTable
+}
+
+func newWorld() *world {
+	w := &world{
+		Shared:   sandbox.NewShared(hostFuncs()),
+		confMeta: sandbox.Meta(confIndex, "conf"), viewMeta: sandbox.Meta(viewIndex, "worker"), deadMeta: sandbox.Meta(ended, "it"),
+		controlMeta: objectMeta(controlFuncs(), "control", controlField), stateMeta: objectMeta(stateFuncs(), "state", stateField),
+	}
+	w.viewMeta.RawSetString("__eq", sandbox.GoFunc(viewEqual))
+	return w
+}
+
+// objectMeta is the metatable of control or state: functions are found in a table, without a call into
+// Go; what is not there is asked of field.
+func objectMeta(funcs []Function, what string, field lua.LGFunction) *lua.LTable {
+	methods := sandbox.NewTable()
+	for _, f := range funcs {
+		if !f.Field {
+			methods.RawSetString(f.Name, sandbox.GoFunc(guarded(f)))
+		}
+	}
+	methods.Metatable = sandbox.Meta(field, what)
+	return sandbox.Proxy(methods, what).Metatable.(*lua.LTable)
+}
+
+// unknownField refuses a name that control or state do not have.
+func unknownField(L *lua.LState, what string, funcs []Function) int {
+	var known []string
+	for _, f := range funcs {
+		known = append(known, f.Name)
+	}
+	name := sandbox.TextOf(L.Get(2))
+	L.RaiseError("%s", sandbox.UnknownName(what+"."+name, name, known))
+	return 0
+}
+
+// guarded is a function of control or state as scripts reach it.
+func guarded(f Function) lua.LGFunction {
+	full := f.Group + "." + f.Name
+	if f.Later {
+		return func(L *lua.LState) int {
+			L.RaiseError("%s is not supported yet", full)
+			return 0
+		}
+	}
+	return func(L *lua.LState) int {
+		h := hostOf(L)
+		if h.live == nil {
+			L.RaiseError("%s works only inside initialize, decide and reconfigure", full)
+		}
+		if t, ok := L.Get(1).(*lua.LTable); ok && (t == &h.live.control || t == &h.live.state) {
+			L.RaiseError("call %s with a dot, not with a colon", full)
+		}
+		return f.Run(L)
+	}
+}
+
+// What one evaluation may print, for debugging.
+const (
+	printLinesMax = 50
+	printLineMax  = 300
+)
+
+func print_(L *lua.LState) int {
+	h := hostOf(L)
+	if h.opts.Print == nil || h.printed >= printLinesMax {
+		return 0
+	}
+	h.printed++
+	var parts []string
+	for i := 1; i <= L.GetTop(); i++ {
+		parts = append(parts, sandbox.TextOf(L.Get(i)))
+	}
+	h.opts.Print(params.Clip(strings.Join(parts, "\t"), printLineMax))
+	return 0
+}
+
+// session is one call of one of the policy's functions. The control and state objects it was given
+// are empty tables whose metatable makes them what they are, until the call ends and takes it away;
+// the worker views it made know it by its state object.
+type session struct{ control, state lua.LTable }
+
+// ended is the index of control and state objects whose call is over.
+func ended(L *lua.LState) int {
+	L.RaiseError("this object is from an earlier call and no longer valid: use the control and state given to the function")
+	return 0
+}
+
+// opts is a table of named options; the zero value has none.
+type opts struct{ t *lua.LTable }
+
+func (o opts) get(name string) lua.LValue {
+	if o.t == nil {
+		return lua.LNil
+	}
+	return o.t.RawGetString(name)
+}
+
+// options reads a table of named options and refuses names it does not know.
+func options(L *lua.LState, arg int, what string, known ...string) opts {
+	v := L.Get(arg)
+	if v == lua.LNil {
+		return opts{}
+	}
+	t, ok := v.(*lua.LTable)
+	if !ok {
+		L.RaiseError("%s: options are a table such as {%s = ...}, got %s", what, known[0], sandbox.KindOf(v))
+	}
+	t = sandbox.Backing(t)
+	for k, _ := t.Next(lua.LNil); k != lua.LNil; k, _ = t.Next(k) {
+		name := sandbox.TextOf(k)
+		if !slices.Contains(known, name) {
+			L.RaiseError("%s: unknown option '%s'%s", what, name, params.DidYouMean(name, known))
+		}
+	}
+	return opts{t}
+}
+
+// word takes an optional text option, bounded.
+func word(L *lua.LState, what, name string, v lua.LValue) string {
+	if v == lua.LNil {
+		return ""
+	}
+	s, ok := v.(lua.LString)
+	if !ok {
+		L.RaiseError("%s: %s wants a text, got %s", what, name, sandbox.KindOf(v))
+	}
+	if len(s) > wordMax {
+		L.RaiseError("%s: %s is %d bytes long: at most %d", what, name, len(s), wordMax)
+	}
+	return string(s)
+}
+
+// whole takes a whole number between lo and hi.
+func whole(L *lua.LState, what string, v lua.LValue, lo, hi int) int {
+	n, ok := v.(lua.LNumber)
+	if !ok {
+		L.RaiseError("%s wants a whole number, got %s", what, sandbox.KindOf(v))
+	}
+	f := float64(n)
+	if f != math.Trunc(f) || math.IsNaN(f) || math.IsInf(f, 0) {
+		L.RaiseError("%s wants a whole number, got %s: use math.ceil or math.floor", what, params.NumberText(f))
+	}
+	if f < float64(lo) || f > float64(hi) {
+		L.RaiseError("%s wants a number from %d to %d, got %s", what, lo, hi, params.NumberText(f))
+	}
+	return int(f)
+}
+
+// vars takes a table of variables: texts, numbers and booleans by name.
+func vars(L *lua.LState, what string, v lua.LValue) map[string]string {
+	if v == lua.LNil {
+		return nil
+	}
+	t, ok := v.(*lua.LTable)
+	if !ok {
+		L.RaiseError("%s: vars wants a table, got %s", what, sandbox.KindOf(v))
+	}
+	t = sandbox.Backing(t)
+	var out map[string]string
+	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
+		name, isText := k.(lua.LString)
+		switch v.Type() {
+		case lua.LTString, lua.LTNumber, lua.LTBool:
+		default:
+			isText = false
+		}
+		if !isText {
+			L.RaiseError("%s: vars holds names with texts, but %s is %s", what, sandbox.TextOf(k), sandbox.KindOf(v))
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[string(name)] = sandbox.TextOf(v)
+	}
+	if len(out) > varsMax {
+		L.RaiseError("%s: %d variables: at most %d", what, len(out), varsMax)
+	}
+	return out
+}
+
+func market(L *lua.LState, what string, v lua.LValue) epu.Market {
+	switch m := epu.Market(word(L, what, "market", v)); m {
+	case "", epu.OnDemand, epu.Reserved, epu.Spot:
+		return m
+	default:
+		L.RaiseError("%s: market is on-demand, reserved or spot, got '%s'", what, string(m))
+		return ""
+	}
+}

@@ -1,0 +1,130 @@
+package policies
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies/params"
+)
+
+// Library finds policies by name in folders laid over each other: the built-in ones and, before them,
+// the operator's own. A file of an earlier folder takes the place of one with the same path in a
+// later folder, for require too.
+type Library struct{ layers layers }
+
+// NewLibrary makes a library; the first folder wins. A nil folder is left out.
+func NewLibrary(folders ...fs.FS) *Library {
+	l := &Library{}
+	for _, f := range folders {
+		if f != nil {
+			l.layers = append(l.layers, f)
+		}
+	}
+	return l
+}
+
+// Load reads and compiles a policy as it is now. An unknown name is a NotFound error that lists what
+// exists; a policy that is not sound is an Invalid error with every problem.
+func (l *Library) Load(name string) (*Policy, error) {
+	src, err := l.Source(name)
+	if err != nil {
+		return nil, err
+	}
+	return Compile(name, src, l.layers)
+}
+
+// Source is a policy's text.
+func (l *Library) Source(name string) ([]byte, error) {
+	if !policyName(name) {
+		return nil, l.notFound(name)
+	}
+	src, err := fs.ReadFile(l.layers, name+".lua")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, l.notFound(name)
+	}
+	if err != nil {
+		return nil, epu.E(epu.Unavailable, "read policy", name, err)
+	}
+	return src, nil
+}
+
+// FS is all folders as one, for require.
+func (l *Library) FS() fs.FS { return l.layers }
+
+// Names lists the policies, sorted. Tests and files in sub-folders are not policies.
+func (l *Library) Names() ([]string, error) { return l.list(policyName) }
+
+// Tests lists the test files at the top of the folders, such as npreserving_test.lua, sorted.
+func (l *Library) Tests() ([]string, error) {
+	names, err := l.list(func(name string) bool { return strings.HasSuffix(name, "_test") })
+	for i := range names {
+		names[i] += ".lua"
+	}
+	return names, err
+}
+
+func (l *Library) list(wanted func(name string) bool) ([]string, error) {
+	var names []string
+	for _, folder := range l.layers {
+		entries, err := fs.ReadDir(folder, ".")
+		if err != nil {
+			return nil, epu.E(epu.Unavailable, "list policies", "", err)
+		}
+		for _, e := range entries {
+			name, isLua := strings.CutSuffix(e.Name(), ".lua")
+			if isLua && !e.IsDir() && wanted(name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func (l *Library) notFound(name string) error {
+	names, err := l.Names()
+	if err != nil {
+		return err
+	}
+	out := epu.E(epu.NotFound, "load policy", params.Clip(name, 80), errors.New("there is no such policy"))
+	out.Try = "use one of: " + strings.Join(names, ", ")
+	if near := params.Nearest(name, names); near != "" {
+		out.Try = fmt.Sprintf("did you mean '%s'? There are: %s", near, strings.Join(names, ", "))
+	}
+	return out
+}
+
+// policyName says whether a name is one that a policy can have.
+func policyName(name string) bool {
+	return name != "" && !strings.ContainsAny(name, `/\.`) && !strings.HasSuffix(name, "_test") && fs.ValidPath(name)
+}
+
+// layers opens a file in the first folder that has it. Sources beyond the limit are not read in full.
+type layers []fs.FS
+
+// Open opens a file or folder.
+func (l layers) Open(name string) (fs.File, error) {
+	for _, folder := range l {
+		f, err := folder.Open(name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+	}
+	return nil, &fs.PathError{Op: "open", Path: path.Clean(name), Err: fs.ErrNotExist}
+}
+
+// ReadFile reads at most one byte more than a source may have.
+func (l layers) ReadFile(name string) ([]byte, error) {
+	f, err := l.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, sourceMax+1))
+}

@@ -1,0 +1,346 @@
+package sandbox
+
+import (
+	"math"
+	"sort"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/nimbus-epu/epu"
+)
+
+// unpackMax is how many values unpack gives.
+const unpackMax = 1000
+
+// baseFuncs are the globals and library functions that differ from plain Lua's: bounded, repeatable,
+// and unable to touch what belongs to the host.
+func baseFuncs() []Func {
+	return []Func{
+		F("", "tostring", "v", "A value as text. Tables and functions have no address in it, so that runs can be repeated.", tostring),
+		F("", "assert", "v, message?", "Fails with the message if v is false or nil.", assert),
+		F("", "pairs", "t", "Iterates over a table in the order in which its keys were set, lists first.", pairs),
+		F("", "ipairs", "t", "Iterates over a list.", ipairs),
+		F("", "next", "t, k?", "The entry after k, or the first one.", next),
+		F("", "unpack", "list, i?, j?", "The entries of a list as separate values, at most 1000.", unpack),
+		F("", "getmetatable", "t", "The metatable of a table.", getmetatable),
+		F("", "setmetatable", "t, mt", "Sets the metatable of a table of the policy's own.", setmetatable),
+		F("", "rawset", "t, k, v", "Sets a key of a table of the policy's own.", rawset),
+		F("math", "random", "m?, n?", "A number in [0,1), or a whole number from 1 to m, or from m to n. The same decision draws the same numbers.", random),
+		F("table", "concat", "t, sep?, i?, j?", "Joins a list of texts and numbers.", tableConcat),
+		F("table", "insert", "t, pos?, v", "Inserts into a list.", tableInsert),
+		F("table", "remove", "t, pos?", "Removes from a list and returns what was there.", tableRemove),
+		F("table", "sort", "t, less?", "Sorts a list in place.", tableSort),
+	}
+}
+
+// TextOf is tostring without addresses and without metamethods.
+func TextOf(v lua.LValue) string {
+	switch v := v.(type) {
+	case *lua.LTable:
+		return "table"
+	case *lua.LFunction:
+		return "function"
+	case *lua.LUserData:
+		if w, ok := v.Value.(*epu.Worker); ok {
+			return "worker " + string(w.ID)
+		}
+		return "host value"
+	}
+	return v.String()
+}
+
+func tostring(L *lua.LState) int {
+	v := L.CheckAny(1)
+	if t, ok := v.(*lua.LTable); ok {
+		if f := L.GetMetaField(t, "__tostring"); f.Type() == lua.LTFunction {
+			L.Push(f)
+			L.Push(t)
+			L.Call(1, 1)
+			return 1
+		}
+	}
+	L.Push(lua.LString(TextOf(v)))
+	return 1
+}
+
+func assert(L *lua.LState) int {
+	if L.ToBool(1) {
+		return L.GetTop()
+	}
+	if m := L.Get(2); m != lua.LNil && m.Type() != lua.LTString {
+		L.Error(m, 1)
+	}
+	L.RaiseError("%s", L.OptString(2, "assertion failed"))
+	return 0
+}
+
+func next(L *lua.LState) int {
+	k, v := Backing(L.CheckTable(1)).Next(L.Get(2))
+	if k == lua.LNil {
+		L.Push(lua.LNil)
+		return 1
+	}
+	L.Push(k)
+	L.Push(v)
+	return 2
+}
+
+func pairs(L *lua.LState) int {
+	t, ok := L.CheckAny(1).(*lua.LTable)
+	if !ok {
+		L.RaiseError("pairs wants a table, got %s", KindOf(L.Get(1)))
+	}
+	L.Push(nextFunc)
+	L.Push(Backing(t))
+	L.Push(lua.LNil)
+	return 3
+}
+
+// The iterators of pairs and ipairs, which hold nothing.
+var (
+	nextFunc  = GoFunc(next)
+	indexFunc = GoFunc(nextIndex)
+)
+
+func nextIndex(L *lua.LState) int {
+	i := L.CheckInt(2) + 1
+	v := L.CheckTable(1).RawGetInt(i)
+	if v == lua.LNil {
+		return 0
+	}
+	L.Push(lua.LNumber(i))
+	L.Push(v)
+	return 2
+}
+
+func ipairs(L *lua.LState) int {
+	t, ok := L.CheckAny(1).(*lua.LTable)
+	if !ok {
+		L.RaiseError("ipairs wants a list, got %s", KindOf(L.Get(1)))
+	}
+	L.Push(indexFunc)
+	L.Push(Backing(t))
+	L.Push(lua.LNumber(0))
+	return 3
+}
+
+func unpack(L *lua.LState) int {
+	t := Backing(L.CheckTable(1))
+	i, j := L.OptInt(2, 1), L.OptInt(3, t.Len())
+	if j-i >= unpackMax {
+		L.RaiseError("unpack: %d values at once: at most %d", j-i+1, unpackMax)
+	}
+	for k := i; k <= j; k++ {
+		L.Push(t.RawGetInt(k))
+	}
+	return max(0, j-i+1)
+}
+
+func getmetatable(L *lua.LState) int {
+	t, ok := L.CheckAny(1).(*lua.LTable)
+	if !ok || protected(t) {
+		L.Push(lua.LNil)
+		return 1
+	}
+	L.Push(t.Metatable)
+	return 1
+}
+
+func setmetatable(L *lua.LState) int {
+	t := ownTable(L, "setmetatable")
+	L.CheckTypes(2, lua.LTNil, lua.LTTable)
+	t.Metatable = L.Get(2)
+	L.SetTop(1)
+	return 1
+}
+
+func rawset(L *lua.LState) int {
+	t := ownTable(L, "rawset")
+	key := L.CheckAny(2)
+	if n, ok := key.(lua.LNumber); ok && math.IsNaN(float64(n)) || key == lua.LNil {
+		L.RaiseError("rawset: %s can't be a key", TextOf(key))
+	}
+	t.RawSet(key, L.CheckAny(3))
+	L.SetTop(1)
+	return 1
+}
+
+// ownTable takes the first argument, a table that is the policy's to change.
+func ownTable(L *lua.LState, what string) *lua.LTable {
+	t, ok := L.CheckAny(1).(*lua.LTable)
+	if !ok {
+		L.RaiseError("%s wants a table, got %s", what, KindOf(L.Get(1)))
+	}
+	if protected(t) {
+		L.RaiseError("%s: this table belongs to the host", what)
+	}
+	return t
+}
+
+// KindOf names a value's kind in messages.
+func KindOf(v lua.LValue) string {
+	if v == lua.LNil {
+		return "nil"
+	}
+	if v.Type() == lua.LTUserData {
+		return TextOf(v)
+	}
+	return "a " + v.Type().String()
+}
+
+// random draws from the decision's own generator. The library's never returns the upper bound,
+// fails for equal bounds, and can't be seeded.
+func random(L *lua.LState) int {
+	r := &meterOf(L).Tools().Rand
+	lo, hi := 1, 0
+	switch L.GetTop() {
+	case 0:
+		L.Push(lua.LNumber(float64(r.next()>>11) / (1 << 53)))
+		return 1
+	case 1:
+		hi = L.CheckInt(1)
+	default:
+		lo, hi = L.CheckInt(1), L.CheckInt(2)
+	}
+	if hi < lo {
+		L.RaiseError("random: nothing lies between %d and %d", lo, hi)
+	}
+	L.Push(lua.LNumber(lo + int(r.below(uint64(hi-lo)+1))))
+	return 1
+}
+
+// Rand is splitmix64: small, fast, and the same on every machine.
+type Rand uint64
+
+func (r *Rand) next() uint64 {
+	*r += 0x9e3779b97f4a7c15
+	z := uint64(*r)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// below is uniform in [0,n); n 0 means 2^64.
+func (r *Rand) below(n uint64) uint64 {
+	if n == 0 {
+		return r.next()
+	}
+	for limit := -n % n; ; {
+		if v := r.next(); v >= limit {
+			return v % n
+		}
+	}
+}
+
+// concat is the operator "..": texts and numbers only, bounded and charged.
+func concat(L *lua.LState) int {
+	parts := make([]string, L.GetTop())
+	size := 0
+	for i := range parts {
+		v := L.Get(i + 1)
+		if !lua.LVCanConvToString(v) {
+			L.RaiseError("attempt to concatenate %s", KindOf(v))
+		}
+		parts[i] = lua.LVAsString(v)
+		size += len(parts[i])
+	}
+	meterOf(L).Made(L, size)
+	L.Push(lua.LString(strings.Join(parts, "")))
+	return 1
+}
+
+func tableConcat(L *lua.LState) int {
+	t, sep := Backing(L.CheckTable(1)), L.OptString(2, "")
+	i, j := max(L.OptInt(3, 1), 1), L.OptInt(4, t.Len())
+	j = min(j, t.Len())
+	size := 0
+	var parts []string
+	for ; i <= j; i++ {
+		v := t.RawGetInt(i)
+		if !lua.LVCanConvToString(v) {
+			L.RaiseError("table.concat: entry %d is %s", i, KindOf(v))
+		}
+		s := lua.LVAsString(v)
+		if size += len(s) + len(sep); size > TextMax+len(sep) {
+			break
+		}
+		parts = append(parts, s)
+	}
+	meterOf(L).Made(L, size)
+	L.Push(lua.LString(strings.Join(parts, sep)))
+	return 1
+}
+
+func tableInsert(L *lua.LState) int {
+	t := ownTable(L, "table.insert")
+	switch L.GetTop() {
+	case 2:
+		t.Append(L.Get(2))
+	case 3:
+		pos := L.CheckInt(2)
+		if n := t.Len(); pos < 1 || pos > n+1 {
+			L.RaiseError("table.insert: position %d is outside the list of %d", pos, n)
+		}
+		meterOf(L).Work(L, t.Len()/64)
+		t.Insert(pos, L.Get(3))
+	default:
+		L.RaiseError("table.insert wants a list, perhaps a position, and a value; got %d arguments", L.GetTop())
+	}
+	return 0
+}
+
+func tableRemove(L *lua.LState) int {
+	t := ownTable(L, "table.remove")
+	meterOf(L).Work(L, t.Len()/64)
+	L.Push(t.Remove(L.OptInt(2, -1)))
+	return 1
+}
+
+// tableSort is stable, unlike the library's, so equal entries can't depend on how Go sorts.
+func tableSort(L *lua.LState) int {
+	t := ownTable(L, "table.sort")
+	n := t.Len()
+	meterOf(L).Work(L, n/8)
+	var less *lua.LFunction
+	if L.GetTop() > 1 && L.Get(2) != lua.LNil {
+		less = L.CheckFunction(2)
+	}
+	vals := make([]lua.LValue, n)
+	for i := range vals {
+		vals[i] = t.RawGetInt(i + 1)
+	}
+	sort.SliceStable(vals, func(i, j int) bool {
+		a, b := vals[i], vals[j]
+		if less == nil {
+			meterOf(L).Work(L, 1)
+			return plainLess(L, a, b)
+		}
+		L.Push(less)
+		L.Push(a)
+		L.Push(b)
+		L.Call(2, 1)
+		r := L.ToBool(-1)
+		L.Pop(1)
+		return r
+	})
+	for i, v := range vals {
+		t.RawSetInt(i+1, v)
+	}
+	return 0
+}
+
+func plainLess(L *lua.LState, a, b lua.LValue) bool {
+	switch x := a.(type) {
+	case lua.LNumber:
+		if y, ok := b.(lua.LNumber); ok {
+			return x < y
+		}
+	case lua.LString:
+		if y, ok := b.(lua.LString); ok {
+			return x < y
+		}
+	}
+	L.RaiseError("table.sort: can't compare %s with %s", KindOf(a), KindOf(b))
+	return false
+}

@@ -1,0 +1,266 @@
+package sandbox
+
+import (
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"github.com/nimbus-epu/epu/policies/params"
+)
+
+// Bounds of the text functions. A Go regular expression takes time linear in subject times program;
+// for the functions that look for many matches that holds per match, so they pay the subject twice.
+const (
+	patternMax      = 256      // bytes of a pattern
+	patternsKept    = 32       // compiled patterns an engine keeps
+	matchWorkMax    = 1 << 20  // subject bytes x program instructions
+	matchAllWorkMax = 16 << 20 // subject bytes squared x program instructions
+	workPerStep     = 16       // such units that cost as much as one VM instruction
+)
+
+// textFuncs are the functions on texts: Lua's own ones where they are harmless, bounded ones for the
+// rest, and text.* on regular expressions (RE2 syntax) in place of Lua's patterns.
+func textFuncs() []Func {
+	return []Func{
+		F("string", "char", "...", "The text made of the given byte values.", stringChar),
+		F("string", "lower", "s", "In lower case.", mapped(strings.ToLower)),
+		F("string", "upper", "s", "In upper case.", mapped(strings.ToUpper)),
+		F("string", "reverse", "s", "With the bytes in reverse order.", mapped(reversed)),
+		F("string", "rep", "s, n", "Repeated n times, at most 64 KiB.", stringRep),
+		F("string", "format", "format, ...", "As in C: %d %i %u %c %s %q %x %X %o %f %e %g %%, width and precision at most 99.", stringFormat),
+		F("text", "match", "s, re", "The captures of the first match of a regular expression, or the match itself when there are none; nil without a match.", textMatch),
+		F("text", "find", "s, re", "First and last position of the first match, counted from 1; nil without a match.", textFind),
+		F("text", "gsub", "s, re, with", "Every match replaced; $1 or ${name} in the replacement stand for captures.", textGsub),
+		F("text", "split", "s, re", "The list of parts between matches.", textSplit),
+		F("text", "contains", "s, part", "Whether the plain text part occurs in s.", textContains),
+	}
+}
+
+func stringChar(L *lua.LState) int {
+	b := make([]byte, L.GetTop())
+	for i := range b {
+		b[i] = byte(L.CheckInt(i + 1))
+	}
+	meterOf(L).Made(L, len(b))
+	L.Push(lua.LString(b))
+	return 1
+}
+
+func mapped(f func(string) string) lua.LGFunction {
+	return func(L *lua.LState) int {
+		s := L.CheckString(1)
+		meterOf(L).Made(L, len(s))
+		L.Push(lua.LString(f(s)))
+		return 1
+	}
+}
+
+func reversed(s string) string {
+	b := []byte(s)
+	for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
+		b[i], b[j] = b[j], b[i]
+	}
+	return string(b)
+}
+
+func stringRep(L *lua.LState) int {
+	s, n := L.CheckString(1), L.CheckNumber(2)
+	if n != n || n < 1 || s == "" {
+		L.Push(lua.LString(""))
+		return 1
+	}
+	if float64(n)*float64(len(s)) > TextMax {
+		L.RaiseError("string.rep: %s times %d bytes is too long: at most %d", params.NumberText(float64(n)), len(s), TextMax)
+	}
+	meterOf(L).Made(L, int(n)*len(s))
+	L.Push(lua.LString(strings.Repeat(s, int(n))))
+	return 1
+}
+
+// stringFormat translates one directive at a time, so that neither width nor kind of value can be
+// anything Go's formatter would take differently than C's.
+func stringFormat(L *lua.LState) int {
+	f := L.CheckString(1)
+	var out strings.Builder
+	arg := 1
+	for i := 0; i < len(f); i++ {
+		if f[i] != '%' {
+			out.WriteByte(f[i])
+			continue
+		}
+		j := i + 1
+		for j < len(f) && strings.IndexByte("-+ #0123456789.", f[j]) >= 0 {
+			j++
+		}
+		if j == len(f) {
+			L.RaiseError("string.format: the format ends inside a directive")
+		}
+		flags, verb := f[i+1:j], f[j]
+		i = j
+		if verb == '%' {
+			out.WriteByte('%')
+			continue
+		}
+		if !shortWidths(flags) {
+			L.RaiseError("string.format: width or precision above 99 in '%%%s%c'", flags, verb)
+		}
+		arg++
+		out.WriteString(directive(L, flags, verb, arg))
+		if out.Len() > TextMax {
+			break
+		}
+	}
+	meterOf(L).Made(L, out.Len())
+	L.Push(lua.LString(out.String()))
+	return 1
+}
+
+func shortWidths(flags string) bool {
+	digits := 0
+	for i := range len(flags) {
+		if c := flags[i]; c < '0' || c > '9' {
+			digits = 0
+		} else if digits++; digits > 2 {
+			return false
+		}
+	}
+	return true
+}
+
+func directive(L *lua.LState, flags string, verb byte, arg int) string {
+	switch verb {
+	case 'd', 'i', 'u':
+		n := float64(L.CheckNumber(arg))
+		if n != n || n < -1<<63 || n >= 1<<63 {
+			return fmt.Sprintf("%"+flags+"g", n)
+		}
+		return fmt.Sprintf("%"+flags+"d", int64(n))
+	case 'x', 'X', 'o':
+		return fmt.Sprintf("%"+flags+string(verb), int64(L.CheckNumber(arg)))
+	case 'c':
+		return string([]byte{byte(L.CheckInt(arg))})
+	case 'e', 'E', 'f', 'g', 'G':
+		return fmt.Sprintf("%"+flags+string(verb), float64(L.CheckNumber(arg)))
+	case 's':
+		return fmt.Sprintf("%"+flags+"s", TextOf(L.CheckAny(arg)))
+	case 'q':
+		return fmt.Sprintf("%q", L.CheckString(arg))
+	}
+	L.RaiseError("string.format: unknown directive '%%%s%c'", flags, verb)
+	return ""
+}
+
+// pattern is a compiled regular expression and the length of its program.
+type pattern struct {
+	re   *regexp.Regexp
+	size int
+}
+
+func compiled(L *lua.LState, src string) pattern {
+	m := meterOf(L)
+	t := m.Tools()
+	if p, ok := t.patterns[src]; ok {
+		return p
+	}
+	if len(src) > patternMax {
+		L.RaiseError("a pattern of %d bytes is too long: at most %d", len(src), patternMax)
+	}
+	re, err := regexp.Compile(src)
+	if err != nil {
+		L.RaiseError("pattern %q: %s", src, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	p := pattern{re: re, size: 1}
+	if tree, err := syntax.Parse(src, syntax.Perl); err == nil {
+		if prog, err := syntax.Compile(tree.Simplify()); err == nil {
+			p.size = len(prog.Inst)
+		}
+	}
+	m.Work(L, 100+p.size)
+	if t.patterns == nil || len(t.patterns) >= patternsKept {
+		t.patterns = map[string]pattern{}
+	}
+	t.patterns[src] = p
+	return p
+}
+
+// subject takes the text and the pattern of a call and charges for the work, before it is done.
+func subject(L *lua.LState, all bool) (string, *regexp.Regexp) {
+	s := L.CheckString(1)
+	p := compiled(L, L.CheckString(2))
+	work, limit := len(s)*p.size, matchWorkMax
+	if all {
+		work, limit = work*len(s), matchAllWorkMax
+	}
+	if len(s) > TextMax || work > limit {
+		L.RaiseError("a text of %d bytes is too long for this pattern", len(s))
+	}
+	meterOf(L).Work(L, 1+work/workPerStep)
+	return s, p.re
+}
+
+func textMatch(L *lua.LState) int {
+	s, re := subject(L, false)
+	m := re.FindStringSubmatchIndex(s)
+	if m == nil {
+		L.Push(lua.LNil)
+		return 1
+	}
+	if len(m) > 2 {
+		m = m[2:]
+	}
+	for i := 0; i < len(m); i += 2 {
+		if m[i] < 0 {
+			L.Push(lua.LNil)
+			continue
+		}
+		L.Push(lua.LString(s[m[i]:m[i+1]]))
+	}
+	return len(m) / 2
+}
+
+func textFind(L *lua.LState) int {
+	s, re := subject(L, false)
+	m := re.FindStringIndex(s)
+	if m == nil {
+		L.Push(lua.LNil)
+		return 1
+	}
+	L.Push(lua.LNumber(m[0] + 1))
+	L.Push(lua.LNumber(m[1]))
+	return 2
+}
+
+func textGsub(L *lua.LState) int {
+	s, re := subject(L, true)
+	with := L.CheckString(3)
+	// A match may be empty, so there are at most len(s)+1; each puts in the replacement, in which a
+	// capture of two bytes can stand for the whole subject.
+	most := len(s) + (len(s)+1)*(len(with)+(strings.Count(with, "$"))*len(s))
+	if most > TextTotalMax {
+		L.RaiseError("text.gsub: the result could be too long")
+	}
+	out := re.ReplaceAllString(s, with)
+	meterOf(L).Made(L, len(out))
+	L.Push(lua.LString(out))
+	return 1
+}
+
+func textSplit(L *lua.LState) int {
+	s, re := subject(L, true)
+	t := NewTable()
+	for _, part := range re.Split(s, -1) {
+		t.Append(lua.LString(part))
+	}
+	L.Push(t)
+	return 1
+}
+
+func textContains(L *lua.LState) int {
+	s, part := L.CheckString(1), L.CheckString(2)
+	meterOf(L).Work(L, len(s)/workPerStep)
+	L.Push(lua.LBool(strings.Contains(s, part)))
+	return 1
+}

@@ -1,0 +1,248 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// Bounds of values that cross between Go and Lua.
+const (
+	TextMax      = 64 << 10 // bytes of one text made by a policy
+	TextTotalMax = 8 << 20  // bytes of all texts made in one evaluation
+	MemoryMax    = 64 << 10 // bytes of a policy's memory as JSON
+	depthMax     = 16       // levels of nested tables
+	valuesMax    = 100_000  // entries of one value
+)
+
+// ToLua converts a plain Go value. Maps become tables with their keys set in sorted order, so that
+// pairs visits them in the same order every time.
+func ToLua(v any) lua.LValue {
+	switch v := v.(type) {
+	case nil:
+		return lua.LNil
+	case bool:
+		return lua.LBool(v)
+	case string:
+		return lua.LString(v)
+	case int:
+		return lua.LNumber(v)
+	case int64:
+		return lua.LNumber(v)
+	case uint64:
+		return lua.LNumber(v)
+	case float64:
+		return lua.LNumber(v)
+	case json.Number:
+		f, _ := v.Float64()
+		return lua.LNumber(f)
+	case time.Duration:
+		return lua.LNumber(v.Seconds())
+	case []any:
+		t := NewTable()
+		for i, e := range v {
+			t.RawSetInt(i+1, ToLua(e))
+		}
+		return t
+	case map[string]any:
+		t := NewTable()
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			t.RawSetString(k, ToLua(v[k]))
+		}
+		return t
+	case map[string]string:
+		t := NewTable()
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			t.RawSetString(k, lua.LString(v[k]))
+		}
+		return t
+	}
+	return lua.LString(fmt.Sprint(v))
+}
+
+// Freeze converts a plain Go value into one that scripts can only read, at every level. Nothing is
+// copied when it is read, and pairs, ipairs, next, #, unpack and table.concat see through it.
+func Freeze(v any, what string) lua.LValue {
+	back := NewTable()
+	switch v := v.(type) {
+	case []any:
+		for i, e := range v {
+			back.RawSetInt(i+1, Freeze(e, what))
+		}
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			back.RawSetString(k, Freeze(v[k], what))
+		}
+	default:
+		return ToLua(v)
+	}
+	return Proxy(back, what)
+}
+
+// Proxy is a read-only view of a table, which the host may go on changing.
+func Proxy(back *lua.LTable, what string) *lua.LTable {
+	mt := Meta(nil, what)
+	mt.RawSetString("__index", back)
+	mt.RawSetString("__len", GoFunc(func(L *lua.LState) int {
+		L.Push(lua.LNumber(back.Len()))
+		return 1
+	}))
+	p := NewTable()
+	p.Metatable = mt
+	return p
+}
+
+// Backing is the table behind a proxy, or the table itself. It is for reading only.
+func Backing(t *lua.LTable) *lua.LTable {
+	mt, ok := t.Metatable.(*lua.LTable)
+	if !ok || mt.RawGetString("__metatable") == lua.LNil {
+		return t
+	}
+	if back, ok := mt.RawGetString("__index").(*lua.LTable); ok {
+		return back
+	}
+	return t
+}
+
+// FromLua converts a Lua value into plain Go: nil, bool, float64, string, []any, map[string]any.
+// What JSON can't hold is an error that names the place.
+func FromLua(v lua.LValue) (any, error) {
+	n := 0
+	return goValue(v, "", 0, &n)
+}
+
+func goValue(v lua.LValue, at string, depth int, n *int) (any, error) {
+	if *n++; *n > valuesMax {
+		return nil, fmt.Errorf("more than %d values", valuesMax)
+	}
+	switch v := v.(type) {
+	case *lua.LNilType:
+		return nil, nil
+	case lua.LBool:
+		return bool(v), nil
+	case lua.LString:
+		return string(v), nil
+	case lua.LNumber:
+		if f := float64(v); !math.IsNaN(f) && !math.IsInf(f, 0) {
+			return f, nil
+		}
+		return nil, fmt.Errorf("%sis not a finite number", named(at))
+	case *lua.LTable:
+		if depth >= depthMax {
+			return nil, fmt.Errorf("%sis nested more than %d levels deep (or contains itself)", named(at), depthMax)
+		}
+		return goTable(v, at, depth, n)
+	}
+	return nil, fmt.Errorf("%sis %s, which can't be kept", named(at), KindOf(v))
+}
+
+func named(at string) string {
+	if at == "" {
+		return "it "
+	}
+	return at + " "
+}
+
+func goTable(t *lua.LTable, at string, depth int, n *int) (any, error) {
+	t = Backing(t)
+	size, list := 0, 0
+	var err error
+	m := map[string]any{}
+	for k, v := t.Next(lua.LNil); k != lua.LNil && err == nil; k, v = t.Next(k) {
+		size++
+		if i, ok := k.(lua.LNumber); ok && float64(i) == float64(size) {
+			list++
+		}
+		if _, ok := k.(lua.LString); !ok && list < size {
+			return nil, fmt.Errorf("%shas the key %s: keys are texts, or 1, 2, 3 without gaps", named(at), TextOf(k))
+		}
+		if list > 0 && list < size {
+			return nil, fmt.Errorf("%smixes a list with named keys", named(at))
+		}
+		m[TextOf(k)], err = goValue(v, join(at, TextOf(k)), depth+1, n)
+	}
+	if err != nil || list == 0 {
+		return m, err
+	}
+	out := make([]any, list)
+	for i := range out {
+		out[i] = m[TextOf(lua.LNumber(i+1))]
+	}
+	return out, nil
+}
+
+func join(at, key string) string {
+	if at == "" {
+		return key
+	}
+	return at + "." + key
+}
+
+// EncodeMemory is the policy's memory as it is stored: JSON with sorted keys, nil when empty.
+func EncodeMemory(t *lua.LTable) (json.RawMessage, error) {
+	v, err := FromLua(t)
+	if err != nil {
+		return nil, fmt.Errorf("state.memory: %w", err)
+	}
+	if m, ok := v.(map[string]any); ok && len(m) == 0 {
+		return nil, nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("state.memory: %w", err)
+	}
+	if len(b) > MemoryMax {
+		return nil, fmt.Errorf("state.memory holds %d bytes: at most %d are kept; keep sums in place of lists", len(b), MemoryMax)
+	}
+	return b, nil
+}
+
+// DecodeMemory reads what EncodeMemory wrote. Anything else is an error: guessing at a policy's
+// memory would be worse than stopping.
+func DecodeMemory(b json.RawMessage) (*lua.LTable, error) {
+	if len(bytes.TrimSpace(b)) == 0 || string(b) == "null" {
+		return NewTable(), nil
+	}
+	if len(b) > MemoryMax {
+		return nil, fmt.Errorf("stored memory is %d bytes: at most %d", len(b), MemoryMax)
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return nil, fmt.Errorf("stored memory is damaged: %w", err)
+	}
+	if tooDeep(v, depthMax) {
+		return nil, fmt.Errorf("stored memory is nested more than %d levels deep", depthMax)
+	}
+	t, ok := ToLua(v).(*lua.LTable)
+	if !ok {
+		return nil, fmt.Errorf("stored memory is no table")
+	}
+	return t, nil
+}
+
+func tooDeep(v any, left int) bool {
+	if left < 0 {
+		return true
+	}
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			if tooDeep(e, left-1) {
+				return true
+			}
+		}
+	case map[string]any:
+		for _, e := range v {
+			if tooDeep(e, left-1) {
+				return true
+			}
+		}
+	}
+	return false
+}

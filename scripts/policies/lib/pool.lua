@@ -1,0 +1,91 @@
+-- What policies that keep a number of workers have in common.
+--
+-- Parameters are tables of their own for each policy: take them with `params`, and add or replace.
+
+local pool = {}
+
+-- Where and how workers are launched. The old names are those of launch plans written for the Python EPU.
+function pool.params(more)
+  local params = {
+    site = {
+      type = "string",
+      aliases = { "force_site" },
+      doc = "site of all workers; without it the pool's placement decides",
+    },
+    allocation = {
+      type = "string",
+      aliases = { "epuworker_allocation" },
+      doc = "size of the machines in the site's words; without it the pool's placement decides",
+    },
+    vars = {
+      type = "map",
+      of = "string",
+      default = {},
+      aliases = { "provisioner_vars" },
+      doc = "variables of new workers, on top of the pool's own; replaced as a whole",
+    },
+    heal = {
+      type = "boolean",
+      default = true,
+      aliases = { "!devmode_no_failure_compensation" },
+      doc = "false leaves failed and unhealthy workers as they are, for development",
+    },
+    worker_type = {
+      type = "string",
+      aliases = { "epuworker_type" },
+      doc = "accepted from old launch plans and not used: the pool's deployable_type says what is launched",
+    },
+    victims = {
+      type = "enum",
+      values = { "newest", "oldest", "idle-longest", "most-expensive", "nearest-charge" },
+      default = "newest",
+      doc = "which of equally dispensable workers end first when there are too many",
+    },
+  }
+  for name, param in pairs(more or {}) do
+    params[name] = param
+  end
+  return params
+end
+
+-- The options of control.scale_to for these parameters.
+function pool.options(conf)
+  return {
+    site = conf.site,
+    allocation = conf.allocation,
+    vars = conf.vars,
+    heal = conf.heal,
+    victims = conf.victims,
+  }
+end
+
+-- A new table with the entries of both; those of `over` win.
+function pool.merge(base, over)
+  local merged = {}
+  for key, value in pairs(base) do
+    merged[key] = value
+  end
+  for key, value in pairs(over) do
+    merged[key] = value
+  end
+  return merged
+end
+
+-- "1 worker", "3 workers"
+function pool.plural(n, word)
+  if n == 1 then
+    return "1 " .. word
+  end
+  return n .. " " .. word .. "s"
+end
+
+-- How many entries a table has.
+function pool.size(t)
+  local n = 0
+  for _ in pairs(t) do
+    n = n + 1
+  end
+  return n
+end
+
+return pool
