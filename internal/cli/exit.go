@@ -80,3 +80,26 @@ func CodeOf(err error) int {
 	}
 	return CodeFailed
 }
+
+// Codes lists every exit code with its meaning, in order.
+func Codes() []struct {
+	Code    int
+	Meaning string
+} {
+	return []struct {
+		Code    int
+		Meaning string
+	}{
+		{CodeDone, "done"},
+		{CodeFailed, "failed"},
+		{CodeAct, "succeeded, with something to act on: a plan has changes, the doctor warns, something is left"},
+		{CodeUsage, "usage: the command line, or a file it names, is wrong; nothing was sent"},
+		{CodeUnreachable, "no node answers"},
+		{CodeNotFound, "not found"},
+		{CodeConflict, "conflict: the world moved, or something holds a lock"},
+		{CodeDenied, "denied"},
+		{CodeTimedOut, "timed out waiting"},
+		{CodeUnhealthy, "a pool is not converged or not healthy"},
+		{CodeInterrupted, "interrupted"},
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/nimbus-epu/epu"
 )
 
@@ -168,4 +170,25 @@ func (t TLSFiles) Config() (*tls.Config, error) {
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
+}
+
+// LoadSettings reads the keys node and tls of a configuration file. The file may be a node's own, so
+// other keys are not for this program to judge.
+func LoadSettings(path string) (ClientSettings, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return ClientSettings{}, fileError("read the configuration", path, err, "name another file with --config")
+	}
+	var f struct {
+		Node string `yaml:"node"`
+		TLS  struct {
+			CA   string `yaml:"ca"`
+			Cert string `yaml:"cert"`
+			Key  string `yaml:"key"`
+		} `yaml:"tls"`
+	}
+	if err := yaml.Unmarshal(raw, &f); err != nil {
+		return ClientSettings{}, fileError("read the configuration", path, err, "correct the file, or name another with --config")
+	}
+	return ClientSettings{Node: f.Node, TLS: TLSFiles(f.TLS)}, nil
 }

@@ -21,9 +21,10 @@ type Column struct {
 
 // Cell is one value: how old it is, and what it is. A cell whose age alone moved did not change.
 type Cell struct {
-	Age  string // such as "12s ago"; ages stand below one another
-	Text string
-	Tone Tone
+	Age   string // such as "12s ago"; ages stand below one another
+	Text  string
+	Stamp string // what counts as a change, where it is not Text
+	Tone  Tone
 }
 
 // Text makes a plain cell.
@@ -40,7 +41,11 @@ type Row struct {
 func (r Row) stamp() string {
 	var b strings.Builder
 	for _, c := range r.Cells {
-		b.WriteString(c.Text + "\x00")
+		stamp := c.Text
+		if c.Stamp != "" {
+			stamp = c.Stamp
+		}
+		b.WriteString(stamp + "\x00")
 	}
 	return b.String()
 }

@@ -1,0 +1,223 @@
+package epumgmt
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/cli"
+)
+
+func explainCommand(s *session) *cobra.Command {
+	var decision string
+	var watch bool
+	c := &cobra.Command{
+		Use: "explain POOL", Short: "Say why a pool wants what it wants", Args: takes(1, 1),
+		Long: `Say what the policy of a pool saw, which rule it followed, what the guard rails changed, what it
+rejected, what is being done, and what would change the answer.`,
+		Example:           "epumgmt explain epu-web\nepumgmt explain epu-web --decision 01JC0000000000000000000001",
+		ValidArgsFunction: s.completePools(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			pool, err := s.pool(args[0])
+			if err != nil {
+				return err
+			}
+			if watch && decision != "" {
+				return cli.Usage("epumgmt explain "+pool+" -w", "a past decision does not change: leave out -w or --decision")
+			}
+			return show(cmd.Context(), s, watch, &msg.ExplainQuery{Pool: pool, Decision: decision}, s.explanationView)
+		},
+	}
+	c.Flags().StringVar(&decision, "decision", "", "`ID` of a past decision; the newest otherwise")
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show changes")
+	return c
+}
+
+// decided is what explain reads of epu.Decision's JSON. The seed stays out: the wire's numbers are
+// doubles, and it is no double.
+type decided struct {
+	ID         string       `json:"id"`
+	Time       time.Time    `json:"time"`
+	Policy     string       `json:"policy"`
+	PolicyHash string       `json:"policy_hash"`
+	Inputs     []epu.Input  `json:"inputs"`
+	Reasons    []epu.Reason `json:"reasons"`
+	Wanted     target       `json:"wanted"`
+	Wish       target       `json:"wish"`
+	Clamps     []epu.Reason `json:"clamps"`
+	Rejected   []epu.Reason `json:"rejected"`
+	Actions    []epu.Action `json:"actions"`
+	Alerts     []string     `json:"alerts"`
+	Equal      int          `json:"equal"`
+	Error      string       `json:"error"`
+}
+
+type target struct {
+	Target int `json:"target"`
+}
+
+func (s *session) explanationView(e *msg.Explanation) (cli.View, error) {
+	v := cli.View{Type: cli.TypeOf(e), Data: e}
+	name := e.GetPool().GetName()
+	if e.GetDecision() == nil || len(e.GetDecision().GetFields()) == 0 {
+		v.Lines = []cli.Line{cli.L("%s has made no decision yet (engine %s)", name, orDash(e.GetPool().GetEngine()))}
+		v.Lines = append(v.Lines, labelled("would change if", e.GetWouldChange())...)
+		return v, nil
+	}
+	raw, err := e.GetDecision().MarshalJSON()
+	if err != nil {
+		return v, epu.E(epu.Internal, "read the explanation of", name, err)
+	}
+	var d decided
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return v, &epu.Error{Op: "read the explanation of", On: name, Err: errors.New("its form is unknown to this program: " + err.Error()), Try: "use the client that came with the node, or -o json"}
+	}
+	v.Lines = s.explanation(e, d)
+	return v, nil
+}
+
+const explainWidth = 100 // of lines of inputs, off a terminal
+
+func (s *session) explanation(e *msg.Explanation, d decided) []cli.Line {
+	now := s.env.Now()
+	version := ""
+	if d.PolicyHash != "" {
+		version = ", version " + d.PolicyHash[:min(4, len(d.PolicyHash))]
+	}
+	lines := []cli.Line{{
+		cli.Text(e.GetPool().GetName()),
+		cli.Text(fmt.Sprintf(" wants %s (policy %s%s, decided %s, decision %s)", plural(d.Wish.Target, "instance"),
+			d.Policy, version, cli.Clock(d.Time, now, s.env.Zone), d.ID)),
+	}}
+	if d.Error != "" {
+		lines = append(lines, cli.Line{cli.Text(pad("failed")), {Text: d.Error + "; the last wish stands", Tone: cli.Bad}})
+	}
+	width := explainWidth
+	if s.print.Width > 0 {
+		width = s.print.Width
+	}
+	lines = append(lines, labelled("saw", wrap(inputs(d.Inputs), width-labelWidth))...)
+	lines = append(lines, labelled("rule", reasons(d.Reasons))...)
+	clamps := reasons(d.Clamps)
+	if len(clamps) > 0 && d.Wanted.Target != d.Wish.Target {
+		clamps[0] = fmt.Sprintf("%d -> %d   %s", d.Wanted.Target, d.Wish.Target, clamps[0])
+	}
+	lines = append(lines, labelled("clamped", clamps)...)
+	lines = append(lines, labelled("rejected", reasons(d.Rejected))...)
+	lines = append(lines, labelled("doing", e.GetDoing())...)
+	lines = append(lines, labelled("alert", d.Alerts)...)
+	if f := e.GetPool().GetFreeze(); f != nil {
+		c := lastDecision(e.GetPool(), now)
+		lines = append(lines, cli.Line{cli.Text(pad("frozen")), {Text: strings.TrimPrefix(c.Text, "frozen "), Stamp: c.Stamp, Tone: cli.Warn}})
+	}
+	if d.Equal > 0 {
+		lines = append(lines, labelled("since", []string{"decided the same " + plural(d.Equal, "time") + " before this record"})...)
+	}
+	if len(e.GetWouldChange()) > 0 {
+		lines = append(lines, cli.L("  would change if   %s", strings.Join(e.GetWouldChange(), ", or ")))
+	}
+	return lines
+}
+
+const labelWidth = 12
+
+func pad(label string) string { return fmt.Sprintf("  %-*s", labelWidth-2, label) }
+
+// labelled puts a label before the first line and as much space before the others.
+func labelled(label string, texts []string) []cli.Line {
+	var lines []cli.Line
+	for _, text := range texts {
+		lines = append(lines, cli.Line{{Text: pad(label), Tone: cli.Dim}, cli.Text(text)})
+		label = ""
+	}
+	return lines
+}
+
+// reasons gives each reason with its rule before it and its origin behind.
+func reasons(list []epu.Reason) []string {
+	var out []string
+	for _, r := range list {
+		text := r.Text
+		if r.Rule != "" && !strings.Contains(text, r.Rule) {
+			text = strings.TrimSuffix(r.Rule+": "+text, ": ")
+		}
+		if r.Origin != "" {
+			text += "  (" + r.Origin + ")"
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+func inputs(list []epu.Input) []string {
+	var out []string
+	for _, in := range list {
+		out = append(out, strings.TrimSpace(in.Name+" "+inputText(in.Value)))
+	}
+	return out
+}
+
+// inputText shows a reading with its age and quality, and anything else as short as it goes.
+func inputText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "none"
+	case float64:
+		return number(v)
+	case string:
+		return v
+	case map[string]any:
+		value, ok := v["value"]
+		if !ok {
+			break
+		}
+		text := inputText(value)
+		var about []string
+		if age, ok := v["age"].(float64); ok {
+			if _, stored := v["sensor"]; stored {
+				age /= float64(time.Second) // epu.Reading has nanoseconds, what a policy saw has seconds
+			}
+			about = append(about, number(math.Round(age))+" s old")
+		}
+		if q, ok := v["quality"].(string); ok {
+			about = append(about, q)
+		}
+		if len(about) > 0 {
+			text += " (" + strings.Join(about, ", ") + ")"
+		}
+		return text
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return "?"
+	}
+	const inputBytesMax = 60
+	if len(raw) > inputBytesMax {
+		return strings.ToValidUTF8(string(raw[:inputBytesMax]), "") + "..."
+	}
+	return string(raw)
+}
+
+func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+
+// wrap joins pieces with three spaces into lines of at most width.
+func wrap(pieces []string, width int) []string {
+	var lines []string
+	for _, p := range pieces {
+		last := len(lines) - 1
+		if last >= 0 && len(lines[last])+3+len(p) <= width {
+			lines[last] += "   " + p
+			continue
+		}
+		lines = append(lines, p)
+	}
+	return lines
+}
