@@ -17,7 +17,8 @@ RACE := $(if $(CI)$(shell command -v cc gcc clang 2>/dev/null),-race)
 STAMP = $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 # System tests live in *_test.go files behind `//go:build system` and are called TestSystem....
 SYSTEM = $(shell grep -rl --include='*_test.go' '^//go:build system' . | xargs -r -n1 dirname | sort -u)
-# Campaigns are ordinary tests called TestCampaign... whose packages have a flag -seeds.
+# Campaigns are ordinary tests called TestCampaign... that read the number of seeds from EPU_CAMPAIGN or
+# from a flag -seeds of their package.
 CAMPAIGNS = $(shell grep -rl --include='*_test.go' '^func TestCampaign' . | xargs -r -n1 dirname | sort -u)
 
 .PHONY: help
@@ -38,7 +39,10 @@ test-system: build ## Run the few tests that need real programs around them (ins
 
 .PHONY: campaign
 campaign: ## Run the seeded fault campaigns: CAMPAIGN=n seeds of each (default 2000)
-	$(if $(CAMPAIGNS),$(GO) test -run '^TestCampaign' -count 1 -timeout 0 -v $(CAMPAIGNS) -args -seeds $(CAMPAIGN),@echo 'no campaigns')
+	@for dir in $(CAMPAIGNS); do \
+	  args=(); ! grep -qs 'flag.Int("seeds"' "$$dir"/*_test.go || args=(-args -seeds $(CAMPAIGN)); \
+	  EPU_CAMPAIGN=$(CAMPAIGN) $(GO) test -run '^TestCampaign' -count 1 -timeout 0 -v "$$dir" "$${args[@]}"; \
+	done
 
 .PHONY: bench
 bench: ## Run the benchmarks; BENCH=regexp chooses

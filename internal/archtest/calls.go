@@ -50,8 +50,12 @@ var bans = []ban{
 	{
 		from:   []string{"math/rand", "math/rand/v2"},
 		except: []string{"New", "NewSource", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "Source", "Source64", "PCG", "ChaCha8", "Zipf"},
-		tests:  true,
-		why:    "take a seeded *rand.Rand: one seed must reproduce a run",
+		edges: []edge{
+			{"internal/agent/main.go", "wires the agent's real surroundings; its randomness spreads beats"},
+			{"iaas/local/crash_test.go", "draws the seed that it prints"},
+		},
+		tests: true,
+		why:   "take a seeded *rand.Rand: one seed must reproduce a run",
 	},
 	{
 		from:  []string{"os"},
@@ -95,7 +99,9 @@ var clockEdges = []edge{
 	{"internal/daemon", "wires the real clock"},
 	{"internal/cli/env.go", "all that a command line asks of its surroundings, as one value"},
 	{"iaas/local/keeper_linux.go", "a process of its own beside a real program"},
+	{"iaas/local/processes_linux.go", "waits for real processes to go"},
 	{"iaas/local/options.go", "the default of an option"},
+	{"internal/agent/main.go", "wires the agent's real surroundings"},
 	{"internal/relay/client.go", "turns a context's deadline into the time left, which is what travels"},
 	{"internal/relay/watch.go", "looks again for a client that watches; actors know nothing of it"},
 	{"persistence/badger/open.go", "the default of an option"},

@@ -137,6 +137,7 @@ func TestShapeRules(t *testing.T) {
 		{"well known", "internal/a/a.go", "package a\n// T is.\ntype T int\nfunc (T) String() string { return \"\" }\n", nil},
 		{"interface", "internal/a/a.go", "package a\n// I is.\ntype I interface {\n\tF()\n}\n", []string{"I.F"}},
 		{"one comment for two methods", "internal/a/a.go", "package a\n// I is.\ntype I interface {\n\t// F and G do.\n\tF()\n\tG()\n\tH()\n}\n", []string{"I.H"}},
+		{"the type's comment", "internal/a/a.go", "package a\n// I has F, which does.\ntype I interface {\n\tF()\n}\n", nil},
 		{"constants in a group", "internal/a/a.go", "package a\n// Kinds.\nconst (\n\tA = 1\n\tB = 2\n)\n", nil},
 		{"types in a group", "internal/a/a.go", "package a\n// Kinds.\ntype (\n\tA int\n)\n", []string{"type A"}},
 	})

@@ -244,7 +244,7 @@ func specDocs(f *file, decl *ast.GenDecl) []finding {
 				found = append(found, f.find(spec.Pos(), "type %s has no comment", spec.Name.Name))
 			}
 			if iface, ok := spec.Type.(*ast.InterfaceType); ok {
-				found = append(found, methodDocs(f, spec.Name.Name, iface)...)
+				found = append(found, methodDocs(f, decl, spec, iface)...)
 			}
 		case *ast.ValueSpec:
 			for _, name := range spec.Names {
@@ -258,9 +258,10 @@ func specDocs(f *file, decl *ast.GenDecl) []finding {
 }
 
 // methodDocs reports methods of an interface without a comment. One comment may serve the methods on the
-// lines right below it, if it names them.
-func methodDocs(f *file, name string, iface *ast.InterfaceType) []finding {
+// lines right below it, and the type's own comment for all, if it names them.
+func methodDocs(f *file, decl *ast.GenDecl, spec *ast.TypeSpec, iface *ast.InterfaceType) []finding {
 	var found []finding
+	whole := decl.Doc.Text() + spec.Doc.Text()
 	above, line := "", 0
 	for _, m := range iface.Methods.List {
 		if m.Doc != nil {
@@ -273,8 +274,8 @@ func methodDocs(f *file, name string, iface *ast.InterfaceType) []finding {
 			continue
 		}
 		method := m.Names[0].Name
-		if m.Doc == nil && m.Comment == nil && !strings.Contains(above, method) {
-			found = append(found, f.find(m.Pos(), "%s.%s has no comment", name, method))
+		if m.Doc == nil && m.Comment == nil && !strings.Contains(whole+above, method) {
+			found = append(found, f.find(m.Pos(), "%s.%s has no comment", spec.Name.Name, method))
 		}
 	}
 	return found
