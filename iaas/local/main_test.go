@@ -1,7 +1,10 @@
+//go:build linux
+
 package local_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -33,6 +36,7 @@ func TestMain(m *testing.M) {
 			worker(os.Args[2:])
 		case "daemon":
 			daemon(os.Args[2:])
+			os.Exit(0)
 		}
 	}
 	os.Exit(m.Run())
@@ -44,7 +48,7 @@ func worker(args []string) {
 	switch args[0] {
 	case "idle": // until it is told to end
 	case "once": // notes its start in a file and holds a lock that only one may hold
-		err = startOnce(args[1])
+		err = startOnce(args[1] + os.Getenv(local.EnvInstance))
 	case "stubborn": // only SIGKILL ends it
 		signal.Notify(make(chan os.Signal, 1), unix.SIGTERM)
 	case "exit": // ends as told
@@ -52,7 +56,7 @@ func worker(args []string) {
 		code, _ := strconv.Atoi(args[1])
 		os.Exit(code)
 	case "suicide":
-		err = unix.Kill(os.Getpid(), unix.SIGSEGV)
+		err = unix.Kill(os.Getpid(), unix.SIGKILL)
 	case "family": // leaves children of every kind behind, which share a lock on a file
 		err = family(args[1])
 	case "child": // lives and keeps its inherited files open
@@ -60,6 +64,11 @@ func worker(args []string) {
 		err = child(args[1] == "bare", true, "child").Start()
 		fmt.Println(err)
 		os.Exit(0)
+	case "flood":
+		for i := range 5000 {
+			fmt.Println("line", i, strings.Repeat("x", 80))
+		}
+		fmt.Println("the last line")
 	case "describe":
 		err = describe()
 	}
@@ -300,6 +309,45 @@ func (c *cloud) describe() string {
 func (c *cloud) folder(id epu.InstanceID) string {
 	parts := strings.Split(string(id), "-")
 	return filepath.Join(c.dir, "launches", parts[1], parts[2])
+}
+
+// record is what the instance's state file says.
+func (c *cloud) record(t testing.TB, id epu.InstanceID) (r struct {
+	Phase  string
+	PID    int `json:"pid"`
+	Keeper int `json:"keeper_pid"`
+},
+) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(c.folder(id), "state.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// kill ends a process that belongs to this cloud, and returns when it is dead.
+func (c *cloud) kill(t testing.TB, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // it was faster
+	}
+	defer unix.Close(fd)
+	env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if !strings.Contains(string(env)+string(line), c.dir) {
+		return // no longer one of ours
+	}
+	if unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
+		return
+	}
+	for err = unix.EINTR; err == unix.EINTR; {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+	}
 }
 
 // log waits for a line in an instance's output.

@@ -1,11 +1,6 @@
 package local
 
-import (
-	"errors"
-	"time"
-
-	"github.com/nimbus-epu/epu"
-)
+import "time"
 
 // KeeperCommand is the first argument with which the running binary is started again as a keeper. A
 // main function, and the TestMain of tests that launch, does before anything else:
@@ -58,11 +53,4 @@ func (o Options) withDefaults() Options {
 		o.LogBytes = 2 << 20
 	}
 	return o
-}
-
-// errNotLinux is the answer on other systems: subreapers, OFD locks and /proc have no equal there.
-var errNotLinux = &epu.Error{
-	Kind: epu.Invalid, Op: "open", On: "local site",
-	Err: errors.New("local instances need Linux"),
-	Try: "use a site with another driver, or run the node on Linux",
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -72,18 +73,32 @@ func childrenByStat() []int {
 	return pids
 }
 
+// looksMax bounds the looks for leftovers while processes of the machine are in the middle of starting
+// a program, which never takes long; looksPause is between them.
+const (
+	looksMax   = 2000
+	looksPause = 2 * time.Millisecond
+)
+
 // endLeftovers kills every process that has the instance in its environment, and returns when none is
 // left. It is for what a killed keeper left behind, which descends from nobody we know.
 func endLeftovers(id epu.InstanceID) {
-	for clean := 0; clean < 2; { // twice: a fork can slip past one look through all processes
-		found := leftovers(id)
-		if len(found) == 0 {
-			clean++
-			continue
-		}
-		clean = 0
+	pause := time.NewTicker(looksPause)
+	defer pause.Stop()
+	// Clean twice: a fork can slip past one look through all processes.
+	for looks, clean := 0, 0; clean < 2; looks++ {
+		found, unsure := leftovers(id)
 		for _, pid := range found {
 			endOne(pid, id)
+		}
+		switch {
+		case len(found) > 0:
+			clean = 0
+		case unsure && looks < looksMax:
+			clean = 0
+			<-pause.C
+		default:
+			clean++
 		}
 	}
 }
@@ -107,14 +122,20 @@ func endOne(pid int, id epu.InstanceID) {
 	}
 }
 
-func leftovers(id epu.InstanceID) []int {
-	var pids []int
+// leftovers finds the living processes of an instance. It is unsure if there are some that can't be
+// told yet.
+func leftovers(id epu.InstanceID) (pids []int, unsure bool) {
 	for _, pid := range allProcesses() {
-		if pid != os.Getpid() && marked(pid, id) {
+		if pid == os.Getpid() {
+			continue
+		}
+		if marked(pid, id) {
 			pids = append(pids, pid)
+		} else if inExec(pid) {
+			unsure = true
 		}
 	}
-	return pids
+	return pids, unsure
 }
 
 // marked reports that a living process was started with the instance in its environment. What can't
@@ -131,6 +152,28 @@ func marked(pid int, id epu.InstanceID) bool {
 		}
 	}
 	return false
+}
+
+// inExec reports that a process has memory but no environment yet: for a moment in the middle of
+// execve neither the old one nor the new one can be seen. Kernel threads and zombies have no memory.
+func inExec(pid int) bool {
+	const vsize, envEnd = 20, 48 // fields of stat, counted from 0 after the name
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	// pid (name) state ...: the name may contain anything, even ") R 1".
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) <= envEnd || string(fields[vsize]) == "0" || string(fields[envEnd]) != "0" {
+		return false
+	}
+	// Zeroes are also what a stranger gets to see.
+	env, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return false
+	}
+	_ = env.Close()
+	return true
 }
 
 func allProcesses() []int {

@@ -1,3 +1,0 @@
-package local_test
-
-func daemon([]string) {}
