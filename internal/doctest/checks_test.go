@@ -1,6 +1,8 @@
 package doctest
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -38,12 +40,17 @@ func TestParsePage(t *testing.T) {
 // Method: three pages in memory.
 func TestLinkRules(t *testing.T) {
 	pages := []page{
-		parsePage(index, "[a](a.md)\n[gone](gone.md)\n"),
+		parsePage(index, "[a](a.md)\n[gone](gone.md)\n[folder](reference/)\n"),
+		parsePage("docs/reference/b.md", "# B\n"),
 		parsePage("docs/a.md", "# One\n[self](#one)\n[wrong](index.md#two)\n"),
 		parsePage("docs/lost.md", "# Lost\n"),
 	}
 	var got []string
-	for _, p := range checkLinks(t.TempDir(), pages) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "docs", "reference"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range checkLinks(dir, pages) {
 		got = append(got, p.String())
 	}
 	want := []string{

@@ -9,7 +9,8 @@ import (
 
 const index = "docs/index.md"
 
-// checkLinks reports links that lead nowhere and pages that no path of links from the index reaches.
+// checkLinks reports links that lead nowhere and pages that no path of links from the index reaches. A
+// link to a folder reaches every page in it.
 func checkLinks(root string, pages []page) []problem {
 	byPath := map[string]page{}
 	for _, p := range pages {
@@ -33,9 +34,13 @@ func checkLinks(root string, pages []page) []problem {
 	for todo := []string{index}; len(todo) > 0; todo = todo[1:] {
 		p := byPath[todo[0]]
 		for _, l := range p.links {
-			if to := p.follow(l); !reached[to] {
-				reached[to] = true
-				todo = append(todo, to)
+			to := p.follow(l)
+			for _, other := range pages {
+				at := other.path
+				if (at == to || path.Dir(at) == to && to != ".") && !reached[at] {
+					reached[at] = true
+					todo = append(todo, at)
+				}
 			}
 		}
 	}
