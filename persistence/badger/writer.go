@@ -284,7 +284,6 @@ func (j *Journal) reopen(old *bdg.DB, inDoubt []*request) {
 			// Closing: the outcome stays unknown, and the caller's next life finds out.
 			refuse(inDoubt, unavailable("write journal", j.dir, errors.Join(errClosed, why)))
 			answer(inDoubt)
-			<-closed
 			return
 		}
 		j.mu.Lock()
