@@ -43,9 +43,9 @@ type world struct {
 	controlMeta, stateMeta, deadMeta, confMeta, viewMeta *lua.LTable
 }
 
-func newWorld() *world {
+func newWorld(extra ...Function) *world {
 	w := &world{
-		Shared:   sandbox.NewShared(hostFuncs()),
+		Shared:   sandbox.NewShared(append(hostFuncs(), extra...)),
 		confMeta: sandbox.Meta(confIndex, "conf"), viewMeta: sandbox.Meta(viewIndex, "worker"), deadMeta: sandbox.Meta(ended, "it"),
 		controlMeta: objectMeta(controlFuncs(), "control", controlField), stateMeta: objectMeta(stateFuncs(), "state", stateField),
 	}

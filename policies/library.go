@@ -9,8 +9,11 @@ import (
 	"slices"
 	"strings"
 
+	lua "github.com/yuin/gopher-lua"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies/params"
+	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
 // Library finds policies by name in folders laid over each other: the built-in ones and, before them,
@@ -127,4 +130,58 @@ func (l layers) ReadFile(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, sourceMax+1))
+}
+
+// GoFunc is a function that a script can call with plain values: nil, bool, float64, string, []any and
+// map[string]any.
+type GoFunc func(args []any) (any, error)
+
+// Script runs a file of the policy folder that is no policy, such as a test, in the same sandbox and
+// within the same bounds, and gives what it returns as a plain value. The functions are in the global
+// table of the given name.
+func Script(name string, src []byte, lib fs.FS, table string, funcs map[string]GoFunc) (any, error) {
+	var extra []Function
+	for fname, f := range funcs {
+		extra = append(extra, sandbox.F(table, fname, "", "", bridge(table+"."+fname, f)))
+	}
+	p := &Policy{Name: name, world: newWorld(extra...), files: map[string]*file{}, main: name}
+	main, problems := p.compile(name, src)
+	if problems != nil {
+		return nil, epu.E(epu.Invalid, "run", name, problems)
+	}
+	p.files[name] = main
+	e := NewEngine(p, Options{})
+	defer e.Close()
+	e.host.begin()
+	v, err := e.host.run(&loader{p: p, lib: lib})
+	if err != nil {
+		if e.host.broken != nil {
+			err = e.host.broken
+		}
+		return nil, epu.E(epu.Invalid, "run", name, errors.New(messageOf(err)))
+	}
+	out, err := sandbox.FromLua(v)
+	if err != nil {
+		return nil, epu.E(epu.Invalid, "run", name, fmt.Errorf("returned a value that is no data: %w", err))
+	}
+	return out, nil
+}
+
+func bridge(what string, f GoFunc) lua.LGFunction {
+	return func(L *lua.LState) int {
+		args := make([]any, L.GetTop())
+		for i := range args {
+			var err error
+			if args[i], err = sandbox.FromLua(L.Get(i + 1)); err != nil {
+				L.RaiseError("%s: argument %d: %s", what, i+1, err.Error())
+			}
+		}
+		hostOf(L).Work(L, 10)
+		out, err := f(args)
+		if err != nil {
+			L.RaiseError("%s: %s", what, err.Error())
+		}
+		L.Push(sandbox.ToLua(out))
+		return 1
+	}
 }

@@ -66,8 +66,12 @@ func Compile(name string, src []byte, lib fs.FS) (*Policy, error) {
 	case err != nil:
 		return nil, p.fail(Problems{p.problemAt(messageOf(err))})
 	}
-	_, problems = p.functions(table)
-	problems = append(problems, p.declare(table)...)
+	t, problems := p.table(table)
+	if problems != nil {
+		return nil, p.fail(problems)
+	}
+	_, problems = p.functions(t)
+	problems = append(problems, p.declare(t)...)
 	if problems != nil {
 		return nil, p.fail(problems)
 	}
@@ -190,9 +194,13 @@ func (l *loader) find(path string) (*file, Problems) {
 
 // load makes a state and runs the policy's file in it.
 func (h *host) load() (functions, error) {
-	t, err := h.run(nil)
+	v, err := h.run(nil)
 	if err != nil {
 		return functions{}, err
+	}
+	t, problems := h.p.table(v)
+	if problems != nil {
+		return functions{}, problems
 	}
 	fns, problems := h.p.functions(t)
 	if problems != nil {
@@ -201,22 +209,22 @@ func (h *host) load() (functions, error) {
 	return fns, nil
 }
 
-// run runs the policy's file in a new state and returns its table. With a loader, required files are
+// run runs the policy's file in a new state and returns its value. With a loader, required files are
 // found and compiled; without one, they are those that were found then.
-func (h *host) run(l *loader) (*lua.LTable, error) {
+func (h *host) run(l *loader) (lua.LValue, error) {
 	h.L = h.p.world.NewState(h, sandbox.Bounds{CallDepth: callDepthMax, Registry: registryMax})
 	h.modules, h.loading = map[string]lua.LValue{}, nil
 	h.loader = l
 	defer func() { h.modules, h.loader = nil, nil }()
-	v, err := h.chunk(h.p.files[h.p.main])
-	if err != nil {
-		return nil, err
+	return h.chunk(h.p.files[h.p.main])
+}
+
+// table is the result of a policy's file.
+func (p *Policy) table(v lua.LValue) (*lua.LTable, Problems) {
+	if t, ok := v.(*lua.LTable); ok {
+		return t, nil
 	}
-	t, ok := v.(*lua.LTable)
-	if !ok {
-		return nil, fmt.Errorf("%s: returned %s: a policy returns a table with a function decide", h.p.main, sandbox.KindOf(v))
-	}
-	return t, nil
+	return nil, Problems{{File: p.main, Text: fmt.Sprintf("returned %s: a policy returns a table with a function decide", sandbox.KindOf(v))}}
 }
 
 func (h *host) chunk(f *file) (lua.LValue, error) {

@@ -85,6 +85,9 @@ func NewShared(host []Func) *Shared {
 		maps.Copy(libs[c.lib], c.take)
 	}
 	for _, f := range slices.Concat(Funcs(), host) {
+		if libs[f.Group] == nil {
+			libs[f.Group] = map[string]lua.LGFunction{}
+		}
 		libs[f.Group][f.Name] = f.Run
 	}
 	globals := NewTable()
