@@ -104,7 +104,7 @@ func typeSites(v strictyaml.Value) map[epu.SiteID]epu.TypeSite {
 		m.Done()
 		out[epu.SiteID(name)] = s
 	}
-	if v.IsMap() && len(out) == 0 {
+	if v.Present() && len(v.Map().Names()) == 0 {
 		v.Fail("names no site", "sites: {local: {image: /path/of/program}}")
 	}
 	return out

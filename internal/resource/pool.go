@@ -74,8 +74,10 @@ func policyOf(v strictyaml.Value, def epu.PolicySpec) epu.PolicySpec {
 	}
 	conf := m.Get("conf")
 	conf.Map() // refuses what is no mapping
-	if values, ok := conf.Any().(map[string]any); ok && len(values) > 0 {
-		s.Conf = values
+	if conf.IsMap() {
+		if values, ok := conf.Any().(map[string]any); ok && len(values) > 0 {
+			s.Conf = values
+		}
 	}
 	m.Later("version")
 	m.Done()

@@ -7,10 +7,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Map is the value as a mapping; an absent value is an empty one.
+// Map is the value as a mapping; an absent value is an empty one, and so is a section of which every
+// line is commented out.
 func (v Value) Map() *Map {
 	m := &Map{at: v, values: map[string]Value{}}
-	if v.node == nil {
+	if v.node == nil || isNull(v.node) {
 		return m
 	}
 	if !v.IsMap() {
@@ -115,6 +116,9 @@ func (m *Map) All() func(yield func(string, Value) bool) {
 		}
 	}
 }
+
+// Names lists the keys in the file's order, without asking for them.
+func (m *Map) Names() []string { return slices.Clone(m.order) }
 
 // Done refuses every key that nobody asked for.
 func (m *Map) Done() {
