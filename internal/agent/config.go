@@ -2,7 +2,6 @@ package agent
 
 import (
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -97,6 +96,9 @@ func load(s sources, env []string) (cfg Config, level slog.Level, err error) {
 	if s.instance == "" {
 		ps = append(ps, Problem{Text: "the machine's instance ID is not known", Try: "set " + EnvInstance + " or --instance to the cloud's ID of this machine"})
 	}
+	if len(s.instance) > idMax || !visible(s.instance) {
+		ps = append(ps, Problem{Text: fmt.Sprintf("instance ID %q is too long or has unprintable characters", cut(s.instance, 80)), Try: "set " + EnvInstance + " or --instance to the cloud's ID of this machine"})
+	}
 	if s.logLevel != "" && level.UnmarshalText([]byte(s.logLevel)) != nil {
 		ps = append(ps, Problem{Text: fmt.Sprintf("log level %q is not known", s.logLevel), Try: "one of debug, info, warn, error"})
 	}
@@ -108,10 +110,9 @@ func load(s sources, env []string) (cfg Config, level slog.Level, err error) {
 		if readErr != nil {
 			ps = append(ps, Problem{File: s.userData, Text: readErr.Error(), Try: "set " + EnvUserData + " or --user-data to the file that the node wrote"})
 		} else {
-			var found Problems
-			cfg.User, found = decodeUserData(s.userData, body)
-			ps = append(ps, found...)
-			if !known && json.Valid(body) {
+			user, read, found := decodeUserData(s.userData, body)
+			cfg.User, ps = user, append(ps, found...)
+			if read && !known {
 				nodes, known = Problem{File: s.userData, Line: lineOf(body, "nodes")}, true
 			}
 		}

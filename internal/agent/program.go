@@ -47,7 +47,9 @@ type program struct {
 	failure *failure // the newest, until it counts as healthy again
 }
 
-func newProgram(args []string) *program { return &program{name: filepath.Base(args[0]), args: args} }
+func newProgram(args []string) *program {
+	return &program{name: cut(filepath.Base(args[0]), nameMax), args: args}
+}
 
 func (p *program) stopped() bool { return p.phase == idle && !p.draining }
 

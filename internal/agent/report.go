@@ -13,6 +13,7 @@ const (
 	failuresPerBeatMax = 3   // with their tails of standard error; the rest follows in the next beat
 	failuresKeptMax    = 16  // unanswered; the oldest are dropped, and a gap in Restarts shows it
 	errorTextMax       = 512 // bytes
+	nameMax            = 128 // bytes of a program's name
 	acksMax            = 64  // a command whose acknowledgement found no room is handed out again
 	commandIDMax       = 64  // bytes
 	commandsKnownMax   = 256 // IDs remembered to carry out each command once

@@ -21,6 +21,8 @@ var testCheckedIn = msg.CheckedIn{
 	Worker: "epu-web-1-7/0", Token: "tok", Name: "left", Vars: map[string]string{"QUEUE": "q"}, HeartbeatSeconds: 5, DrainSeconds: 60,
 }
 
+var testStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // world answers a core's actions at once. Beats and polls are answered only while up.
 type world struct {
 	t        testing.TB
@@ -37,7 +39,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB, drainCommand bool) *world {
-	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	began := testStart
 	return &world{
 		t: t, now: began, began: began, up: true, obedient: true,
 		c: newCore("i-1", testUser, drainCommand, began, func() float64 { return 0.5 }),

@@ -16,6 +16,7 @@ import (
 const (
 	nodesMax       = 32
 	tokenMax       = 8 << 10 // bytes; it travels in a header
+	idMax          = 512     // bytes of a worker's, launch's or instance's ID
 	wireSecondsMax = 7 * 24 * 3600
 )
 
@@ -69,10 +70,11 @@ func readLimited(r io.Reader) ([]byte, error) {
 }
 
 // decodeUserData reads user data and checks everything in it. Unknown keys are no problem: a newer node
-// may say more than this agent knows. Nodes are checked later, because flags may replace them.
-func decodeUserData(file string, body []byte) (u msg.UserData, ps Problems) {
+// may say more than this agent knows. Nodes are checked later, because flags may replace them; read is
+// false when the text is no user data at all.
+func decodeUserData(file string, body []byte) (u msg.UserData, read bool, ps Problems) {
 	if err := json.Unmarshal(body, &u); err != nil {
-		return u, Problems{jsonProblem(file, body, err)}
+		return u, false, Problems{jsonProblem(file, body, err)}
 	}
 	bad := func(key, text, try string) {
 		ps = append(ps, Problem{File: file, Line: lineOf(body, key), Text: text, Try: try})
@@ -82,7 +84,7 @@ func decodeUserData(file string, body []byte) (u msg.UserData, ps Problems) {
 	}
 	if u.Launch == "" {
 		bad("launch", `"launch" is missing`, "let the node write the user data")
-	} else if _, _, _, ok := u.Launch.Parse(); !ok {
+	} else if _, _, _, ok := u.Launch.Parse(); !ok || len(u.Launch) > idMax {
 		bad("launch", fmt.Sprintf(`"launch" is %q, which is not <pool>-<epoch>-<number>`, cut(string(u.Launch), 80)), "let the node write the user data")
 	}
 	if err := checkSeconds("heartbeat_seconds", u.Heartbeat); err != nil {
@@ -94,7 +96,7 @@ func decodeUserData(file string, body []byte) (u msg.UserData, ps Problems) {
 	case strings.ContainsRune(strings.Join(u.Run, ""), 0):
 		bad("run", `"run" holds a NUL character`, "remove it")
 	}
-	return u, ps
+	return u, true, ps
 }
 
 // checkNodes checks node URLs, which came from a place with a name.
@@ -138,7 +140,7 @@ func decodeCheckedIn(body []byte) (c msg.CheckedIn, err error) {
 	if err := json.Unmarshal(body, &c); err != nil {
 		return c, err
 	}
-	if _, _, ok := c.Worker.Parse(); !ok {
+	if _, _, ok := c.Worker.Parse(); !ok || len(c.Worker) > idMax {
 		return c, fmt.Errorf("worker %q is not <launch>/<slot>", cut(string(c.Worker), 80))
 	}
 	if c.Token == "" || len(c.Token) > tokenMax || !visible(c.Token) {
