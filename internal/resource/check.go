@@ -54,9 +54,9 @@ func (p *parser) checkTexts(t epu.TypeSpec) {
 // checkTogether checks pools against the types and sites that they name. Pools that the installation
 // already has are checked too: a new version of their type must not break them.
 func (p *parser) checkTogether(known Set) {
-	sites := map[epu.SiteID]bool{}
+	sites := map[epu.SiteID]epu.Driver{}
 	for _, s := range slices.Concat(known.Sites, p.set.Sites) {
-		sites[s.Name] = true
+		sites[s.Name] = s.Driver
 	}
 	types := map[typeKey]epu.TypeSpec{}
 	for _, t := range slices.Concat(known.Types, p.set.Types) {
@@ -79,18 +79,8 @@ func (p *parser) checkTogether(known Set) {
 }
 
 // checkPool checks one pool against its type and sites.
-func (p *parser) checkPool(pool epu.PoolSpec, types map[typeKey]epu.TypeSpec, sites map[epu.SiteID]bool) {
-	for i, place := range pool.Placement {
-		if place.Site != "" && !sites[place.Site] && !p.unread {
-			names := make([]string, 0, len(sites))
-			for s := range sites {
-				names = append(names, string(s))
-			}
-			slices.Sort(names)
-			problemAt(&p.log, pool.Origins, fmt.Sprintf("placement[%d].site", i), fmt.Sprintf("there is no site %s", place.Site),
-				suggestOr(string(place.Site), names, "give its file too"))
-		}
-	}
+func (p *parser) checkPool(pool epu.PoolSpec, types map[typeKey]epu.TypeSpec, sites map[epu.SiteID]epu.Driver) {
+	p.checkPlaces(pool, sites)
 	if pool.DeployableType == "" {
 		return
 	}
@@ -116,8 +106,30 @@ func (p *parser) checkPool(pool epu.PoolSpec, types map[typeKey]epu.TypeSpec, si
 	}
 	r := resolver{pool: pool, typ: typ, log: &p.log}
 	for _, place := range pool.Placement {
-		if place.Site != "" && sites[place.Site] {
+		if _, ok := sites[place.Site]; ok {
 			r.launch(place, nil)
+		}
+	}
+}
+
+// checkPlaces checks that a pool's sites exist and sell what it wants.
+func (p *parser) checkPlaces(pool epu.PoolSpec, sites map[epu.SiteID]epu.Driver) {
+	for i, place := range pool.Placement {
+		key := fmt.Sprintf("placement[%d]", i)
+		driver, ok := sites[place.Site]
+		switch {
+		case place.Site == "" || !ok && p.unread:
+		case !ok:
+			names := make([]string, 0, len(sites))
+			for s := range sites {
+				names = append(names, string(s))
+			}
+			slices.Sort(names)
+			problemAt(&p.log, pool.Origins, key+".site", fmt.Sprintf("there is no site %s", place.Site),
+				suggestOr(string(place.Site), names, "give its file too"))
+		case driver == epu.DriverLocal && place.Market != "" && place.Market != epu.OnDemand:
+			problemAt(&p.log, pool.Origins, key+".market", fmt.Sprintf("site %s is local: its processes are not sold as %s", place.Site, place.Market),
+				"leave market out")
 		}
 	}
 }

@@ -29,7 +29,7 @@ kind: pool
 name: epu-encode
 deployable_type: encode
 vars: {QUEUE: 5, LEVEL: debug, KEY: {from: "file:/etc/key"}}
-placement: [{site: local, market: spot}, {site: other, allocations: [big]}]
+placement: [{site: local, market: on-demand}, {site: other, allocations: [big]}]
 drain: {timeout: 3m}
 ---
 {schema: epu/v1, kind: site, name: local, driver: local}
@@ -51,7 +51,7 @@ func TestResolve(t *testing.T) {
 	}
 	want := epu.LaunchSpec{
 		Site: "local", Type: "encode", Image: "/opt/debug/agent", Args: []string{"worker", "--price=$5", "${QUEUE}"},
-		Allocation: "small", Market: epu.Spot,
+		Allocation: "small", Market: epu.OnDemand,
 		Vars: map[string]epu.Var{
 			"QUEUE": {Value: "$$${LEVEL}"}, "LEVEL": {Value: "debug"}, "EXTRA": {Value: "e"},
 			"TOKEN": {From: "env:ENCODE_TOKEN", Secret: true}, "KEY": {From: "file:/etc/key", Secret: true},
