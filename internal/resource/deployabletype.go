@@ -2,7 +2,9 @@ package resource
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
@@ -21,6 +23,13 @@ func (p *parser) deployableType(m *strictyaml.Map) epu.TypeSpec {
 		Sites:       typeSites(m.Need("sites", "sites: {local: {image: /path/of/program}}")),
 		AgentRun:    agentRun(m.Get("agent")),
 	}
+	for site, at := range s.Sites {
+		at.Image = p.program(at.Image, m.At().File())
+		s.Sites[site] = at
+	}
+	if len(s.AgentRun) > 0 {
+		s.AgentRun[0] = p.program(s.AgentRun[0], m.At().File())
+	}
 	ctx := m.Get("contextualization").Map()
 	ctx.Later("method", "user_data", "programs", "roles", "ready", "document")
 	ctx.Done()
@@ -28,6 +37,22 @@ func (p *parser) deployableType(m *strictyaml.Map) epu.TypeSpec {
 	s.Origins = m.Origins()
 	p.checkTexts(s)
 	return s
+}
+
+// program makes a program's path absolute that begins with ./ or ../: as in a shell, that is meant from
+// a folder, here the file's own. Other paths are the site's business.
+func (p *parser) program(path, file string) string {
+	if !strings.HasPrefix(path, "./") && !strings.HasPrefix(path, "../") {
+		return path
+	}
+	folder := filepath.Dir(file)
+	if !filepath.IsAbs(folder) {
+		if p.dir == "" {
+			return path
+		}
+		folder = filepath.Join(p.dir, folder)
+	}
+	return filepath.Join(strings.ReplaceAll(folder, "$", "$$"), path)
 }
 
 // variablesOf reads the variables that a type declares.

@@ -17,6 +17,9 @@
 // args or agent.run is refused, because arguments show in every process list. So a resolved launch never
 // holds a secret, nor anything that is left to substitute.
 //
+// Programs. An image, or the first word of agent.run, that begins with ./ or ../ is meant from the folder
+// of its file, and becomes an absolute path when the file is read.
+//
 // The package is pure: no file, clock, environment or network. Start reading at parse.go, then pool.go,
 // site.go and deployabletype.go; check.go has what spans several documents.
 package resource

@@ -38,12 +38,13 @@ type Set struct {
 type Options struct {
 	Known Set           // what the installation already has; the files replace specs of the same name
 	Tick  time.Duration // of pools whose file gives none; default 5 s
+	Dir   string        // what relative paths of files are relative to; empty = programs' ./ and ../ stay as they are
 }
 
 // Parse reads pools, sites and deployable types. When there are problems the set is what could be read,
 // for display only: it must not be applied. Problems come sorted by file, in the order given, and line.
 func Parse(files []File, opts Options) (Set, []Problem) {
-	p := &parser{tick: opts.Tick}
+	p := &parser{tick: opts.Tick, dir: opts.Dir}
 	if p.tick == 0 {
 		p.tick = tickDefault
 	}
@@ -71,6 +72,7 @@ type parser struct {
 	log  strictyaml.Log
 	set  Set
 	tick time.Duration
+	dir  string
 	// unread says that a document could not be read: what the others seem to lack may be in it.
 	unread bool
 }

@@ -114,7 +114,7 @@ func TestExamplesParse(t *testing.T) {
 // sleeper's files against whole specs.
 func TestSleeper(t *testing.T) {
 	set, problems := Parse(readFiles(t,
-		"../../examples/sleeper/site.yaml", "../../examples/sleeper/deployable-type.yaml", "../../examples/sleeper/pool.yaml"), Options{})
+		"../../examples/sleeper/site.yaml", "../../examples/sleeper/deployable-type.yaml", "../../examples/sleeper/pool.yaml"), Options{Dir: "/a$b/c/d"})
 	if len(problems) > 0 {
 		t.Fatal(report(problems))
 	}
@@ -155,10 +155,10 @@ func TestSleeper(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(report(problems))
 	}
-	if diff := cmp.Diff([]string{"sh", "examples/sleeper/worker.sh"}, spec.Run); diff != "" {
+	if diff := cmp.Diff([]string{"/a$b/examples/sleeper/worker.sh"}, spec.Run); diff != "" {
 		t.Errorf("run (-want +got):\n%s", diff)
 	}
-	wantVars := map[string]epu.Var{"GREETING": {Value: "hello"}, "COUNT": {Value: "0"}, "SCRIPT": {Value: "examples/sleeper/worker.sh"}}
+	wantVars := map[string]epu.Var{"GREETING": {Value: "hello"}, "COUNT": {Value: "0"}}
 	if diff := cmp.Diff(wantVars, spec.Vars); diff != "" {
 		t.Errorf("variables (-want +got):\n%s", diff)
 	}

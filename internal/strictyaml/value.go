@@ -26,6 +26,9 @@ func (v Value) Present() bool { return v.node != nil }
 // Key is the value's dotted key from the document's root.
 func (v Value) Key() string { return v.key }
 
+// File is the file that the value stands in.
+func (v Value) File() string { return v.file }
+
 // Where is the value's "file:line".
 func (v Value) Where() string { return fmt.Sprintf("%s:%d", v.file, v.line) }
 
