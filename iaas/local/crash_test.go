@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/iaas"
 	"github.com/nimbus-epu/epu/iaas/local"
@@ -82,6 +84,36 @@ func TestAcceptedButNotStarted(t *testing.T) {
 		c.launch(t, c.once("a"))
 		c.wantStarts(t, 0)
 	})
+}
+
+// Goal: a program dies with its keeper at once, and is from then on never listed as running.
+// Method: the keeper is killed and nothing is called until the program is dead, which is seen on its
+// descriptor; then comes the first listing.
+func TestKeeperKilled(t *testing.T) {
+	c := newCloud(t, local.Options{})
+	id := c.launch(t, c.request("widow", 1, "stubborn"))[0].ID
+	c.log(t, id, "ready <nil>")
+	c.awaitState(t, id, iaas.InstanceRunning)
+	record := c.record(t, id)
+	fd, err := unix.PidfdOpen(record.PID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	c.kill(t, record.Keeper)
+	n, err := 0, error(unix.EINTR)
+	for err == unix.EINTR {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 30_000)
+	}
+	if n != 1 || err != nil {
+		t.Errorf("the program outlived its keeper: %v", err)
+	}
+	if s := c.list(t)[id].State; s != iaas.InstanceStopping && s != iaas.InstanceTerminated {
+		t.Errorf("got %v, want an instance without a keeper to be on its way out", s)
+	}
+	if in := c.awaitState(t, id, iaas.InstanceTerminated); in.Reason != "its keeper was killed" {
+		t.Errorf("got reason %q", in.Reason)
+	}
 }
 
 // Goal: SIGKILL of daemon, keepers and programs at any moment leaves nothing unknown, doubled or

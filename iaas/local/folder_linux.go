@@ -41,6 +41,7 @@ const (
 	phaseNone     phase = ""         // no state.json: the program was never started
 	phaseStarting phase = "starting" // it may have been started; it never will be from here
 	phaseRunning  phase = "running"
+	phaseLost     phase = "lost"  // its keeper was killed; another one ends what is left
 	phaseEnded    phase = "ended" // nothing of it is left, and nothing will be
 )
 

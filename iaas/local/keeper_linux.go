@@ -118,6 +118,9 @@ func (k *keeper) run() error {
 	if err != nil {
 		return err
 	}
+	if err := writeFile(k.userData(), []byte(k.l.Request.UserData), false); err != nil {
+		return err
+	}
 	k.state = state{Phase: phaseStarting, Keeper: os.Getpid(), Started: time.Now().UTC()}
 	if err := writeJSON(k.stateFile(), k.state, true); err != nil {
 		return err // nothing was started, and the next keeper may try again
@@ -262,7 +265,7 @@ func (k *keeper) environment() []string {
 	}
 	set[EnvInstance] = string(in.ID)
 	set[EnvAddress] = in.Address
-	set[EnvUserData] = filepath.Join(k.dir, "user-data")
+	set[EnvUserData] = k.userData()
 	env := make([]string, 0, len(set))
 	for name, value := range set {
 		env = append(env, name+"="+value)
@@ -270,6 +273,8 @@ func (k *keeper) environment() []string {
 	slices.Sort(env)
 	return env
 }
+
+func (k *keeper) userData() string { return filepath.Join(k.dir, "user-data") }
 
 func (k *keeper) stateFile() string { return filepath.Join(k.dir, "state.json") }
 

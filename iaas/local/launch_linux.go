@@ -19,6 +19,9 @@ import (
 	"github.com/nimbus-epu/epu/iaas"
 )
 
+// launchMax bounds the instances of one launch, each of which is two processes.
+const launchMax = 1000
+
 // addressTries bounds the search for a free address; with 16 million of them one try is the rule.
 const addressTries = 64
 
@@ -110,26 +113,23 @@ func (p *Provider) build(aside, hash string, l *launch) error {
 			return err
 		}
 		l.Instances = append(l.Instances, place{ID: id, Address: address})
-		if err := buildSlot(slotFolder(aside, slot), l.Request.UserData); err != nil {
+		if err := buildSlot(slotFolder(aside, slot)); err != nil {
 			return err
 		}
 	}
 	return writeJSON(filepath.Join(aside, "launch.json"), l, true) // the folder itself is synced with it
 }
 
-func buildSlot(dir, userData string) error {
+func buildSlot(dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "work"), 0o700); err != nil {
 		return err
 	}
-	for name, content := range map[string]string{"lock": "", "user-data": userData} {
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteString(content)
-		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-			return err
-		}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := lock.Close(); err != nil {
+		return err
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, "wake"), 0o600); err != nil {
 		return &fs.PathError{Op: "make pipe", Path: filepath.Join(dir, "wake"), Err: err}
@@ -180,6 +180,12 @@ func (p *Provider) command(req iaas.LaunchRequest) (argv []string, ps []iaas.Pro
 		if argv, problem = p.program(req.Image); problem != nil {
 			ps = append(ps, *problem)
 		}
+	}
+	if req.Max > launchMax {
+		ps = append(ps, iaas.Problem{
+			Subject: fmt.Sprintf("max %d", req.Max), Text: fmt.Sprintf("is more than the %d instances of a launch on one machine", launchMax),
+			Try: "ask for fewer at once",
+		})
 	}
 	if req.Market != "" && req.Market != epu.OnDemand {
 		ps = append(ps, iaas.Problem{

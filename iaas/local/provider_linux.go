@@ -220,10 +220,12 @@ func (p *Provider) look(l *launch, hash string, slot int) (in iaas.Instance, los
 	p.mu.Unlock()
 	held := true
 	if !known {
-		if held, err = locked(dir); err != nil {
-			return in, false, err
+		var unlocked error
+		held, unlocked = locked(dir)
+		if s, err = readState(dir); err == nil && s.Phase != phaseEnded {
+			err = unlocked // the lock of what has ended may be missing
 		}
-		if s, err = readState(dir); err != nil {
+		if err != nil {
 			return in, false, err
 		}
 	}
@@ -234,7 +236,7 @@ func (p *Provider) look(l *launch, hash string, slot int) (in iaas.Instance, los
 		p.ended[in.ID] = s
 		p.mu.Unlock()
 		return in, false, nil
-	case terminateAsked(dir) || !held && s.Phase != phaseNone:
+	case terminateAsked(dir) || s.Phase == phaseLost || !held && s.Phase != phaseNone:
 		in.State = iaas.InstanceStopping
 	case s.Phase == phaseRunning:
 		in.State = iaas.InstanceRunning

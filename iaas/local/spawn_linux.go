@@ -23,8 +23,13 @@ func (p *Provider) revive(dir string) {
 		return
 	}
 	defer lock.Close()
-	if s, err := readState(dir); err != nil || s.Phase == phaseEnded {
+	s, err := readState(dir)
+	if err != nil || s.Phase == phaseEnded {
 		return
+	}
+	if s.Phase != phaseNone && s.Phase != phaseLost { // else it would look like running while it is ended
+		s.Phase = phaseLost
+		_ = writeJSON(filepath.Join(dir, "state.json"), s, false)
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
