@@ -36,6 +36,8 @@ func CheckAppend(stream epu.StreamID, events []Event) error {
 			why = fmt.Errorf("event %q has %d bytes of data, at most %d fit", ev.Type, len(ev.Data), EventMax)
 		case len(ev.Data) > 0 && !json.Valid(ev.Data):
 			why = fmt.Errorf("event %q: data is not JSON", ev.Type)
+		case ev.Time.UTC().Year() < 0 || ev.Time.UTC().Year() > 9999:
+			why = fmt.Errorf("event %q is of the year %d, which JSON can't hold", ev.Type, ev.Time.UTC().Year())
 		case sum > AppendMax:
 			why = fmt.Errorf("%d events have over %d bytes of data", len(events), AppendMax)
 		}

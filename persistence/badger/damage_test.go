@@ -170,6 +170,11 @@ func TestDamage(t *testing.T) {
 		{"database missing", clean, func(t testing.TB, dir string) { os.RemoveAll(filepath.Join(dir, "db")) }, "db: the folder is missing"},
 		{"log, flipped near its start", killed, inFile("db/*.mem", flip(100)), "damaged at byte 20"},
 		{"log, flipped in the middle", killed, inFile("db/*.mem", flip(20_000)), "write-ahead log is damaged"},
+		{"log that is not the newest, flipped", killed, func(t testing.TB, dir string) {
+			log := one(t, dir, "db/*.mem")
+			copyFile(t, log, filepath.Join(dir, "db", "00098.mem"))
+			edit(t, log, flip(20_000))
+		}, "what follows is lost"},
 		{"log cut short", killed, inFile("db/*.mem", cut(20_000)), "acknowledged"},
 		{"log missing", killed, remove("db/*.mem"), "acknowledged"},
 		{"log zeroed from the middle", killed, inFile("db/*.mem", func(b []byte) []byte { clear(b[9000:]); return b }), "acknowledged"},
@@ -266,6 +271,10 @@ func TestCrashLeavings(t *testing.T) {
 		"an empty value":   func(t testing.TB, dir string) { touch(t, dir, "db/000099.vlog") },
 		"a table unlisted": func(t testing.TB, dir string) {
 			copyFile(t, one(t, dir, "db/*.sst"), filepath.Join(dir, "db/000099.sst"))
+		},
+		"a table half made": func(t testing.TB, dir string) {
+			copyFile(t, one(t, dir, "db/*.sst"), filepath.Join(dir, "db/000099.sst"))
+			edit(t, filepath.Join(dir, "db/000099.sst"), flip(4000))
 		},
 		"a torn last write": inFile("db/*.mem", tornTail),
 		"one torn slot of the witness": func(t testing.TB, dir string) {

@@ -53,7 +53,7 @@ func checkFiles(folder string, acknowledged uint64) ([]Problem, error) {
 			logs = append(logs, e.Name())
 		}
 	}
-	problems := checkManifest(folder, tables, len(logs) > 0 || acknowledged > 0)
+	listed, problems := checkManifest(folder, tables, len(logs) > 0 || acknowledged > 0)
 	reg, err := bdg.OpenKeyRegistry(bdg.KeyRegistryOptions{Dir: folder, ReadOnly: true})
 	switch {
 	case err == nil:
@@ -67,7 +67,7 @@ func checkFiles(folder string, acknowledged uint64) ([]Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range tables {
+	for _, name := range listed {
 		if err := mapped(filepath.Join(folder, name), checkTable); err != nil {
 			problems = append(problems, Problem{"db/" + name, err.Error()})
 		}
@@ -76,33 +76,36 @@ func checkFiles(folder string, acknowledged uint64) ([]Problem, error) {
 	return append(problems, checkLogs(folder, logs, acknowledged)...), nil
 }
 
-// checkManifest holds the list of tables against those that are there. Badger would make a new list
-// when there is none, and then delete every table.
-func checkManifest(folder string, tables []string, used bool) []Problem {
+// checkManifest holds the list of tables against those that are there and gives those that are both.
+// Badger deletes a table that is not listed: a killed process was writing it, and its content is still
+// in a log. But it would also make a new list when there is none, and then delete every table.
+func checkManifest(folder string, tables []string, used bool) (listed []string, problems []Problem) {
 	f, err := os.Open(filepath.Join(folder, bdg.ManifestFilename))
 	if missing(err) {
 		if used || len(tables) > 0 {
-			return []Problem{{"db/MANIFEST", "the file is missing"}}
+			problems = append(problems, Problem{"db/MANIFEST", "the file is missing"})
 		}
-		return nil
+		return nil, problems
 	}
 	if err != nil {
-		return []Problem{{"db/MANIFEST", err.Error()}}
+		return nil, []Problem{{"db/MANIFEST", err.Error()}}
 	}
 	defer f.Close()
 	m, _, err := bdg.ReplayManifestFile(f, 0, bdg.DefaultOptions(folder))
 	if err != nil {
-		return []Problem{{"db/MANIFEST", err.Error()}}
+		return tables, []Problem{{"db/MANIFEST", err.Error()}}
 	}
-	var problems []Problem
 	for id := range m.Tables {
 		name := table.IDToFilename(id)
-		if !slices.Contains(tables, name) {
+		if slices.Contains(tables, name) {
+			listed = append(listed, name)
+		} else {
 			problems = append(problems, Problem{"db/" + name, "the table is missing"})
 		}
 	}
+	slices.Sort(listed)
 	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Where, b.Where) })
-	return problems
+	return listed, problems
 }
 
 // mapped gives a file's content to check without reading it into memory at once.

@@ -131,6 +131,7 @@ func TestHistoryDrops(t *testing.T) {
 		record(n + 1) // 6 and 7 are past the bound
 	}
 	h.Record(persistence.Record{Kind: "no ID"})
+	h.Record(persistence.Record{ID: "not JSON", Data: []byte("{")})
 	answer <- 0 // full: record 0 is lost
 	<-asked
 	ask.Store(false)
@@ -139,8 +140,8 @@ func TestHistoryDrops(t *testing.T) {
 	if got, want := fmt.Sprint(found(t, h, persistence.Query{})), `[{"n":1} {"n":2} {"n":3} {"n":4} {"n":5}]`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if got := h.Dropped(); got != 4 {
-		t.Errorf("got %d dropped, want 4", got)
+	if got := h.Dropped(); got != 5 {
+		t.Errorf("got %d dropped, want 5", got)
 	}
 }
 

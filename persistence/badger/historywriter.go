@@ -33,9 +33,9 @@ const recordIDMax = 256
 // pruneMax bounds the records dropped between two batches.
 const pruneMax = 1000
 
-// storable reports that a record's keys are unambiguous.
+// storable reports that a record's keys are unambiguous and that it can be written as JSON.
 func storable(r persistence.Record) bool {
-	if r.ID == "" {
+	if r.ID == "" || r.Time.Year() < 0 || r.Time.Year() > 9999 || (len(r.Data) > 0 && !json.Valid(r.Data)) {
 		return false
 	}
 	for _, s := range []string{r.ID, string(r.Kind), string(r.Pool)} {
@@ -202,7 +202,7 @@ func (h *History) put(batch []persistence.Record) error {
 	for _, r := range batch {
 		value, err := json.Marshal(r)
 		if err != nil {
-			continue // data that is not JSON: the record can't be read back by anybody
+			return err // not for a record that is storable
 		}
 		own, indexes, byID := keysOf(r)
 		err = w.Set(own, value)

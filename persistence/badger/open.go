@@ -215,7 +215,10 @@ func (j *Journal) bear(birth *persistence.Meta) error {
 	p := j.plan()
 	defer p.txn.Discard()
 	p.setMeta(meta)
-	return p.commit()
+	if err := p.commit(); err != nil {
+		return err
+	}
+	return j.wit.f.Sync()
 }
 
 // openDB checks the files, opens the database and checks what is in it. It is called with mu held,

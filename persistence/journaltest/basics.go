@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -227,6 +228,7 @@ func testInvalid(t *testing.T, open Opener) {
 		"long stream":   {epu.StreamID(strings.Repeat("x", persistence.StreamIDMax+1)), event("e1")},
 		"no event ID":   {pool, persistence.Event{Type: "tested", V: 1}},
 		"no type":       {pool, persistence.Event{ID: "e1", V: 1}},
+		"far future":    {pool, persistence.Event{ID: "e1", Type: "tested", V: 1, Time: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)}},
 		"data too big":  {pool, persistence.Event{ID: "e1", Type: "tested", V: 1, Data: big}},
 		"data not JSON": {pool, persistence.Event{ID: "e1", Type: "tested", V: 1, Data: json.RawMessage(`{"a":`)}},
 	} {
