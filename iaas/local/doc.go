@@ -12,6 +12,7 @@
 //	                              /0/terminate.json its end has been asked for
 //	                              /0/wake           a pipe: look at terminate.json now
 //	                              /0/work           where the program runs
+//	                              /0/stdout.log     its newest output, and stderr.log
 //	     /addresses/127.x.y.z                       which instance has the address
 //	     /spent/<hash of token>                     tokens whose folders are gone
 //
@@ -26,11 +27,14 @@
 //     ends what is left of it.
 //   - While the keeper lives, everything the program started is its descendant, whatever it did to hide
 //     (the keeper is a subreaper), and it does not go before all of it has. If the keeper is killed, the
-//     kernel kills the program; other descendants are found by the variable EPU_INSTANCE in their
-//     environment. No process ID is ever kept and trusted: they are reused.
+//     kernel kills the program; what else is left is in the instance's cgroup, where one could be made,
+//     and has the variable EPU_INSTANCE in its environment. No process ID is ever kept and trusted:
+//     they are reused.
 //
-// A program that daemonizes (its first process ends) has ended. Descendants that cleared their
-// environment outlive a keeper that was killed with SIGKILL; nothing outlives one that was not.
+// A program that daemonizes (its first process ends) has ended. Without cgroups, descendants that
+// cleared their environment outlive a keeper that was killed with SIGKILL; nothing outlives one that was
+// not. Instances outlive the daemon; a service manager that ends all of a service's processes with it
+// (systemd does, unless KillMode=process) ends them too.
 //
 // Start reading at provider.go, then keeper.go.
 package local

@@ -50,6 +50,7 @@ type state struct {
 	Phase   phase     `json:"phase"`
 	Keeper  int       `json:"keeper_pid,omitempty"`
 	PID     int       `json:"pid,omitempty"`
+	Cgroup  string    `json:"cgroup,omitempty"` // path of its own; empty if it has none
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Reason  string    `json:"reason,omitempty"`

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nimbus-epu/epu"
 )
 
 // housekeeping is how often a keeper makes sure of what it is normally told or does at once: that its
@@ -102,7 +104,8 @@ func (k *keeper) run() error {
 	case k.state.Phase == phaseEnded:
 		return nil
 	case k.state.Phase != phaseNone:
-		endLeftovers(k.l.Instances[k.slot].ID)
+		endCgroup(k.state.Cgroup, k.id())
+		endLeftovers(k.id())
 		return k.ended(k.reason("its keeper was killed"))
 	case terminateAsked(k.dir):
 		return k.ended("terminated before it was started")
@@ -121,12 +124,13 @@ func (k *keeper) run() error {
 	if err := writeFile(k.userData(), []byte(k.l.Request.UserData), false); err != nil {
 		return err
 	}
-	k.state = state{Phase: phaseStarting, Keeper: os.Getpid(), Started: time.Now().UTC()}
+	k.state = state{Phase: phaseStarting, Keeper: os.Getpid(), Cgroup: makeCgroup(k.id()), Started: time.Now().UTC()}
 	if err := writeJSON(k.stateFile(), k.state, true); err != nil {
 		return err // nothing was started, and the next keeper may try again
 	}
 	logs, err := k.start()
 	if err != nil {
+		endCgroup(k.state.Cgroup, k.id())
 		return k.ended("could not be started: " + err.Error())
 	}
 	k.state.Phase = phaseRunning
@@ -134,6 +138,7 @@ func (k *keeper) run() error {
 	k.save()
 	status := k.watch(exits, ends, wakes)
 	endDescendants()
+	endCgroup(k.state.Cgroup, k.id())
 	logs()
 	return k.ended(k.reason(status))
 }
@@ -244,16 +249,32 @@ func (k *keeper) start() (logs func(), err error) {
 		log := &cappedLog{path: filepath.Join(k.dir, name), half: k.l.LogBytes / 2}
 		copies.Go(func() { _, _ = io.Copy(log, r); _ = log.Close() })
 	}
-	k.state.PID, err = syscall.ForkExec(k.l.Argv[0], k.l.Argv, &syscall.ProcAttr{
-		Dir: filepath.Join(k.dir, "work"), Env: k.environment(), Files: files,
-		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL},
-	})
+	k.state.PID, err = k.fork(files)
 	return func() {
 		for _, r := range readers { // nobody is left to write, unless the pipe was given away
 			_ = r.SetReadDeadline(time.Now().Add(time.Second))
 		}
 		copies.Wait()
 	}, err
+}
+
+// fork starts the program in its cgroup, if it has one that takes it. An error says that nothing runs.
+func (k *keeper) fork(files []uintptr) (pid int, err error) {
+	attr := &syscall.ProcAttr{
+		Dir: filepath.Join(k.dir, "work"), Env: k.environment(), Files: files,
+		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL},
+	}
+	if k.state.Cgroup != "" {
+		if group, err := os.Open(k.state.Cgroup); err == nil {
+			defer group.Close()
+			attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(group.Fd())
+			if pid, err = syscall.ForkExec(k.l.Argv[0], k.l.Argv, attr); err == nil {
+				return pid, nil
+			}
+			attr.Sys.UseCgroupFD = false
+		}
+	}
+	return syscall.ForkExec(k.l.Argv[0], k.l.Argv, attr)
 }
 
 // environment is all that the program gets; nothing of the daemon's own goes on.
@@ -273,6 +294,8 @@ func (k *keeper) environment() []string {
 	slices.Sort(env)
 	return env
 }
+
+func (k *keeper) id() epu.InstanceID { return k.l.Instances[k.slot].ID }
 
 func (k *keeper) userData() string { return filepath.Join(k.dir, "user-data") }
 

@@ -119,6 +119,12 @@ func TestFamily(t *testing.T) {
 		}},
 		"program killed": {true, func(t *testing.T, c *cloud, id epu.InstanceID) { c.kill(t, c.record(t, id).PID) }},
 		"keeper killed":  {false, func(t *testing.T, c *cloud, id epu.InstanceID) { c.kill(t, c.record(t, id).Keeper) }},
+		"keeper of a cgroup killed": {true, func(t *testing.T, c *cloud, id epu.InstanceID) {
+			if c.record(t, id).Cgroup == "" {
+				t.Skip("no cgroups can be made here, and without them what cleared its environment outlives a killed keeper")
+			}
+			c.kill(t, c.record(t, id).Keeper)
+		}},
 		"keeper told to end": {true, func(t *testing.T, c *cloud, id epu.InstanceID) {
 			if err := unix.Kill(c.record(t, id).Keeper, unix.SIGTERM); err != nil {
 				t.Fatal(err)
@@ -149,6 +155,11 @@ func TestFamily(t *testing.T) {
 			}
 			tt.end(t, c, id)
 			c.awaitState(t, id, iaas.InstanceTerminated)
+			if group := c.record(t, id).Cgroup; group != "" {
+				if _, err := os.Stat(group); err == nil {
+					t.Errorf("the cgroup %s was left behind", group)
+				}
+			}
 			if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 				t.Errorf("a descendant outlived its instance: %v; still marked: %v", err, marked(id))
 			}

@@ -314,6 +314,7 @@ func (c *cloud) folder(id epu.InstanceID) string {
 // record is what the instance's state file says.
 func (c *cloud) record(t testing.TB, id epu.InstanceID) (r struct {
 	Phase  string
+	Cgroup string
 	PID    int `json:"pid"`
 	Keeper int `json:"keeper_pid"`
 },

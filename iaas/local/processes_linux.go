@@ -45,9 +45,7 @@ func children() []int {
 			continue // a thread that just ended; its children are another thread's now
 		}
 		for _, word := range bytes.Fields(b) {
-			if pid, err := strconv.Atoi(string(word)); err == nil {
-				pids = append(pids, pid)
-			}
+			pids = append(pids, number(word))
 		}
 	}
 	if len(paths) > 0 {
@@ -174,6 +172,11 @@ func inExec(pid int) bool {
 	}
 	_ = env.Close()
 	return true
+}
+
+func number(b []byte) int {
+	n, _ := strconv.Atoi(string(b))
+	return n
 }
 
 func allProcesses() []int {
