@@ -177,10 +177,13 @@ func (r *carnage) daemon(t *testing.T, life int) {
 		if left--; left == 0 {
 			r.work()
 			_ = cmd.Process.Kill()
+			if r.rng.IntN(4) == 0 { // everything there is, as when memory ran out
+				r.murder(t, true)
+			}
 		}
 		if left > 0 && r.rng.IntN(3) == 0 {
 			r.work()
-			r.murder(t)
+			r.murder(t, false)
 		}
 	}
 	_ = cmd.Wait()
@@ -193,8 +196,8 @@ func (r *carnage) work() {
 	}
 }
 
-// murder kills a random keeper or program of this round.
-func (r *carnage) murder(t *testing.T) {
+// murder kills a random process of this round, or all: keepers, programs and what came from them.
+func (r *carnage) murder(t *testing.T, all bool) {
 	var victims []int
 	owner := map[int]epu.InstanceID{}
 	entries, _ := os.ReadDir("/proc")
@@ -215,9 +218,15 @@ func (r *carnage) murder(t *testing.T) {
 		return
 	}
 	slices.Sort(victims)
-	pid := victims[r.rng.IntN(len(victims))]
-	r.hit[owner[pid]] = true
-	r.kill(t, pid)
+	if !all {
+		i := r.rng.IntN(len(victims))
+		victims = victims[i : i+1]
+	}
+	r.rng.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
+	for _, pid := range victims {
+		r.hit[owner[pid]] = true
+		r.kill(t, pid)
+	}
 }
 
 // check lets the dust settle and compares promises, folders and processes.
@@ -231,7 +240,10 @@ func (r *carnage) check(t *testing.T) {
 	// environment to be found by yet; both pass, and say so with a file.
 	truth := func(id epu.InstanceID, s iaas.InstanceState) bool {
 		pids := marked(id)
-		return s == iaas.InstanceRunning && len(pids) == 1 || s == iaas.InstanceTerminated && len(pids) == 0
+		if s == iaas.InstanceRunning {
+			return slices.Contains(pids, r.record(t, id).PID)
+		}
+		return s == iaas.InstanceTerminated && len(pids) == 0
 	}
 	r.await(t, "every folder says what the processes say", func() bool {
 		for id, in := range r.list(t) {

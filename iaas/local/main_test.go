@@ -48,7 +48,11 @@ func worker(args []string) {
 	switch args[0] {
 	case "idle": // until it is told to end
 	case "once": // notes its start in a file and holds a lock that only one may hold
-		err = startOnce(args[1] + os.Getenv(local.EnvInstance))
+		if err = startOnce(args[1] + os.Getenv(local.EnvInstance)); err == nil {
+			away := exec.Command("/bin/sleep", "1000000") // a descendant that the program's death does not end
+			away.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			err = away.Start()
+		}
 	case "stubborn": // only SIGKILL ends it
 		signal.Notify(make(chan os.Signal, 1), unix.SIGTERM)
 	case "exit": // ends as told
