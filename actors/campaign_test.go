@@ -1,8 +1,10 @@
 package actors_test
 
 import (
+	"bufio"
 	"flag"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 var (
 	seeds = flag.Int("seeds", 40, "seeds of the campaign")
+	trace = flag.String("trace", "", "write the steps, messages and events of the run to this file")
 	seed  = flag.Uint64("seed", 0, "run this one seed of the campaign only")
 )
 
@@ -58,15 +61,25 @@ func TestCampaign(t *testing.T) {
 func abuse(t *testing.T, s uint64) {
 	f := actortest.NewFleet(s, sim.Rough(), campaignPool(), campaignSite())
 	r := f.Rand()
-	f.Faults = actortest.Faults{Lose: 0.05, Double: 0.05, Slow: 0.05, SlowMax: 30 * time.Second, Crash: 0.02, Refuse: 0.02}
-	f.CallLost, f.CallDoubled, f.CallSlowMax = 0.1, 0.05, 40*time.Second
+	if *trace != "" {
+		out, err := os.Create(*trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		w := bufio.NewWriter(out)
+		defer w.Flush()
+		f.Trace = func(line string) { w.WriteString(line + "\n") }
+	}
+	f.Faults = actortest.Faults{Lose: 0.05, Double: 0.05, Slow: 0.1, SlowMax: 20 * time.Minute, Crash: 0.02, Refuse: 0.02}
+	f.CallLost, f.CallDoubled, f.CallSlowMax = 0.25, 0.05, 40*time.Second
 	f.OnCrash = func() { f.After(time.Duration(r.Int64N(int64(time.Minute))), f.Start) }
 	want := 3
-	for range 40 {
+	for range 60 {
 		f.World.Run(time.Duration(r.Int64N(int64(3 * time.Minute))))
-		switch r.IntN(6) {
-		case 0:
-			want = r.IntN(8)
+		switch r.IntN(7) {
+		case 0, 6:
+			want = r.IntN(30)
 			f.Scale(want)
 		case 1:
 			if ws := f.Workers(); len(ws) > 0 {
@@ -90,7 +103,7 @@ func abuse(t *testing.T, s uint64) {
 	}
 	f.Faults, f.CallLost, f.CallDoubled = actortest.Faults{}, 0, 0
 	f.Cloud.Calm(sim.Options{Boot: sim.Range{Min: 5 * time.Second, Max: time.Minute}, Visibility: time.Minute})
-	f.World.Run(2 * time.Minute)
+	f.World.Run(30 * time.Minute) // the last of the slow messages arrive
 	f.Scale(want)
 	f.World.Run(3 * time.Hour)
 	t.Logf("seed %d: %d crashes, %d machines, %d launches, %d steps", s, f.Crashes, len(f.Cloud.Machines()), len(f.Cloud.Orders()), f.Steps)

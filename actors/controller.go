@@ -120,7 +120,7 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 	if c.st.Launches == nil {
 		c.st.Launches = map[epu.LaunchID]*poolLaunch{}
 	}
-	for id := range c.st.Launches {
+	for _, id := range slices.Sorted(maps.Keys(c.st.Launches)) {
 		c.hot[id] = struct{}{}
 		c.refreshAll(id)
 	}

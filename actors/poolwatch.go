@@ -175,10 +175,13 @@ func (c *Controller) tickEvery() time.Duration {
 
 // deadlines ends workers that did not start or drain in time. Both clocks begin at activation.
 func (c *Controller) deadlines(tx *Tx, now time.Time) {
-	if now.Before(c.nextScan) || c.st.Freeze != nil || c.id.Recovery {
+	if now.Before(c.nextScan) {
 		return
 	}
 	c.nextScan = now.Add(scanEvery)
+	if c.st.Freeze != nil || c.id.Recovery {
+		return
+	}
 	spec := c.st.Define.Spec
 	for _, id := range slices.Sorted(maps.Keys(c.starting)) {
 		if c.starting[id].IsZero() {

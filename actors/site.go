@@ -92,6 +92,7 @@ type Site struct {
 	lastList  time.Time
 	listErr   error
 	strays    map[epu.InstanceID]Stray
+	firstSeen map[epu.InstanceID]time.Time // of listed machines that stand in no slot
 	calls     map[epu.LaunchID]*callState
 	missing   map[epu.InstanceID]*absence
 	boundAt   map[epu.InstanceID]time.Time
@@ -123,7 +124,7 @@ func NewSite(spec epu.SiteSpec, id SiteIdentity, now time.Time) *Site {
 			Floors:    map[string]poolFloor{},
 			Condemned: map[epu.InstanceID]condemnation{},
 		},
-		index: map[epu.InstanceID]slotRef{}, hot: map[epu.LaunchID]struct{}{}, strays: map[epu.InstanceID]Stray{},
+		index: map[epu.InstanceID]slotRef{}, hot: map[epu.LaunchID]struct{}{}, strays: map[epu.InstanceID]Stray{}, firstSeen: map[epu.InstanceID]time.Time{},
 		calls: map[epu.LaunchID]*callState{}, missing: map[epu.InstanceID]*absence{},
 		boundAt: map[epu.InstanceID]time.Time{}, endSince: map[epu.InstanceID]time.Time{},
 	}

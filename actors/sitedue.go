@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -26,7 +28,7 @@ func (s *Site) Due(now time.Time, _ epu.Revision) (todo []Todo, next time.Time) 
 		todo = append(todo, Todo{Key: "find", Call: FindCall{IDs: ids}, Every: s.spec.VisibilityWindow})
 	}
 	mayLaunch := s.synced || now.Sub(s.started) >= syncWaitMax
-	if !s.synced {
+	if !mayLaunch {
 		next = s.started.Add(syncWaitMax)
 	}
 	calling := 0
@@ -182,4 +184,23 @@ func (s *Site) endingNow(id epu.InstanceID) bool {
 	}
 	ref, ok := s.index[id]
 	return ok && !s.st.Launches[ref.launch].Slots[ref.slot].State.Gone()
+}
+
+// Condemned counts the machines of ours that stand in no slot and are being ended.
+func (s *Site) Condemned() int { return len(s.st.Condemned) }
+
+// Describe draws what is open at the site: launches, their slots and what was condemned.
+func (s *Site) Describe() string {
+	var b strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(s.st.Condemned)) {
+		fmt.Fprintf(&b, "condemned %s of %s: %s\n", id, s.st.Condemned[id].Launch, s.st.Condemned[id].Why)
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.st.Launches)) {
+		l := s.st.Launches[id]
+		fmt.Fprintf(&b, "%s rev=%d noted=%d digest=%t settling=%t closed=%t\n", id, l.Rev, l.Noted, l.Digest != "", l.Settling, l.Closed)
+		for i, slot := range l.Slots {
+			fmt.Fprintf(&b, "  %d %s %s ended=%t %s\n", i, slot.State, slot.Instance, slot.Ended, slot.Reason)
+		}
+	}
+	return b.String()
 }

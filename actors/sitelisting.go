@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,8 +23,9 @@ func (s *Site) listed(tx *Tx, r CallResult) {
 	clear(s.strays)
 	for _, m := range machines {
 		present[m.ID] = true
-		s.see(tx, m)
+		s.see(tx, m, r.Began)
 	}
+	maps.DeleteFunc(s.firstSeen, func(id epu.InstanceID, _ time.Time) bool { return !present[id] })
 	for id := range s.index {
 		if !present[id] {
 			s.absent(tx.Now(), id)
@@ -39,7 +41,7 @@ func (s *Site) listed(tx *Tx, r CallResult) {
 }
 
 // see takes in one listed machine.
-func (s *Site) see(tx *Tx, m iaas.Instance) {
+func (s *Site) see(tx *Tx, m iaas.Instance, began time.Time) {
 	delete(s.missing, m.ID)
 	if _, known := s.st.Condemned[m.ID]; known {
 		if m.State == iaas.InstanceTerminated {
@@ -54,12 +56,22 @@ func (s *Site) see(tx *Tx, m iaas.Instance) {
 	if m.State == iaas.InstanceTerminated {
 		return
 	}
-	if launch := epu.LaunchID(m.Tags[iaas.TagLaunch]); s.st.Launches[launch] != nil {
+	launch := epu.LaunchID(m.Tags[iaas.TagLaunch])
+	if l := s.st.Launches[launch]; l != nil && !l.Closed {
 		tx.Because(string(launch))
 		s.bind(tx, launch, []iaas.Instance{m})
 		return
 	}
-	s.stray(tx, m)
+	// A listing may be old by up to the visibility window: what stands in no slot may have ended since.
+	// Only a machine that is still there a window later is a stray.
+	first, seen := s.firstSeen[m.ID]
+	if !seen {
+		s.firstSeen[m.ID] = began
+		return
+	}
+	if began.Sub(first) > s.spec.VisibilityWindow {
+		s.stray(tx, m)
+	}
 }
 
 // update records what changed of a slot.
@@ -97,6 +109,11 @@ func (s *Site) stray(tx *Tx, m iaas.Instance) {
 	owner := epu.Owner(m.Tags[iaas.TagOwner])
 	st := Stray{Instance: m, Launch: launch, Owner: owner, Pool: pool}
 	switch {
+	case s.st.Launches[launch] != nil:
+		if s.condemn(tx, m.ID, launch, "no slot of its launch is free") {
+			return
+		}
+		st.Why = "no slot of its launch is free; waits for the sweep's limit or for the end of recovery"
 	case !ok:
 		st.Why = "its launch tag can't be read"
 	case epoch < s.id.Epoch:
@@ -142,7 +159,7 @@ func (s *Site) found(tx *Tx, call FindCall, r CallResult) {
 			continue
 		}
 		if m, ok := present[id]; ok {
-			s.see(tx, m)
+			s.see(tx, m, r.Began)
 			continue
 		}
 		switch {

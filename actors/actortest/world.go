@@ -48,6 +48,8 @@ type World struct {
 	// OnCrash is called when a crash hits, OnStart when the node starts again.
 	OnCrash, OnStart func()
 	Crashes, Steps   int
+	// Trace, if set, is told of every step and message: two runs of one seed tell the same.
+	Trace func(line string)
 
 	rng    *rand.Rand
 	now    time.Time
@@ -58,12 +60,16 @@ type World struct {
 	up     bool
 	actors map[msg.Address]func(m any, from msg.Address)
 	failed error
+	still  int // steps since time last went on
 }
 
 // NewWorld makes a world from a seed. Its node is down until Start.
 func NewWorld(seed uint64, journal persistence.Journal) *World {
 	return &World{Journal: journal, rng: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), now: epoch}
 }
+
+// stillMax is how many steps may happen at one instant before it must be a loop.
+const stillMax = 100_000
 
 type event struct {
 	at  time.Time
@@ -112,8 +118,17 @@ func (w *World) Run(d time.Duration) {
 	end := w.now.Add(d)
 	for len(w.queue) > 0 && !w.queue[0].at.After(end) {
 		e := heap.Pop(&w.queue).(event)
+		if w.still++; e.at.After(w.now) {
+			w.still = 0
+		}
+		if w.still > stillMax {
+			panic(fmt.Sprintf("actortest: time stands still at %v: something is due again and again", w.now))
+		}
 		w.now = e.at
 		w.Steps++
+		if w.Trace != nil {
+			w.Trace(fmt.Sprintf("%d %v %d", w.Steps, e.at, e.seq))
+		}
 		e.run()
 	}
 	w.now = end
@@ -183,6 +198,9 @@ func (w *World) Stop(addr msg.Address) { delete(w.actors, addr) }
 // Send delivers a message to an actor, through the bad network.
 func (w *World) Send(to, from msg.Address, m any) {
 	copies := 1
+	if w.Trace != nil {
+		w.Trace(fmt.Sprintf("send %s to %s: %T", from, to, m))
+	}
 	if w.rng.Float64() < w.Faults.Lose {
 		copies = 0
 	} else if w.rng.Float64() < w.Faults.Double {
@@ -260,6 +278,11 @@ func (h *host) Append(stream epu.StreamID, expected epu.Revision, events []persi
 		if before {
 			w.Crash()
 			return
+		}
+		if w.Trace != nil {
+			for _, e := range events {
+				w.Trace(fmt.Sprintf("append %v %s %s %s", w.now, stream, e.Type, e.Data))
+			}
 		}
 		rev, err := w.Journal.Append(context.Background(), w.Journal.Meta().Epoch, stream, expected, events...)
 		if after {
