@@ -190,7 +190,12 @@ type cloud struct {
 
 func newCloud(t testing.TB, opts local.Options) *cloud {
 	t.Helper()
-	c := &cloud{dir: t.TempDir(), exe: binary(t)}
+	return newCloudIn(t, t.TempDir(), opts)
+}
+
+func newCloudIn(t testing.TB, dir string, opts local.Options) *cloud {
+	t.Helper()
+	c := &cloud{dir: dir, exe: binary(t)}
 	opts.Clock = func() time.Time { return time.Now().Add(c.skew) }
 	var err error
 	if c.Provider, err = local.New(c.dir, opts); err != nil {
