@@ -104,7 +104,13 @@ func describe(err error) reportError {
 			r.Problems = append(r.Problems, problem{File: p.GetFile(), Line: p.GetLine(), Text: p.GetText(), Try: p.GetTry()})
 		}
 	}
-	if r.Try == "" {
+	switch {
+	case r.Try != "":
+	case len(r.Problems) > 0:
+		r.Try = "correct these lines, then repeat the command"
+	case epu.KindOf(err) == epu.Invalid:
+		r.Try = "epumgmt help"
+	default:
 		r.Try = advice(r.ExitCode)
 	}
 	return r

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nimbus-epu/epu"
 )
@@ -13,7 +14,7 @@ const (
 	CodeDone        = 0
 	CodeFailed      = 1
 	CodeAct         = 3   // succeeded, with something to act on: a plan has changes, the doctor warns
-	CodeUsage       = 4   // the command line is wrong; nothing was sent
+	CodeUsage       = 4   // the command line is wrong; nothing was changed
 	CodeUnreachable = 10  // no node answers
 	CodeNotFound    = 11  // the subject does not exist
 	CodeConflict    = 12  // the world moved, or something holds a lock
@@ -81,25 +82,26 @@ func CodeOf(err error) int {
 	return CodeFailed
 }
 
-// Codes lists every exit code with its meaning, in order.
-func Codes() []struct {
-	Code    int
-	Meaning string
-} {
-	return []struct {
-		Code    int
-		Meaning string
+// CodeTable is every exit code with its meaning, as rows of a Markdown table.
+func CodeTable() string {
+	var b strings.Builder
+	for _, c := range []struct {
+		code    int
+		meaning string
 	}{
 		{CodeDone, "done"},
 		{CodeFailed, "failed"},
 		{CodeAct, "succeeded, with something to act on: a plan has changes, the doctor warns, something is left"},
-		{CodeUsage, "usage: the command line, or a file it names, is wrong; nothing was sent"},
+		{CodeUsage, "usage: the command line, or a file it names, is wrong; nothing was changed"},
 		{CodeUnreachable, "no node answers"},
 		{CodeNotFound, "not found"},
 		{CodeConflict, "conflict: the world moved, or something holds a lock"},
 		{CodeDenied, "denied"},
 		{CodeTimedOut, "timed out waiting"},
-		{CodeUnhealthy, "a pool is not converged or not healthy"},
+		{CodeUnhealthy, "a pool is not converged or not healthy (`status --check`)"},
 		{CodeInterrupted, "interrupted"},
+	} {
+		fmt.Fprintf(&b, "| %d | %s |\n", c.code, c.meaning)
 	}
+	return b.String()
 }

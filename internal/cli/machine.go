@@ -22,7 +22,7 @@ func Document(typ string, data any) ([]byte, error) {
 	var raw []byte
 	var err error
 	if m, ok := data.(proto.Message); ok {
-		raw, err = protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(m)
+		raw, err = machineJSON.Marshal(m)
 	} else {
 		raw, err = json.Marshal(data)
 	}
@@ -46,6 +46,24 @@ func Document(typ string, data any) ([]byte, error) {
 	}
 	return append(append(bytes.TrimSuffix(head, []byte("}")), ','), fields...), nil
 }
+
+// Message is a protobuf message as a part of a struct that becomes JSON.
+type Message struct{ proto.Message }
+
+// MarshalJSON writes the message as Document does.
+func (m Message) MarshalJSON() ([]byte, error) { return machineJSON.Marshal(m.Message) }
+
+// Messages makes parts of a struct; it is never nil, so that JSON has an empty list.
+func Messages[T proto.Message](list []T) []Message {
+	parts := make([]Message, 0, len(list))
+	for _, m := range list {
+		parts = append(parts, Message{m})
+	}
+	return parts
+}
+
+// machineJSON is how every message looks to machines.
+var machineJSON = protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}
 
 // TypeOf is a message's type in machine output: PoolStatus is pool-status.
 func TypeOf(m proto.Message) string {

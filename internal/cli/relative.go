@@ -14,7 +14,7 @@ func Span(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < time.Second:
 		return "0s"
-	case d < 2*time.Minute:
+	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)
 	case d < time.Hour:
 		return fmt.Sprintf("%dm", d/time.Minute)

@@ -55,7 +55,7 @@ last apply is shown with who did it. Nothing changes.`,
 					return err
 				}
 			}
-			v := planView(cli.TypeOf(p), p, p.GetChanges(), "Plan", "to ")
+			v := planView(cli.TypeOf(p), p, p.GetChanges(), planSummary)
 			if n := counts(p.GetChanges()); n.sum() > 0 {
 				v.Hints = []cli.Line{cli.L("Next: epumgmt apply -f %s", strings.Join(from, " -f "))}
 			}
@@ -105,7 +105,7 @@ confirmed, with commas between them.`,
 			if err != nil {
 				return err
 			}
-			v := planView(cli.TypeOf(a), a, a.GetChanges(), "Applied", "")
+			v := planView(cli.TypeOf(a), a, a.GetChanges(), appliedSummary)
 			v.Hints = []cli.Line{cli.L("Next: epumgmt status")}
 			return s.print.Print(v)
 		},
@@ -135,7 +135,7 @@ func (s *session) reviewed(cmd *cobra.Command, files []*msg.File, from []string,
 		Given: confirm, Want: strings.Join(gone, ","), Command: "epumgmt apply -f " + strings.Join(from, " -f "),
 		Stake: "this removes " + strings.Join(gone, ", "),
 	}.Ask(s.io, s.env.StdinTTY, func() error {
-		return s.onStderr(planView(cli.TypeOf(p), p, p.GetChanges(), "Plan", "to "))
+		return s.onStderr(planView(cli.TypeOf(p), p, p.GetChanges(), planSummary))
 	})
 }
 
@@ -249,6 +249,12 @@ func (s *session) loadPlan(name string, files []*msg.File) (string, error) {
 	return p.Index, nil
 }
 
+// The last lines of plan and apply.
+const (
+	planSummary    = "Plan: %d to add, %d to change, %d to remove, %d unchanged."
+	appliedSummary = "Applied: %d added, %d changed, %d removed, %d unchanged."
+)
+
 // tally counts changes by their action.
 type tally struct{ add, change, remove, none int }
 
@@ -271,8 +277,19 @@ func counts(changes []*msg.Change) tally {
 	return t
 }
 
+// difference shows what a setting becomes; one that was not or will not be there says so.
+func difference(d *msg.Difference) string {
+	switch {
+	case d.GetBefore() == "":
+		return d.GetAfter()
+	case d.GetAfter() == "":
+		return d.GetBefore() + " -> not set"
+	}
+	return d.GetBefore() + " -> " + d.GetAfter()
+}
+
 // planView draws changes with the symbols that Terraform made known.
-func planView(typ string, data any, changes []*msg.Change, title, to string) cli.View {
+func planView(typ string, data any, changes []*msg.Change, summary string) cli.View {
 	v := cli.View{Type: typ, Data: data}
 	for _, c := range changes {
 		symbol, tone := " ", cli.Plain
@@ -288,7 +305,7 @@ func planView(typ string, data any, changes []*msg.Change, title, to string) cli
 		}
 		v.Lines = append(v.Lines, cli.Line{{Text: symbol, Tone: tone}, cli.Text(fmt.Sprintf(" %s %s", c.GetKind(), c.GetName()))})
 		for _, d := range c.GetDifferences() {
-			text := fmt.Sprintf("    %s: %s -> %s", d.GetKey(), orDash(d.GetBefore()), orDash(d.GetAfter()))
+			text := fmt.Sprintf("    %s: %s", d.GetKey(), difference(d))
 			if d.GetBy() != "" {
 				text += "   (" + d.GetBy() + ")"
 			}
@@ -303,6 +320,6 @@ func planView(typ string, data any, changes []*msg.Change, title, to string) cli
 		v.Lines = append(v.Lines, cli.L("No changes: %s already as the files say.", plural(n.none, "document")))
 		return v
 	}
-	v.Lines = append(v.Lines, cli.L("%s: %d %sadd, %d %schange, %d %sremove, %d unchanged.", title, n.add, to, n.change, to, n.remove, to, n.none))
+	v.Lines = append(v.Lines, cli.L(summary, n.add, n.change, n.remove, n.none))
 	return v
 }

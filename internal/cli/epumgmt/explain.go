@@ -69,7 +69,7 @@ func (s *session) explanationView(e *msg.Explanation) (cli.View, error) {
 	name := e.GetPool().GetName()
 	if e.GetDecision() == nil || len(e.GetDecision().GetFields()) == 0 {
 		v.Lines = []cli.Line{cli.L("%s has made no decision yet (engine %s)", name, orDash(e.GetPool().GetEngine()))}
-		v.Lines = append(v.Lines, labelled("would change if", e.GetWouldChange())...)
+		v.Lines = append(v.Lines, wouldChange(e)...)
 		return v, nil
 	}
 	raw, err := e.GetDecision().MarshalJSON()
@@ -121,10 +121,14 @@ func (s *session) explanation(e *msg.Explanation, d decided) []cli.Line {
 	if d.Equal > 0 {
 		lines = append(lines, labelled("since", []string{"decided the same " + plural(d.Equal, "time") + " before this record"})...)
 	}
-	if len(e.GetWouldChange()) > 0 {
-		lines = append(lines, cli.L("  would change if   %s", strings.Join(e.GetWouldChange(), ", or ")))
+	return append(lines, wouldChange(e)...)
+}
+
+func wouldChange(e *msg.Explanation) []cli.Line {
+	if len(e.GetWouldChange()) == 0 {
+		return nil
 	}
-	return lines
+	return []cli.Line{cli.L("  would change if   %s", strings.Join(e.GetWouldChange(), ", or "))}
 }
 
 const labelWidth = 12

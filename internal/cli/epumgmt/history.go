@@ -102,7 +102,7 @@ func alertsCommand(s *session) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return show(cmd.Context(), s, watch, &msg.StatusQuery{}, func(st *msg.Status) (cli.View, error) {
 				return cli.View{
-					Type: "alerts", Data: &msg.Status{Alerts: st.GetAlerts()}, Empty: "no alerts",
+					Type: "alerts", Data: alertList{Alerts: cli.Messages(st.GetAlerts())}, Empty: "no alerts",
 					Tables: []cli.Table{alertTable(st.GetAlerts(), s.env.Now())},
 				}, nil
 			})
@@ -110,6 +110,11 @@ func alertsCommand(s *session) *cobra.Command {
 	}
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show changes")
 	return c
+}
+
+// alertList is the answer of alerts in machine output.
+type alertList struct {
+	Alerts []cli.Message `json:"alerts"`
 }
 
 func alertTable(list []*msg.Alert, now time.Time) cli.Table {

@@ -68,7 +68,9 @@ func instanceTable(list []*msg.Instance, now time.Time) cli.Table {
 		t.Rows = append(t.Rows, cli.Row{Name: i.GetWorker(), Message: i, Cells: []cli.Cell{
 			cli.Text(i.GetWorker()), cli.Text(i.GetPool()), cli.Text(i.GetName()), cli.Text(orDash(i.GetInstance())),
 			cli.Text(i.GetSite()), cli.Text(i.GetZone()), cli.Text(i.GetAllocation()), cli.Text(i.GetMarket()), cli.Text(i.GetAddress()),
-			stateCell(i), instanceHealth(i), age, {Age: cli.Ago(i.GetLastBeat(), now)}, cli.Text(vars(i.GetVars())), cli.Text(note(i)),
+			stateCell(i), instanceHealth(i), age,
+			{Age: cli.Ago(i.GetLastBeat(), now)},
+			cli.Text(vars(i.GetVars())), cli.Text(note(i)),
 		}})
 	}
 	return t

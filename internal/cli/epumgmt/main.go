@@ -55,7 +55,7 @@ func New(s *session) *cobra.Command {
 
 The node is found by --node, EPU_NODE, the key node of the configuration file, the file .epu/node in
 this folder or one above (epud dev writes it), and is 127.0.0.1:7420 otherwise.`,
-		Example:           "epumgmt status\nepumgmt explain epu-web",
+		Example:           "  epumgmt status\n  epumgmt explain epu-web",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              cobra.ArbitraryArgs,
@@ -94,6 +94,7 @@ this folder or one above (epud dev writes it), and is 127.0.0.1:7420 otherwise.`
 	} {
 		for _, c := range commands {
 			c.GroupID = group
+			c.Example = "  " + strings.ReplaceAll(c.Example, "\n", "\n  ") // as help indents everything else
 			root.AddCommand(c)
 		}
 	}
@@ -116,8 +117,11 @@ func addOldNames(s *session, root *cobra.Command) {
 		name    string
 		command func(*session) *cobra.Command
 	}{
-		{"find-workers", instancesCommand}, {"find-versions", versionCommand}, {"reconfigure-n", scaleCommand},
-		{"killrun", terminateAllCommand}, {"update-events", eventsCommand},
+		{"find-workers", instancesCommand},
+		{"find-versions", versionCommand},
+		{"reconfigure-n", scaleCommand},
+		{"killrun", terminateAllCommand},
+		{"update-events", eventsCommand},
 	} {
 		c := old.command(s)
 		now, rest, _ := strings.Cut(c.Use, " ")
@@ -176,7 +180,7 @@ func takes(least, most int) cobra.PositionalArgs {
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND]", Short: "Show what a command does", GroupID: groupSelf, Args: takes(0, 1),
-		Example: "epumgmt help scale",
+		Example: "  epumgmt help scale",
 		ValidArgsFunction: func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 			var names []string
 			for _, c := range root.Commands() {

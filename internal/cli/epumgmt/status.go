@@ -108,7 +108,7 @@ func poolTable(pools []*msg.PoolStatus, now time.Time) cli.Table {
 		{Name: "HAVE", Right: true},
 		{Name: "START", Right: true, Optional: true},
 		{Name: "DRAIN", Right: true, Optional: true},
-		{Name: "BAD", Right: true, Optional: true},
+		{Name: "BAD", Right: true},
 		{Name: "ENDING", Right: true, Wide: true},
 		{Name: "ENGINE", Wide: true},
 		{Name: "POLICY", Wide: true},
@@ -199,7 +199,7 @@ func siteTable(sites []*msg.SiteStatus, now time.Time) cli.Table {
 		{Name: "DRIVER", Wide: true},
 		{Name: "FOREIGN", Right: true, Wide: true},
 		{Name: "CONDEMNED", Right: true, Wide: true},
-		{Name: "LAST LISTING"},
+		{Name: "LAST LISTING", Optional: true},
 		{Name: "API BUDGET"},
 	}}
 	for _, x := range sites {
@@ -222,7 +222,8 @@ func siteTable(sites []*msg.SiteStatus, now time.Time) cli.Table {
 		t.Rows = append(t.Rows, cli.Row{Name: x.GetName(), Message: x, Cells: []cli.Cell{
 			cli.Text(x.GetName()), state, cli.Text(count), stuck, cli.Text(x.GetDriver()),
 			cli.Text(fmt.Sprint(x.GetForeign())), cli.Text(fmt.Sprint(x.GetCondemned())),
-			{Age: cli.Ago(x.GetLastListing(), now)}, budget(x),
+			{Age: cli.Ago(x.GetLastListing(), now)},
+			budget(x),
 		}})
 	}
 	return t
