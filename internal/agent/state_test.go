@@ -574,3 +574,99 @@ func TestBeatNow(t *testing.T) {
 		  2.0s order beat-now
 		  2.0s beat 2 OK ack=c1`)
 }
+
+// What is new while a beat is under way waits for the next one, which follows at once.
+func TestNewsWhileABeatIsUnderWay(t *testing.T) {
+	w := newWorld(t, false)
+	w.pass(2 * time.Second)
+	w.c.link.urge(w.now)
+	todo := w.c.step(w.now)
+	sent, ok := todo[0].(sendBeat)
+	if len(todo) != 1 || !ok || len(sent.Beat.Acked) != 0 {
+		t.Fatalf("got %+v, want one beat", todo)
+	}
+	w.trace = nil
+	w.commands = []msg.AgentCommand{{ID: "c1", Kind: "beat-now"}}
+	w.c.pollAnswered(w.now, msg.BeatReply{Commands: w.commands})
+	w.exit(failure{Status: 3, Stderr: "boom"})
+	w.c.monitorFailed(w.now, "blind")
+	w.c.report.monitorWorks()
+	for _, a := range w.c.step(w.now) {
+		if _, beat := a.(sendBeat); beat {
+			t.Fatal("a second beat while one is under way")
+		}
+	}
+	w.c.beatAnswered(w.now, msg.BeatReply{})
+	w.pass(900 * time.Millisecond)
+	w.check(`
+		  2.0s exit 3
+		  2.0s beat 3 MONITOR_ERROR (blind) [work 3 #0, 0s ago, "boom"] ack=c1`)
+}
+
+// Nodes that hand out a token and then refuse it must not be asked in a tight loop.
+func TestTokenThatNeverWorks(t *testing.T) {
+	w := newWorld(t, false)
+	w.pass(2 * time.Second)
+	asked := 0
+	for end := w.now.Add(time.Minute); w.now.Before(end) && asked < 100; asked++ {
+		w.c.link.busy = true
+		w.c.beatFailed(w.now, denied)
+		for w.c.link.token == "" {
+			w.now = w.c.link.at
+			if a := w.c.request(w.now); a != nil {
+				w.c.checkedIn(w.now, testCheckedIn)
+			}
+		}
+	}
+	if asked > 10 {
+		t.Errorf("checked in %d times in a minute, want at most 10", asked)
+	}
+}
+
+// The refusal of a token that has already been exchanged says nothing about the new one.
+func TestLateRefusalOfAPoll(t *testing.T) {
+	for _, o := range []outcome{denied, gone} {
+		w := newWorld(t, false)
+		w.pass(2 * time.Second)
+		w.c.pollFailed(w.now, "an older token", o)
+		if w.c.link.token == "" || w.c.ended {
+			t.Errorf("outcome %d: the new token was dropped", o)
+		}
+		w.c.pollFailed(w.now, "tok", o)
+		if w.c.link.token != "" && !w.c.ended {
+			t.Errorf("outcome %d of the present token: got nothing", o)
+		}
+	}
+}
+
+// A program that was asked to end and then can't be started again has failed.
+func TestRestartAfterCancelFails(t *testing.T) {
+	w := newWorld(t, false)
+	w.pass(2 * time.Second)
+	w.command("c1", "drain")
+	w.pass(2 * time.Second)
+	w.c.commands(w.now, []msg.AgentCommand{{ID: "c2", Kind: "cancel-drain"}})
+	w.c.programs[0].step(0, w.now, w.c.order) // a start is ordered
+	w.c.startFailed(w.now, 0, "start /bin/work: text file busy", false)
+	w.trace = nil
+	w.pass(0)
+	w.check(`  4.0s beat 4 PROCESS_ERROR [work -1start /bin/work: text file busy #1, 0s ago, ""] ack=c2`)
+}
+
+// When a beat gets through again the long poll does not sit out its own wait.
+func TestPollReturnsWithTheNode(t *testing.T) {
+	w := newWorld(t, false)
+	w.pass(2 * time.Second)
+	w.polls = nil
+	for range 9 {
+		w.c.pollFailed(w.now, "tok", away)
+	}
+	w.pass(time.Second)
+	if len(w.polls) != 0 {
+		t.Fatalf("got %d polls during the wait, want 0", len(w.polls))
+	}
+	w.pass(2 * time.Second) // the beat of the fifth second
+	if len(w.polls) != 1 {
+		t.Errorf("got %d polls after an answered beat, want 1", len(w.polls))
+	}
+}
