@@ -8,18 +8,16 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/nimbus-epu/epu"
 )
 
 // Where this process may make cgroups (version 2) below its own, as root may and users with delegation
 // may, each program gets one. Then nothing can hide from a keeper that follows a killed one, not even
 // what has cleared its environment. Everything works without.
 
-func cgroupName(id epu.InstanceID) string { return "epu-" + string(id) }
+func cgroupName(mark string) string { return "epu-" + mark }
 
 // makeCgroup gives the path of a new cgroup for an instance, or "" where there can be none.
-func makeCgroup(id epu.InstanceID) string {
+func makeCgroup(mark string) string {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return ""
@@ -42,7 +40,7 @@ func makeCgroup(id epu.InstanceID) string {
 	if root == "" || below == "" || strings.Contains(below, "/..") {
 		return ""
 	}
-	path := filepath.Join(root, below, cgroupName(id))
+	path := filepath.Join(root, below, cgroupName(mark))
 	if err := os.Mkdir(path, 0o700); err != nil && !os.IsExist(err) {
 		return ""
 	}
@@ -51,8 +49,8 @@ func makeCgroup(id epu.InstanceID) string {
 
 // endCgroup kills everything in an instance's cgroup, returns when it is empty, and removes it. A path
 // that is not this instance's own is left alone.
-func endCgroup(path string, id epu.InstanceID) {
-	if filepath.Base(path) != cgroupName(id) {
+func endCgroup(path string, mark string) {
+	if filepath.Base(path) != cgroupName(mark) {
 		return
 	}
 	events, err := os.Open(filepath.Join(path, "cgroup.events"))

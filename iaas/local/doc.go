@@ -28,13 +28,15 @@
 //   - While the keeper lives, everything the program started is its descendant, whatever it did to hide
 //     (the keeper is a subreaper), and it does not go before all of it has. If the keeper is killed, the
 //     kernel kills the program; what else is left is in the instance's cgroup, where one could be made,
-//     and has the variable EPU_INSTANCE in its environment. No process ID is ever kept and trusted:
-//     they are reused.
+//     and has a mark of the folder in its environment. No process ID is ever kept and trusted: they
+//     are reused.
 //
 // A program that daemonizes (its first process ends) has ended. Without cgroups, descendants that
 // cleared their environment outlive a keeper that was killed with SIGKILL; nothing outlives one that was
 // not. Instances outlive the daemon; a service manager that ends all of a service's processes with it
 // (systemd does, unless KillMode=process) ends them too.
+//
+// Programs run as the daemon's user and could change its folders: they are trusted.
 //
 // Start reading at provider.go, then keeper.go.
 package local

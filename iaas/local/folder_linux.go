@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,7 @@ type state struct {
 	Keeper  int       `json:"keeper_pid,omitempty"`
 	PID     int       `json:"pid,omitempty"`
 	Cgroup  string    `json:"cgroup,omitempty"` // path of its own; empty if it has none
+	Boot    string    `json:"boot,omitempty"`   // of the machine when the program was started
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Reason  string    `json:"reason,omitempty"`
@@ -68,6 +70,12 @@ func readState(dir string) (state, error) {
 		s = state{Phase: phaseStarting}
 	}
 	return s, err
+}
+
+// bootID changes with every start of the machine.
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
 }
 
 func terminateAsked(dir string) bool {

@@ -30,6 +30,7 @@ type keeper struct {
 	dir    string
 	l      *launch
 	slot   int
+	mark   string // this folder's, and no copy's
 	state  state
 	unsaid bool // the state could not be written down yet
 	asked  bool // its end is wanted
@@ -78,6 +79,11 @@ func open(dir string) (k *keeper, lock *os.File, err error) {
 	if k.slot < 0 || k.slot >= len(k.l.Instances) {
 		return nil, nil, fmt.Errorf("the launch has %d instances", len(k.l.Instances))
 	}
+	var st unix.Stat_t
+	if err = unix.Fstat(int(lock.Fd()), &st); err != nil {
+		return nil, nil, err
+	}
+	k.mark = fmt.Sprintf("%s-%x-%x", k.id(), st.Dev, st.Ino)
 	k.state, err = readState(dir)
 	return k, lock, err
 }
@@ -104,8 +110,11 @@ func (k *keeper) run() error {
 	case k.state.Phase == phaseEnded:
 		return nil
 	case k.state.Phase != phaseNone:
-		endCgroup(k.state.Cgroup, k.id())
-		endLeftovers(k.id())
+		if boot := k.state.Boot; boot != "" && boot != bootID() {
+			return k.ended(k.reason("the machine was restarted"))
+		}
+		endCgroup(k.state.Cgroup, k.mark)
+		endLeftovers(k.mark)
 		return k.ended(k.reason("its keeper was killed"))
 	case terminateAsked(k.dir):
 		return k.ended("terminated before it was started")
@@ -124,13 +133,13 @@ func (k *keeper) run() error {
 	if err := writeFile(k.userData(), []byte(k.l.Request.UserData), false); err != nil {
 		return err
 	}
-	k.state = state{Phase: phaseStarting, Keeper: os.Getpid(), Cgroup: makeCgroup(k.id()), Started: time.Now().UTC()}
+	k.state = state{Phase: phaseStarting, Keeper: os.Getpid(), Cgroup: makeCgroup(k.mark), Boot: bootID(), Started: time.Now().UTC()}
 	if err := writeJSON(k.stateFile(), k.state, true); err != nil {
 		return err // nothing was started, and the next keeper may try again
 	}
 	logs, err := k.start()
 	if err != nil {
-		endCgroup(k.state.Cgroup, k.id())
+		endCgroup(k.state.Cgroup, k.mark)
 		return k.ended("could not be started: " + err.Error())
 	}
 	k.state.Phase = phaseRunning
@@ -138,7 +147,7 @@ func (k *keeper) run() error {
 	k.save()
 	status := k.watch(exits, ends, wakes)
 	endDescendants()
-	endCgroup(k.state.Cgroup, k.id())
+	endCgroup(k.state.Cgroup, k.mark)
 	logs()
 	return k.ended(k.reason(status))
 }
@@ -284,9 +293,10 @@ func (k *keeper) environment() []string {
 	for name, v := range k.l.Request.Vars {
 		set[name] = v.Value
 	}
-	set[EnvInstance] = string(in.ID)
+	set[EnvInstance] = string(k.id())
 	set[EnvAddress] = in.Address
 	set[EnvUserData] = k.userData()
+	set[envMark] = k.mark
 	env := make([]string, 0, len(set))
 	for name, value := range set {
 		env = append(env, name+"="+value)

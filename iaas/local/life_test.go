@@ -88,8 +88,8 @@ func TestWhatAProgramGets(t *testing.T) {
 			t.Errorf("%q is missing in:\n%s", want, got)
 		}
 	}
-	if n := strings.Count(got, "\nenv "); n != 7 {
-		t.Errorf("got %d variables, want 7:\n%s", n, got)
+	if n := strings.Count(got, "\nenv "); n != 8 {
+		t.Errorf("got %d variables, want 8:\n%s", n, got)
 	}
 	if strings.Contains(got, "leaked") || !strings.Contains(got, "SigIgn:\t0000000000000000") {
 		t.Errorf("open files or signal settings of the keeper went on to the program:\n%s", got)

@@ -15,6 +15,10 @@ const (
 	EnvInstance = "EPU_INSTANCE"  // the instance's ID
 	EnvAddress  = "EPU_ADDRESS"   // an address of its own in 127.0.0.0/8
 	EnvUserData = "EPU_USER_DATA" // path of a file with the launch's user data
+
+	// envMark is how what a killed keeper left behind is found. Unlike the ID it also names the folder's
+	// inode, so whoever opens a copy of the folder does not end the original's instances.
+	envMark = "EPU_KEEPER_MARK"
 )
 
 // Options say how instances are run. The zero value is good.

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/nimbus-epu/epu"
 )
 
 // endDescendants kills everything that descends from this process, a subreaper, and returns when
@@ -78,16 +76,16 @@ const (
 	looksPause = 2 * time.Millisecond
 )
 
-// endLeftovers kills every process that has the instance in its environment, and returns when none is
+// endLeftovers kills every process that has the mark in its environment, and returns when none is
 // left. It is for what a killed keeper left behind, which descends from nobody we know.
-func endLeftovers(id epu.InstanceID) {
+func endLeftovers(mark string) {
 	pause := time.NewTicker(looksPause)
 	defer pause.Stop()
 	// Clean twice: a fork can slip past one look through all processes.
 	for looks, clean := 0, 0; clean < 2; looks++ {
-		found, unsure := leftovers(id)
+		found, unsure := leftovers(mark)
 		for _, pid := range found {
-			endOne(pid, id)
+			endOne(pid, mark)
 		}
 		switch {
 		case len(found) > 0:
@@ -103,13 +101,13 @@ func endLeftovers(id epu.InstanceID) {
 
 // endOne pins a process before it looks at it again: from then on the descriptor means that process
 // or none, whatever becomes of its number.
-func endOne(pid int, id epu.InstanceID) {
+func endOne(pid int, mark string) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
-	if !marked(pid, id) || unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
+	if !marked(pid, mark) || unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
 		return
 	}
 	for { // until it has ended
@@ -120,14 +118,14 @@ func endOne(pid int, id epu.InstanceID) {
 	}
 }
 
-// leftovers finds the living processes of an instance. It is unsure if there are some that can't be
+// leftovers finds the living processes with a mark. It is unsure if there are some that can't be
 // told yet.
-func leftovers(id epu.InstanceID) (pids []int, unsure bool) {
+func leftovers(mark string) (pids []int, unsure bool) {
 	for _, pid := range allProcesses() {
 		if pid == os.Getpid() {
 			continue
 		}
-		if marked(pid, id) {
+		if marked(pid, mark) {
 			pids = append(pids, pid)
 		} else if inExec(pid) {
 			unsure = true
@@ -136,16 +134,16 @@ func leftovers(id epu.InstanceID) (pids []int, unsure bool) {
 	return pids, unsure
 }
 
-// marked reports that a living process was started with the instance in its environment. What can't
+// marked reports that a living process was started with the mark in its environment. What can't
 // be read belongs to somebody else; a zombie's environment is empty.
-func marked(pid int, id epu.InstanceID) bool {
+func marked(pid int, mark string) bool {
 	env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
 		return false
 	}
-	mark := []byte(EnvInstance + "=" + string(id))
+	want := []byte(envMark + "=" + mark)
 	for entry := range bytes.SplitSeq(env, []byte{0}) {
-		if bytes.Equal(entry, mark) {
+		if bytes.Equal(entry, want) {
 			return true
 		}
 	}

@@ -65,6 +65,9 @@ func identity(dir string) (string, error) {
 	path := filepath.Join(dir, "id")
 	fresh := filepath.Join(dir, "tmp", "id-"+rand.Text())
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if len(entries(filepath.Join(dir, "launches"))) > 0 && !exists(path) {
+			return "", fmt.Errorf("%s is missing, and without it no launch can be told from a new one; restore it or move the folder away", path)
+		}
 		if err := writeFile(fresh, []byte(rand.Text()), true); err != nil {
 			return "", err
 		}
