@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/actortest"
@@ -58,9 +61,28 @@ func TestCampaign(t *testing.T) {
 	}
 }
 
+// climate draws how bad a seed's cloud, network and node are: some are merely rough, in some nearly
+// every call goes wrong.
+func climate(r *rand.Rand) (sim.Options, actortest.Faults, float64) {
+	cloud := sim.Rough()
+	faults := actortest.Faults{
+		Lose: 0.3 * r.Float64(), Double: 0.3 * r.Float64(), Slow: 0.3 * r.Float64(), SlowMax: 20 * time.Minute,
+		Crash: 0.03 * r.Float64(), Refuse: 0.05 * r.Float64(),
+	}
+	if r.IntN(2) == 0 {
+		cloud.Failures = []sim.Failure{
+			{Op: "launch", Kind: epu.Capacity, P: 0.4 * r.Float64()},
+			{Op: "launch", Kind: epu.UnknownOutcome, P: 0.5 * r.Float64()},
+			{Op: "terminate", Kind: epu.UnknownOutcome, P: 0.3},
+			{Kind: epu.Transient, P: 0.2 * r.Float64()},
+		}
+	}
+	return cloud, faults, 0.6 * r.Float64()
+}
+
 func abuse(t *testing.T, s uint64) {
-	f := actortest.NewFleet(s, sim.Rough(), campaignPool(), campaignSite())
-	r := f.Rand()
+	cloud, faults, lost := climate(rand.New(rand.NewPCG(s, 1)))
+	f := actortest.NewFleet(s, cloud, campaignPool(), campaignSite())
 	if *trace != "" {
 		out, err := os.Create(*trace)
 		if err != nil {
@@ -71,38 +93,21 @@ func abuse(t *testing.T, s uint64) {
 		defer w.Flush()
 		f.Trace = func(line string) { w.WriteString(line + "\n") }
 	}
-	f.Faults = actortest.Faults{Lose: 0.05, Double: 0.05, Slow: 0.1, SlowMax: 20 * time.Minute, Crash: 0.02, Refuse: 0.02}
-	f.CallLost, f.CallDoubled, f.CallSlowMax = 0.25, 0.05, 40*time.Second
-	f.OnCrash = func() { f.After(time.Duration(r.Int64N(int64(time.Minute))), f.Start) }
+	f.Faults = faults
+	f.CallLost, f.CallDoubled, f.CallSlowMax = lost, 0.1, 40*time.Second
+	f.OnCrash = func() { f.After(time.Duration(f.Rand().Int64N(int64(time.Minute))), f.Start) }
 	want := 3
-	for range 60 {
-		f.World.Run(time.Duration(r.Int64N(int64(3 * time.Minute))))
-		switch r.IntN(7) {
-		case 0, 6:
-			want = r.IntN(30)
-			f.Scale(want)
-		case 1:
-			if ws := f.Workers(); len(ws) > 0 {
-				f.Tell(msg.Command{ID: fmt.Sprint("kill", f.Steps), User: "anna", Body: &msg.Kill{Instance: string(ws[r.IntN(len(ws))].ID)}})
-			}
-		case 2:
-			if ms := f.Cloud.Machines(); len(ms) > 0 {
-				f.Cloud.Kill(ms[r.IntN(len(ms))].ID)
-			}
-		case 3:
-			if ms := f.Cloud.Machines(); len(ms) > 0 {
-				f.Mute(ms[r.IntN(len(ms))].ID)
-			}
-		case 4:
-			if ms := f.Cloud.Machines(); len(ms) > 0 {
-				f.Fail(ms[r.IntN(len(ms))].ID)
-			}
-		case 5:
-			f.Crash()
+	for range 120 {
+		pause := time.Minute
+		if f.Rand().IntN(3) == 0 {
+			pause = 5 * time.Second
 		}
+		f.World.Run(time.Duration(f.Rand().Int64N(int64(pause))))
+		want = hurt(f, want)
 	}
 	f.Faults, f.CallLost, f.CallDoubled = actortest.Faults{}, 0, 0
 	f.Cloud.Calm(sim.Options{Boot: sim.Range{Min: 5 * time.Second, Max: time.Minute}, Visibility: time.Minute})
+	f.Thaw()
 	f.World.Run(30 * time.Minute) // the last of the slow messages arrive
 	f.Scale(want)
 	f.World.Run(3 * time.Hour)
@@ -114,4 +119,48 @@ func abuse(t *testing.T, s uint64) {
 		}
 		t.Log(f.Describe())
 	}
+}
+
+// hurt does one thing that an operator, a cloud or fate may do, and returns the size that is wanted.
+func hurt(f *actortest.Fleet, want int) int {
+	r := f.Rand()
+	machines := f.Cloud.Machines()
+	command := func(body any) {
+		f.Tell(msg.Command{ID: fmt.Sprint("command-", f.Steps), User: "anna", Body: body})
+	}
+	switch r.IntN(10) {
+	case 0, 1, 2:
+		want = r.IntN(30)
+		f.Scale(want)
+	case 3:
+		if ws := f.Workers(); len(ws) > 0 {
+			command(&msg.Kill{Instance: string(ws[r.IntN(len(ws))].ID)})
+		}
+	case 4:
+		if len(machines) > 0 {
+			f.Cloud.Kill(machines[r.IntN(len(machines))].ID)
+		}
+	case 5:
+		if len(machines) > 0 {
+			f.Mute(machines[r.IntN(len(machines))].ID)
+		}
+	case 6:
+		if len(machines) > 0 {
+			f.Fail(machines[r.IntN(len(machines))].ID)
+		}
+	case 7:
+		f.Crash()
+	case 8: // an apply with other limits, and terminate-all on or off
+		f.Redefine(func(d *msg.Define) {
+			d.Spec.Limits.InFlight = 5 + r.IntN(50)
+			d.EndAll = r.IntN(4) == 0
+		})
+	case 9:
+		if r.IntN(2) == 0 {
+			command(&msg.FreezeCommand{Healing: r.IntN(2) == 0, For: durationpb.New(time.Minute)})
+		} else {
+			command(&msg.Thaw{})
+		}
+	}
+	return want
 }

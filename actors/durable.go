@@ -139,6 +139,9 @@ func (d *Durable) Start() {
 	d.load(appendRetryMin)
 }
 
+// Hold makes the shell keep messages for Start, which comes later.
+func (d *Durable) Hold() { d.busy = true }
+
 func (d *Durable) load(backoff time.Duration) {
 	d.host.Load(d.stream, func(l persistence.Loaded, err error) {
 		if errors.Is(err, persistence.ErrUnavailable) {

@@ -11,6 +11,3 @@ type UnknownMessage struct {
 func unknownMessage(tx *Tx, actor string, m any) {
 	tx.d.host.Unknown(UnknownMessage{Actor: actor, Type: fmt.Sprintf("%T", m)})
 }
-
-// RegistryAddress is the address of the registry.
-const RegistryAddress = "registry"

@@ -91,6 +91,12 @@ func (f *Fleet) tell(m any) {
 	}
 }
 
+// Thaw undoes freezes and terminate-all.
+func (f *Fleet) Thaw() {
+	f.Redefine(func(d *msg.Define) { d.EndAll = false })
+	f.tell(msg.Command{ID: fmt.Sprint("thaw-", f.Steps), User: "anna", Body: &msg.Thaw{}})
+}
+
 // Tell sends a message to the pool's controller.
 func (f *Fleet) Tell(m any) { f.tell(m) }
 

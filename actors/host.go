@@ -1,0 +1,257 @@
+package actors
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/persistence"
+)
+
+// Executor carries out a call of a durable actor, off its mailbox. The context has the call's deadline.
+type Executor func(ctx context.Context, call any) (any, error)
+
+// System is what every actor of a node stands on.
+type System struct {
+	Actors   *actor.ActorSystem
+	Clock    Clock
+	Journal  persistence.Journal
+	History  persistence.History
+	Log      *slog.Logger
+	NewID    func() string // unique and sortable by time
+	Events   *Bus
+	Unknowns atomic.Uint64 // messages that no case took
+	Restarts atomic.Uint64 // of failed actors
+}
+
+// storeTimeout bounds one call of the store; what happened to an append is then found out by event ID.
+const storeTimeout = 30 * time.Second
+
+// durableActor runs a durable shell on protoactor. A failed incarnation is followed by another in the
+// same place, so its mailbox is kept.
+type durableActor struct {
+	sys     *System
+	stream  epu.StreamID
+	codec   *persistence.Codec
+	core    func() Core
+	exec    Executor
+	timeout time.Duration                   // of calls
+	after   func(ctx actor.Context, c Core) // runs after every turn
+	onLost  func(ctx actor.Context)         // an incarnation ended: its children's state is void
+
+	self     *actor.PID
+	current  Core
+	shell    *Durable
+	host     *actorHost
+	failures int
+}
+
+// posted brings the result of work off the mailbox back into the actor's turn.
+type posted struct {
+	host *actorHost
+	f    func()
+}
+
+// DurableStatus asks a durable actor for the state of its shell; the answer is DurableState.
+type DurableStatus struct{}
+
+// DurableState is the state of a durable actor's shell.
+type DurableState struct {
+	Ready    bool
+	Rev      epu.Revision
+	Degraded error
+	Dropped  uint64
+}
+
+// Receive hands messages to the shell.
+func (a *durableActor) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		a.self = ctx.Self()
+		a.activate()
+	case *actor.Stopping, *actor.Restarting:
+		if a.host != nil {
+			a.host.over.Store(true)
+		}
+	case *actor.Stopped, *actor.Terminated:
+	case posted:
+		if m.host == a.host && !m.host.over.Load() {
+			m.f()
+		}
+	case DurableStatus:
+		ctx.Respond(DurableState{a.shell.Ready(), a.shell.Rev(), a.shell.Degraded(), a.shell.Dropped()})
+	default:
+		from := msg.Address("")
+		if s := ctx.Sender(); s != nil {
+			from = msg.Address(s.Id)
+		}
+		if !a.shell.Receive(m, from) && from != "" {
+			ctx.Respond(refuse(epu.Unavailable, "receive", a.self.Id, "too many messages wait for the store"))
+		}
+	}
+	if a.host != nil && a.host.failed {
+		a.again(ctx)
+	} else if a.after != nil && a.current != nil {
+		a.after(ctx, a.current)
+	}
+}
+
+// activate begins an incarnation.
+func (a *durableActor) activate() {
+	a.host = &actorHost{a: a}
+	a.current = a.core()
+	a.shell = NewDurable(a.current, a.host, a.codec, a.stream)
+	a.shell.Start()
+}
+
+// again replaces an incarnation that failed, after a backoff in which messages are kept by the next.
+func (a *durableActor) again(ctx actor.Context) {
+	a.host.over.Store(true)
+	a.failures++
+	wait := restartWait(a.failures)
+	a.sys.Restarts.Add(1)
+	if a.onLost != nil {
+		a.onLost(ctx)
+	}
+	a.host = &actorHost{a: a}
+	a.current = a.core()
+	a.shell = NewDurable(a.current, a.host, a.codec, a.stream)
+	a.shell.Hold()
+	shell := a.shell
+	a.host.After(wait, shell.Start)
+}
+
+// actorHost is the Host of one incarnation.
+type actorHost struct {
+	a      *durableActor
+	over   atomic.Bool // read by goroutines and timers that outlive the incarnation
+	failed bool
+}
+
+var _ Host = (*actorHost)(nil)
+
+func (h *actorHost) post(f func()) {
+	if !h.over.Load() {
+		h.a.sys.Actors.Root.Send(h.a.self, posted{h, f})
+	}
+}
+
+func (h *actorHost) Now() time.Time { return h.a.sys.Clock.Now() }
+
+func (h *actorHost) NewID() string { return h.a.sys.NewID() }
+
+func (h *actorHost) Load(stream epu.StreamID, done func(persistence.Loaded, error)) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		defer cancel()
+		l, err := h.a.sys.Journal.Load(ctx, stream)
+		h.post(func() { done(l, err) })
+	}()
+}
+
+func (h *actorHost) Append(stream epu.StreamID, expected epu.Revision, events []persistence.Event, done func(epu.Revision, error)) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		defer cancel()
+		rev, err := h.a.sys.Journal.Append(ctx, h.a.sys.Journal.Meta().Epoch, stream, expected, events...)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", persistence.ErrUnavailable, err)
+		}
+		h.post(func() {
+			if err == nil {
+				h.a.failures = 0
+			}
+			done(rev, err)
+		})
+	}()
+}
+
+func (h *actorHost) Snapshot(stream epu.StreamID, at epu.Revision, state json.RawMessage, done func(error)) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		defer cancel()
+		err := h.a.sys.Journal.Snapshot(ctx, h.a.sys.Journal.Meta().Epoch, stream, at, state)
+		if err != nil {
+			h.a.sys.Log.Warn("snapshot failed", "stream", stream, "revision", at, "error", err)
+		}
+		h.post(func() { done(err) })
+	}()
+}
+
+func (h *actorHost) Send(to msg.Address, m any) {
+	h.a.sys.send(to, h.a.self, m)
+}
+
+func (h *actorHost) After(d time.Duration, f func()) {
+	h.a.sys.Clock.AfterFunc(d, func() { h.post(f) })
+}
+
+func (h *actorHost) Go(call any, done func(any, error)) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), h.a.timeout)
+		defer cancel()
+		result, err := h.a.sys.try(ctx, h.a.exec, call)
+		h.post(func() { done(result, err) })
+	}()
+}
+
+func (h *actorHost) Record(r persistence.Record) {
+	h.a.sys.History.Record(r)
+	h.a.sys.Events.Publish(r)
+}
+
+func (h *actorHost) Unknown(u UnknownMessage) {
+	h.a.sys.Unknowns.Add(1)
+	h.a.sys.Log.Warn("unknown message", "actor", h.a.self.Id, "type", u.Type)
+}
+
+func (h *actorHost) Fail(err error) {
+	h.failed = true
+	h.a.sys.Log.Error("incarnation failed", "actor", h.a.self.Id, "error", err)
+}
+
+// send delivers a message to an actor of this node.
+func (s *System) send(to msg.Address, from *actor.PID, m any) {
+	s.Actors.Root.RequestWithCustomSender(s.Actors.NewLocalPID(string(to)), m, from)
+}
+
+// try runs an executor; a panic of a provider or policy is that call's error and nothing more.
+func (s *System) try(ctx context.Context, exec Executor, call any) (result any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.Log.Error("call panicked", "call", fmt.Sprintf("%T", call), "panic", fmt.Sprint(r))
+			err = epu.E(epu.Internal, "carry out", fmt.Sprintf("%T", call), fmt.Errorf("panic: %v", r))
+		}
+	}()
+	return exec(ctx, call)
+}
+
+// Ask sends a question or command to an actor and waits for its answer. A Refused answer is an error.
+func (s *System) Ask(ctx context.Context, to msg.Address, m any) (any, error) {
+	wait := askTimeout
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, end.Sub(s.Clock.Now()))
+	}
+	answer, err := s.Actors.Root.RequestFuture(s.Actors.NewLocalPID(string(to)), m, wait).Result()
+	switch {
+	case errors.Is(err, actor.ErrDeadLetter):
+		return nil, epu.E(epu.NotFound, "ask", string(to), errors.New("no such actor on this node"))
+	case err != nil:
+		return nil, epu.E(epu.Unavailable, "ask", string(to), err)
+	}
+	if r, ok := answer.(msg.Refused); ok {
+		return nil, r.Err
+	}
+	return answer, nil
+}
+
+// askTimeout bounds the wait for an actor's answer where the asker has no shorter deadline.
+const askTimeout = 10 * time.Second

@@ -1,0 +1,53 @@
+package msg
+
+import "github.com/nimbus-epu/epu"
+
+// PoolEntry is a pool as last applied, with its deployable type resolved for every site it names.
+type PoolEntry struct {
+	Spec     epu.PoolSpec                  `json:"spec"`
+	Launches map[epu.SiteID]epu.LaunchSpec `json:"launches"`
+	Gen      uint64                        `json:"gen"`      // of the registry at its last change
+	ConfGen  uint64                        `json:"conf_gen"` // of its policy configuration
+	Removing bool                          `json:"removing,omitempty"`
+}
+
+// ApplySpecs is sent by the gateway to the registry once files have been read, checked and resolved.
+// The answer is *Done, or Refused with kind conflict when the registry is not at Gen.
+type ApplySpecs struct {
+	Gen   uint64 // of the view that the plan was made from
+	Pools []PoolEntry
+	Sites []epu.SiteSpec
+	Types []epu.TypeSpec
+	ID    string
+	By    string
+}
+
+// RemovePool orders a pool's workers to be drained and ended, and then the pool to be forgotten.
+type RemovePool struct {
+	Owner epu.Owner
+	Pool  epu.PoolID
+	ID    string
+	By    string
+}
+
+// SwitchEndAll turns terminate-all on or off. It is absolute.
+type SwitchEndAll struct {
+	On           bool
+	ProtectedToo bool
+	ID           string
+	By           string
+}
+
+// RegistryQuery asks the registry for its view; it is answered with RegistryView.
+type RegistryQuery struct{}
+
+// RegistryView is everything that operators applied. Its maps are shared: nobody may change them.
+type RegistryView struct {
+	Gen          uint64
+	Pools        map[epu.PoolID]PoolEntry
+	Sites        map[epu.SiteID]epu.SiteSpec
+	Types        map[string]epu.TypeSpec
+	EndAll       bool
+	ProtectedToo bool
+	Left         map[epu.PoolID]int // machines not confirmed gone, as pools last said; absent = not heard since the start
+}

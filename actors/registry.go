@@ -1,0 +1,282 @@
+package actors
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/persistence"
+)
+
+// RegistryAddress is the address of the registry.
+const RegistryAddress msg.Address = "registry"
+
+// RegistryStream is the stream of the default owner's registry.
+const RegistryStream epu.StreamID = "registry/" + epu.StreamID(epu.DefaultOwner)
+
+// Events of the registry's stream.
+type (
+	// specsApplied takes over what operators wrote.
+	specsApplied struct {
+		Pools []msg.PoolEntry `json:"pools,omitempty"`
+		Sites []epu.SiteSpec  `json:"sites,omitempty"`
+		Types []epu.TypeSpec  `json:"types,omitempty"`
+		By    string          `json:"by"`
+	}
+	// poolRemoving begins a removal.
+	poolRemoving struct {
+		Pool epu.PoolID `json:"pool"`
+		By   string     `json:"by"`
+	}
+	// poolArchived ends one: nothing of the pool is left. Its stream stays as it is.
+	poolArchived struct {
+		Pool epu.PoolID `json:"pool"`
+	}
+	// endAllSwitched turns terminate-all on or off.
+	endAllSwitched struct {
+		On           bool   `json:"on"`
+		ProtectedToo bool   `json:"protected_too,omitempty"`
+		By           string `json:"by"`
+	}
+)
+
+// RegistryCodec knows the events of registry streams.
+func RegistryCodec() *persistence.Codec {
+	c := persistence.NewCodec()
+	persistence.Register[Activated](c, "activated", 1)
+	persistence.Register[specsApplied](c, "specs-applied", 1)
+	persistence.Register[poolRemoving](c, "pool-removing", 1)
+	persistence.Register[poolArchived](c, "pool-archived", 1)
+	persistence.Register[endAllSwitched](c, "end-all-switched", 1)
+	return c
+}
+
+// registryState is the registry's durable state.
+type registryState struct {
+	Gen          uint64                       `json:"gen"` // counts changes
+	Pools        map[epu.PoolID]msg.PoolEntry `json:"pools"`
+	Sites        map[epu.SiteID]epu.SiteSpec  `json:"sites"`
+	Types        map[string]epu.TypeSpec      `json:"types"`
+	EndAll       bool                         `json:"end_all,omitempty"`
+	ProtectedToo bool                         `json:"protected_too,omitempty"`
+	SiteGen      uint64                       `json:"site_gen"` // of the last change that sites must hear of
+}
+
+// Registry is the core of the registry: what operators applied, and the switches. It tells controllers
+// and sites what concerns them until they have it.
+type Registry struct {
+	owner epu.Owner
+	st    registryState
+	told  map[epu.PoolID]uint64 // generation that a pool confirmed
+	left  map[epu.PoolID]int
+	sites map[epu.SiteID]uint64
+
+	announced uint64 // generation whose members were told to the tree
+}
+
+// NewRegistry makes the core of an owner's registry.
+func NewRegistry(owner epu.Owner) *Registry {
+	return &Registry{
+		owner: owner,
+		st: registryState{
+			Pools: map[epu.PoolID]msg.PoolEntry{}, Sites: map[epu.SiteID]epu.SiteSpec{}, Types: map[string]epu.TypeSpec{},
+		},
+		told: map[epu.PoolID]uint64{}, left: map[epu.PoolID]int{}, sites: map[epu.SiteID]uint64{},
+	}
+}
+
+// State is the durable state.
+func (r *Registry) State() any { return r.st }
+
+// Restore takes a snapshot's state back.
+func (r *Registry) Restore(raw json.RawMessage) error { return json.Unmarshal(raw, &r.st) }
+
+// Apply changes the durable state by one event. Maps are replaced, never changed: views share them.
+func (r *Registry) Apply(ev any) {
+	switch e := ev.(type) {
+	case Activated:
+		return
+	case specsApplied:
+		r.applySpecs(e)
+	case poolRemoving:
+		r.changePool(e.Pool, func(p *msg.PoolEntry) { p.Removing, p.Gen = true, r.st.Gen+1 })
+	case poolArchived:
+		r.st.Pools = maps.Clone(r.st.Pools)
+		delete(r.st.Pools, e.Pool)
+		delete(r.told, e.Pool)
+		delete(r.left, e.Pool)
+	case endAllSwitched:
+		r.st.EndAll, r.st.ProtectedToo = e.On, e.ProtectedToo
+		r.st.SiteGen = r.st.Gen + 1
+		for id := range r.st.Pools {
+			r.changePool(id, func(p *msg.PoolEntry) { p.Gen = r.st.Gen + 1 })
+		}
+	}
+	r.st.Gen++
+}
+
+func (r *Registry) applySpecs(e specsApplied) {
+	gen := r.st.Gen + 1
+	r.st.Pools, r.st.Sites, r.st.Types = maps.Clone(r.st.Pools), maps.Clone(r.st.Sites), maps.Clone(r.st.Types)
+	for _, p := range e.Pools {
+		old, ok := r.st.Pools[p.Spec.Name]
+		p.Gen = gen
+		if p.ConfGen == 0 { // the file's configuration is in force from now on
+			p.ConfGen = gen
+		} else if ok {
+			p.ConfGen = old.ConfGen
+		}
+		r.st.Pools[p.Spec.Name] = p
+	}
+	for _, s := range e.Sites {
+		r.st.Sites[s.Name] = s
+		r.st.SiteGen = gen
+	}
+	for _, t := range e.Types {
+		r.st.Types[t.Name] = t
+	}
+}
+
+func (r *Registry) changePool(id epu.PoolID, change func(*msg.PoolEntry)) {
+	r.st.Pools = maps.Clone(r.st.Pools)
+	p := r.st.Pools[id]
+	change(&p)
+	r.st.Pools[id] = p
+}
+
+// Handle takes in one message.
+func (r *Registry) Handle(tx *Tx, m any) {
+	switch m := m.(type) {
+	case msg.ApplySpecs:
+		r.apply(tx, m)
+	case msg.RemovePool:
+		r.remove(tx, m)
+	case msg.SwitchEndAll:
+		changed := r.st.EndAll != m.On || r.st.ProtectedToo != m.ProtectedToo && m.On
+		if changed {
+			tx.Because(m.ID)
+			tx.Emit(endAllSwitched{On: m.On, ProtectedToo: m.ProtectedToo && m.On, By: m.By})
+			r.audit(tx, m.ID, m.By, "terminate-all", map[string]any{"on": m.On, "protected_too": m.ProtectedToo})
+		}
+		tx.Answer(&msg.Done{Changed: changed})
+	case msg.Defined:
+		r.told[m.Pool] = max(r.told[m.Pool], m.Gen)
+		r.left[m.Pool] = m.Left
+	case msg.SiteDefined:
+		r.sites[m.Site] = max(r.sites[m.Site], m.Gen)
+	case msg.Removed:
+		if p, ok := r.st.Pools[m.Pool]; ok && p.Removing && m.Gen == p.Gen {
+			tx.Emit(poolArchived{Pool: m.Pool})
+			r.keep(tx, persistence.KindEvent, m.Pool, "pool_removed", map[string]any{})
+		}
+	case msg.RegistryQuery:
+		tx.Answer(r.view())
+	case Wake, CallResult:
+	default:
+		unknownMessage(tx, "registry", m)
+	}
+}
+
+func (r *Registry) apply(tx *Tx, m msg.ApplySpecs) {
+	if m.Gen != r.st.Gen {
+		err := epu.E(epu.Conflict, "apply", "", errors.New("what is applied has changed since the plan was made"))
+		err.Try = "look at a new plan, then apply again"
+		tx.Answer(msg.Refused{Err: err})
+		return
+	}
+	for _, p := range m.Pools {
+		if old, ok := r.st.Pools[p.Spec.Name]; ok && old.Removing {
+			tx.Answer(refuse(epu.Conflict, "apply", string(p.Spec.Name), "the pool is being removed; wait until it is gone"))
+			return
+		}
+	}
+	tx.Because(m.ID)
+	tx.Emit(specsApplied{Pools: m.Pools, Sites: m.Sites, Types: m.Types, By: m.By})
+	names := []string{}
+	for _, p := range m.Pools {
+		names = append(names, string(p.Spec.Name))
+	}
+	r.audit(tx, m.ID, m.By, "apply", map[string]any{"pools": names, "sites": len(m.Sites), "types": len(m.Types)})
+	tx.Answer(&msg.Done{Changed: true})
+}
+
+func (r *Registry) remove(tx *Tx, m msg.RemovePool) {
+	p, ok := r.st.Pools[m.Pool]
+	if !ok {
+		tx.Answer(refuse(epu.NotFound, "remove", string(m.Pool), "there is no such pool"))
+		return
+	}
+	if !p.Removing {
+		tx.Because(m.ID)
+		tx.Emit(poolRemoving{Pool: m.Pool, By: m.By})
+		r.audit(tx, m.ID, m.By, "remove", map[string]any{"pool": m.Pool})
+	}
+	tx.Answer(&msg.Done{Changed: !p.Removing, Text: fmt.Sprintf("%s is being drained and removed", m.Pool)})
+}
+
+// Due lists the controllers and sites that have not confirmed what concerns them.
+func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
+	for _, id := range slices.Sorted(maps.Keys(r.st.Pools)) {
+		p := r.st.Pools[id]
+		t := Todo{
+			Key: "define/" + string(id) + "/" + strconv.FormatUint(p.Gen, 10), To: msg.ControllerAddress(r.owner, id),
+			Send: r.define(p), Every: 200 * time.Millisecond, Cap: 5 * time.Second,
+		}
+		if r.told[id] >= p.Gen {
+			// Confirmed; while workers are being ended, asking again tells how many are left.
+			if !p.Removing && !r.st.EndAll {
+				continue
+			}
+			t.Key, t.Every, t.Cap = t.Key+"/left", time.Second, 0
+		}
+		todo = append(todo, t)
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.st.Sites)) {
+		if r.sites[id] < r.st.SiteGen {
+			todo = append(todo, Todo{
+				Key: "site/" + string(id) + "/" + strconv.FormatUint(r.st.SiteGen, 10), To: msg.SiteAddress(id),
+				Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, Gen: r.st.SiteGen},
+				Every: 200 * time.Millisecond, Cap: 5 * time.Second,
+			})
+		}
+	}
+	return todo, time.Time{}
+}
+
+func (r *Registry) define(p msg.PoolEntry) msg.Define {
+	return msg.Define{
+		Gen: p.Gen, Spec: p.Spec, Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
+		EndAll: r.st.EndAll && (!p.Spec.Protected || r.st.ProtectedToo),
+	}
+}
+
+func (r *Registry) view() msg.RegistryView {
+	return msg.RegistryView{
+		Gen: r.st.Gen, Pools: r.st.Pools, Sites: r.st.Sites, Types: r.st.Types,
+		EndAll: r.st.EndAll, ProtectedToo: r.st.ProtectedToo, Left: maps.Clone(r.left),
+	}
+}
+
+// Members lists the pools that must have a controller and the sites that must have an actor.
+func (r *Registry) Members() ([]epu.PoolID, map[epu.SiteID]epu.SiteSpec) {
+	return slices.Sorted(maps.Keys(r.st.Pools)), r.st.Sites
+}
+
+func (r *Registry) audit(tx *Tx, id, by, name string, data map[string]any) {
+	data["command"], data["user"] = id, by
+	r.keep(tx, persistence.KindAudit, "", name, data)
+}
+
+func (r *Registry) keep(tx *Tx, kind persistence.RecordKind, pool epu.PoolID, name string, data map[string]any) {
+	raw, err := json.Marshal(data)
+	if err != nil {
+		panic("event data is plain and always has a JSON form: " + err.Error())
+	}
+	tx.Record(persistence.Record{ID: tx.NewID(), Kind: kind, Name: name, Owner: r.owner, Pool: pool, Time: tx.Now(), Data: raw})
+}
