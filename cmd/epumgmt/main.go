@@ -13,7 +13,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	streams := cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
-	code := epumgmt.Main(ctx, os.Args[1:], streams, cli.SystemEnv(os.Stdin, os.Stdout, os.Stderr), cli.LoadSettings)
+	code := epumgmt.Main(ctx, os.Args[1:], streams, cli.SystemEnv(os.Stdin, os.Stdout, os.Stderr))
 	stop()
 	os.Exit(code)
 }

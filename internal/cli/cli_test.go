@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -139,10 +140,21 @@ func TestConfirmation(t *testing.T) {
 		shown := false
 		var errs bytes.Buffer
 		err := Confirmation{Given: c.given, Want: "epu-web", Command: "epumgmt remove epu-web", Stake: "this ends 2 workers"}.
-			Ask(IO{In: strings.NewReader(c.typed), Err: &errs}, c.tty, func() error { shown = true; return nil })
+			Ask(t.Context(), IO{In: strings.NewReader(c.typed), Err: &errs}, c.tty, func() error { shown = true; return nil })
 		if CodeOf(err) != c.code || shown != c.shown {
 			t.Errorf("%+v: got %v (code %d), shown %v", c, err, CodeOf(err), shown)
 		}
+	}
+}
+
+// Ctrl-C at the question ends it, although nobody types.
+func TestConfirmationEndsWithTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	in, keyboard := io.Pipe()
+	defer keyboard.Close()
+	err := Confirmation{Want: "ALL"}.Ask(ctx, IO{In: in, Err: io.Discard}, true, func() error { cancel(); return nil })
+	if CodeOf(err) != CodeUsage {
+		t.Errorf("got %v, want a refusal", err)
 	}
 }
 

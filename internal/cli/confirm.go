@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -16,8 +17,9 @@ type Confirmation struct {
 	Stake   string // what will happen, in one sentence
 }
 
-// Ask lets a command go on or refuses it. On a terminal show prints the list of what is at stake.
-func (c Confirmation) Ask(streams IO, tty bool, show func() error) error {
+// Ask lets a command go on or refuses it. On a terminal show prints the list of what is at stake. The
+// context's end is an answer too: no.
+func (c Confirmation) Ask(ctx context.Context, streams IO, tty bool, show func() error) error {
 	switch {
 	case c.Given == c.Want:
 		return nil
@@ -30,15 +32,30 @@ func (c Confirmation) Ask(streams IO, tty bool, show func() error) error {
 		return err
 	}
 	fmt.Fprintf(streams.Err, "%s. Type %s to go on: ", Clean(c.Stake), Clean(c.Want))
-	const answerBytesMax = 1024
-	line, err := bufio.NewReader(io.LimitReader(streams.In, answerBytesMax)).ReadString('\n')
-	if err != nil && line == "" {
+	select {
+	case line := <-firstLine(streams.In):
+		if !strings.HasSuffix(line, "\n") {
+			fmt.Fprintln(streams.Err) // the input ended, and what follows begins on a line of its own
+		}
+		if strings.TrimSpace(line) == c.Want {
+			return nil
+		}
+	case <-ctx.Done():
 		fmt.Fprintln(streams.Err)
 	}
-	if strings.TrimSpace(line) != c.Want {
-		return &Failure{Code: CodeUsage, Kind: "not confirmed", Err: errNotConfirmed(c.Want)}
-	}
-	return nil
+	return &Failure{Code: CodeUsage, Kind: "not confirmed", Err: errNotConfirmed(c.Want)}
+}
+
+// firstLine reads a line aside, because a read from a terminal can't be interrupted. If nobody waits for
+// it any more the program is about to end, and the read with it.
+func firstLine(in io.Reader) <-chan string {
+	const answerBytesMax = 1024
+	lines := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(io.LimitReader(in, answerBytesMax)).ReadString('\n')
+		lines <- line // what came before an error is not the name, or it is
+	}()
+	return lines
 }
 
 type errNotConfirmed string

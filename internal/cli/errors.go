@@ -9,6 +9,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
 )
 
 // advice is what to do next when an error does not say it itself.
@@ -104,10 +105,25 @@ func describe(err error) reportError {
 			r.Problems = append(r.Problems, problem{File: p.GetFile(), Line: p.GetLine(), Text: p.GetText(), Try: p.GetTry()})
 		}
 	}
+	var bad *strictyaml.Error
+	if errors.As(err, &bad) {
+		r.Op, r.Why = "read the configuration", fmt.Sprintf("it has %d problems", len(bad.Problems))
+		if len(bad.Problems) == 1 {
+			r.Why = "it has a problem"
+		}
+		r.Text = r.Op + ": " + r.Why
+		for _, p := range bad.Problems {
+			text := p.Text
+			if p.Key != "" {
+				text = p.Key + ": " + text
+			}
+			r.Problems = append(r.Problems, problem{File: p.File, Line: int32(p.Line), Text: text, Try: p.Try})
+		}
+	}
 	switch {
 	case r.Try != "":
 	case len(r.Problems) > 0:
-		r.Try = "correct these lines, then repeat the command"
+		r.Try = "correct this, then repeat the command"
 	case epu.KindOf(err) == epu.Invalid:
 		r.Try = "epumgmt help"
 	default:

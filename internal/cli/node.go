@@ -10,20 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
+	"time"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/config"
 )
-
-// DefaultNode is where a node listens unless it is told otherwise.
-const DefaultNode = "127.0.0.1:7420"
-
-// ClientSettings is what a configuration file says to a client.
-type ClientSettings struct {
-	Node string   // host:port or unix:PATH; empty = not said
-	TLS  TLSFiles // of connections to a node
-}
 
 // TLSFiles name a client's certificate, its key and the authority it trusts. All empty = plain text.
 type TLSFiles struct {
@@ -32,84 +23,48 @@ type TLSFiles struct {
 	Key  string
 }
 
-// Target is the node that a client talks to and where that was said.
+// Target is the node that a client talks to, where that was said, and how to talk to it.
 type Target struct {
 	Address string
-	Origin  string // "--node", "EPU_NODE", a file's path, or "default"
-	Config  string // the configuration file that was read; empty = none
+	Origin  string        // "--node", "EPU_NODE", a file with its line, or "default"
+	Config  string        // the configuration file that was read; empty = none
+	User    string        // for the audit record
+	Timeout time.Duration // of each question
 	TLS     TLSFiles
 }
 
 // Finder looks for the node a client should talk to.
 type Finder struct {
-	Env  Env
-	Load func(path string) (ClientSettings, error) // reads a configuration file
-	Node string                                    // --node
-	File string                                    // --config
+	Env     Env
+	Node    string // --node
+	File    string // --config
+	Profile string // --profile
 }
 
-// Find looks at --node, EPU_NODE, the key node of the configuration file, the file .epu/node in the
-// current folder and those above it (epud dev writes it), and takes the default address otherwise.
+// Find looks at --node, then the settings (EPU_NODE, a profile, the configuration file), then the file
+// .epu/node in the current folder and those above it (epud dev writes it), and takes the default address
+// otherwise. The target is as complete as it could be made when there is an error.
 func (f Finder) Find() (Target, error) {
-	t := Target{Address: DefaultNode, Origin: "default"}
-	path, err := f.configFile()
+	c, origins, err := config.LoadClient(config.ClientOptions{Path: f.File, Profile: f.Profile, Getenv: f.Env.Getenv, Login: f.Env.User})
+	t := Target{Address: c.Node, Origin: "default", Config: c.File, User: c.User, Timeout: c.Timeout, TLS: TLSFiles(c.TLS)}
 	if err != nil {
 		return t, err
 	}
-	var settings ClientSettings
-	if path != "" {
-		if settings, err = f.Load(path); err != nil {
-			return t, err
-		}
-		t.Config, t.TLS = path, settings.TLS
-	}
-	dev, devPath, err := f.devNode()
-	switch {
-	case f.Node != "":
+	if f.Node != "" {
 		t.Address, t.Origin = f.Node, "--node"
-	case f.Env.Getenv("EPU_NODE") != "":
-		t.Address, t.Origin = f.Env.Getenv("EPU_NODE"), "EPU_NODE"
-	case settings.Node != "":
-		t.Address, t.Origin = settings.Node, path
-	case err != nil:
-		return t, err
-	case dev != "":
-		t.Address, t.Origin = dev, devPath
+		return t, nil
 	}
-	return t, nil
-}
-
-// configFile is the first configuration file there is. One that was asked for by name must exist.
-func (f Finder) configFile() (string, error) {
-	for _, named := range []string{f.File, f.Env.Getenv("EPU_CONFIG")} {
-		if named == "" {
-			continue
-		}
-		path := f.abs(named)
-		if _, err := os.Stat(path); err != nil {
-			return "", fileError("read the configuration", named, err, "name an existing file with --config or EPU_CONFIG")
-		}
-		return path, nil
-	}
-	var usual []string
-	if xdg := f.Env.Getenv("XDG_CONFIG_HOME"); xdg != "" {
-		usual = append(usual, filepath.Join(xdg, "epu", "config.yaml"))
-	} else if home := f.Env.Getenv("HOME"); home != "" {
-		usual = append(usual, filepath.Join(home, ".config", "epu", "config.yaml"))
-	}
-	for _, path := range append(usual, "/etc/epu/config.yaml") {
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
+	for _, o := range origins {
+		if o.Key == "node" && o.Source != config.FromDefault {
+			t.Origin = o.Where
+			return t, nil
 		}
 	}
-	return "", nil
-}
-
-func (f Finder) abs(path string) string {
-	if filepath.IsAbs(path) {
-		return path
+	dev, path, err := f.devNode()
+	if dev != "" {
+		t.Address, t.Origin = dev, path
 	}
-	return filepath.Join(f.Env.Dir, path)
+	return t, err
 }
 
 // devNode reads .epu/node in the current folder or the nearest one above that has it.
@@ -170,25 +125,4 @@ func (t TLSFiles) Config() (*tls.Config, error) {
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
-}
-
-// LoadSettings reads the keys node and tls of a configuration file. The file may be a node's own, so
-// other keys are not for this program to judge.
-func LoadSettings(path string) (ClientSettings, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return ClientSettings{}, fileError("read the configuration", path, err, "name another file with --config")
-	}
-	var f struct {
-		Node string `yaml:"node"`
-		TLS  struct {
-			CA   string `yaml:"ca"`
-			Cert string `yaml:"cert"`
-			Key  string `yaml:"key"`
-		} `yaml:"tls"`
-	}
-	if err := yaml.Unmarshal(raw, &f); err != nil {
-		return ClientSettings{}, fileError("read the configuration", path, err, "correct the file, or name another with --config")
-	}
-	return ClientSettings{Node: f.Node, TLS: TLSFiles(f.TLS)}, nil
 }

@@ -134,7 +134,7 @@ func (s *session) reviewed(cmd *cobra.Command, files []*msg.File, from []string,
 	return p.GetIndex(), cli.Confirmation{
 		Given: confirm, Want: strings.Join(gone, ","), Command: "epumgmt apply -f " + strings.Join(from, " -f "),
 		Stake: "this removes " + strings.Join(gone, ", "),
-	}.Ask(s.io, s.env.StdinTTY, func() error {
+	}.Ask(cmd.Context(), s.io, s.env.StdinTTY, func() error {
 		return s.onStderr(planView(cli.TypeOf(p), p, p.GetChanges(), planSummary))
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
 )
 
 // The results of a check, as the wire has them.
@@ -74,6 +75,15 @@ func (s *session) diagnose(ctx context.Context) []*msg.Check {
 
 func fail(c *msg.Check, err error) {
 	c.Result, c.Text, c.Try = resultFailure, err.Error(), epu.TryOf(err)
+	var bad *strictyaml.Error
+	if !errors.As(err, &bad) {
+		return
+	}
+	c.Text = plural(len(bad.Problems), "problem")
+	for _, p := range bad.Problems {
+		text := strings.TrimPrefix(p.Key+": "+p.Text, ": ")
+		c.Children = append(c.Children, &msg.Check{Code: "config-problem", Name: p.Where(), Result: resultFailure, Text: text, Try: p.Try})
+	}
 }
 
 // reach checks the way to the node step by step, so that the first step that fails names the cause.

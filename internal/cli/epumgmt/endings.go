@@ -45,7 +45,7 @@ On a terminal its workers are shown and its name must be typed; scripts give --c
 			err = cli.Confirmation{
 				Given: confirm, Want: pool, Command: "epumgmt remove " + pool,
 				Stake: fmt.Sprintf("this ends %s of %s", plural(len(list.GetInstances()), "worker"), pool),
-			}.Ask(s.io, s.env.StdinTTY, s.showInstances(list))
+			}.Ask(cmd.Context(), s.io, s.env.StdinTTY, s.showInstances(list))
 			if err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ enable. On a terminal the workers are shown and ALL must be typed; scripts give 
 			err = cli.Confirmation{
 				Given: confirm, Want: confirmAll, Command: "epumgmt terminate-all",
 				Stake: fmt.Sprintf("this switches launching off and ends %s", plural(len(list.GetInstances()), "worker")),
-			}.Ask(s.io, s.env.StdinTTY, s.showInstances(list))
+			}.Ask(cmd.Context(), s.io, s.env.StdinTTY, s.showInstances(list))
 			if err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func (s *session) terminateAll(ctx context.Context, m *msg.TerminateAll, timeout
 		case err == nil && len(done.GetLeft()) == 0:
 			return s.done(done, cli.L("Launching is off. Undo: epumgmt enable"))
 		case ctx.Err() != nil:
-			return errInterrupted
+			return s.stopWaiting()
 		case err == nil:
 			last = done
 			if n := len(done.GetLeft()); n != said {
@@ -121,10 +121,16 @@ func (s *session) terminateAll(ctx context.Context, m *msg.TerminateAll, timeout
 			return cli.TimedOut("end all workers", "", fmt.Errorf("%s left after %v: %s", plural(len(last.GetLeft()), "worker"), timeout, strings.Join(last.GetLeft(), ", ")),
 				"epumgmt instances, then epumgmt terminate-all again")
 		}
-		if err := s.pause(ctx, terminateEvery); err != nil {
-			return err
+		if s.pause(ctx, terminateEvery) != nil {
+			return s.stopWaiting()
 		}
 	}
+}
+
+// stopWaiting says what Ctrl-C did not stop.
+func (s *session) stopWaiting() error {
+	s.print.Note("interrupted: launching stays off, and what was begun goes on; undo with: epumgmt enable")
+	return errInterrupted
 }
 
 func adoptCommand(s *session) *cobra.Command {
@@ -208,7 +214,7 @@ again. Machines that still no record explains are then treated as strays.`,
 					return cli.Usage("epumgmt sweep, then epumgmt end-recovery --confirm", "%w", errors.New(stake+"; that needs a confirmation"))
 				}
 				err = cli.Confirmation{Want: "end-recovery", Command: "epumgmt end-recovery", Stake: stake}.
-					Ask(s.io, true, func() error { return s.onStderr(strayView(strays)) })
+					Ask(cmd.Context(), s.io, true, func() error { return s.onStderr(strayView(strays)) })
 				if err != nil {
 					return err
 				}

@@ -40,7 +40,7 @@ func run(t *testing.T, change func(*cli.Env, map[string]string), args ...string)
 	}
 	env.Getenv = func(name string) string { return vars[name] }
 	var out, errs bytes.Buffer
-	code := epumgmt.Main(t.Context(), args, cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, env, cli.LoadSettings)
+	code := epumgmt.Main(t.Context(), args, cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, env)
 	return result{code, out.String(), errs.String()}
 }
 
@@ -252,10 +252,14 @@ func TestGoldenJSON(t *testing.T) {
 // A fault in the program is exit code 1, never 2, and says so.
 func TestAPanicIsCodeOne(t *testing.T) {
 	var out, errs bytes.Buffer
-	env := cli.Env{Dir: t.TempDir(), Getenv: func(name string) string { return map[string]string{"EPU_CONFIG": "/dev/null"}[name] }}
+	env := cli.Env{Dir: t.TempDir(), Getenv: func(name string) string {
+		if name == "EPU_PROFILE" {
+			panic("boom")
+		}
+		return ""
+	}}
 	still(&env)
-	code := epumgmt.Main(t.Context(), []string{"status"}, cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, env,
-		func(string) (cli.ClientSettings, error) { panic("boom") })
+	code := epumgmt.Main(t.Context(), []string{"status"}, cli.IO{In: strings.NewReader(""), Out: &out, Err: &errs}, env)
 	if code != cli.CodeFailed || !strings.Contains(errs.String(), "a fault in this program: boom") || out.Len() > 0 {
 		t.Errorf("exits with %d, stdout %q, stderr %q", code, out.String(), errs.String())
 	}

@@ -18,9 +18,9 @@ import (
 )
 
 // Main runs the program with its arguments (without its name) and gives the exit code. The context
-// ends with Ctrl-C. load reads a client's settings from a configuration file.
-func Main(ctx context.Context, args []string, streams cli.IO, env cli.Env, load Loader) (code int) {
-	s := &session{env: env, io: streams, load: load, out: cli.Settings{Form: cli.FormTable}}
+// ends with Ctrl-C.
+func Main(ctx context.Context, args []string, streams cli.IO, env cli.Env) (code int) {
+	s := &session{env: env, io: streams, out: cli.Settings{Form: cli.FormTable}}
 	defer s.close()
 	defer func() {
 		if r := recover(); r != nil {
@@ -53,8 +53,9 @@ func New(s *session) *cobra.Command {
 		Short: "Look after pools of workers",
 		Long: `epumgmt asks a node about its pools and tells it what to change. Any node answers any question.
 
-The node is found by --node, EPU_NODE, the key node of the configuration file, the file .epu/node in
-this folder or one above (epud dev writes it), and is 127.0.0.1:7420 otherwise.`,
+The node is found by --node, EPU_NODE, the key node of the configuration file (--config, EPU_CONFIG,
+~/.config/epu/config.yaml or /etc/epu/config.yaml), the file .epu/node in this folder or one above, which
+epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 		Example:           "  epumgmt status\n  epumgmt explain epu-web",
 		SilenceErrors:     true,
 		SilenceUsage:      true,

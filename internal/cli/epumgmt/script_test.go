@@ -42,7 +42,7 @@ func program() {
 	if w, err := strconv.Atoi(os.Getenv("TEST_TTY")); err == nil {
 		e.StdoutTTY, e.StderrTTY, e.StdinTTY, e.Width = true, true, true, w
 	}
-	os.Exit(epumgmt.Main(ctx, os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, e, cli.LoadSettings))
+	os.Exit(epumgmt.Main(ctx, os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, e))
 }
 
 // still stops the clock: it moves only when somebody waits, and then at once.

@@ -20,32 +20,27 @@ import (
 	"github.com/nimbus-epu/epu/internal/strictyaml"
 )
 
-// Loader reads a client's settings from a configuration file.
-type Loader func(path string) (cli.ClientSettings, error)
-
 // session is one run of the program.
 type session struct {
 	env     cli.Env
 	io      cli.IO
-	load    Loader
 	out     cli.Settings
 	print   *cli.Printer
 	node    string        // --node
 	config  string        // --config
-	timeout time.Duration // --request-timeout
+	profile string        // --profile
+	timeout time.Duration // --request-timeout; 0 until the settings are read
 	client  *relay.Client // nil until the first question
 	pools   []string      // the pools this run is about, for suggestions
 }
 
-const (
-	requestTimeout = 30 * time.Second
-	guessTimeout   = 300 * time.Millisecond // of questions nobody asked for: completion, suggestions
-)
+const guessTimeout = 300 * time.Millisecond // of questions nobody asked for: completion, suggestions
 
 func (s *session) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.node, "node", "", "`ADDR` of the node to ask: host:port or unix:PATH")
 	f.StringVar(&s.config, "config", "", "configuration `FILE` of this program")
-	f.DurationVar(&s.timeout, "request-timeout", requestTimeout, "how long to wait for each answer")
+	f.StringVar(&s.profile, "profile", "", "`NAME` of a profile in that file")
+	f.DurationVar(&s.timeout, "request-timeout", 0, "wait this `TIME` for each answer instead of the configured one")
 	f.StringVarP((*string)(&s.out.Form), "output", "o", string(cli.FormTable), "output `FORM`: "+strings.Join(cli.Forms(), ", "))
 	f.BoolVarP(&s.out.Quiet, "quiet", "q", false, "no hints, notes and progress")
 	f.BoolVar(&s.out.NoHeaders, "no-headers", false, "tables without header and hints")
@@ -59,8 +54,8 @@ func (s *session) start() error {
 	if err := s.out.Check(); err != nil {
 		return err
 	}
-	if s.timeout <= 0 {
-		return cli.Usage("--request-timeout 30s", "--request-timeout must be positive, not %v", s.timeout)
+	if s.timeout < 0 {
+		return cli.Usage("--request-timeout 30s", "--request-timeout must not be negative: %v", s.timeout)
 	}
 	return nil
 }
@@ -96,7 +91,7 @@ func wantedForm(args []string) cli.Form {
 }
 
 func (s *session) target() (cli.Target, error) {
-	return cli.Finder{Env: s.env, Load: s.load, Node: s.node, File: s.config}.Find()
+	return cli.Finder{Env: s.env, Node: s.node, File: s.config, Profile: s.profile}.Find()
 }
 
 // connect makes the client on first use.
@@ -112,8 +107,11 @@ func (s *session) connect() (*relay.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.timeout == 0 {
+		s.timeout = t.Timeout
+	}
 	s.client, err = relay.Dial(t.Address, relay.ClientOptions{
-		TLS: tls, User: s.env.User, Client: "epumgmt " + s.env.Version, NewID: s.env.NewID,
+		TLS: tls, User: t.User, Client: "epumgmt " + s.env.Version, NewID: s.env.NewID,
 	})
 	return s.client, err
 }
