@@ -38,10 +38,12 @@ type memNode struct {
 	polls    int
 	orders   chan msg.AgentCommand
 	pending  []msg.AgentCommand
+	seen     chan msg.Beat // gets every answered beat, when set
+	greeting msg.CheckedIn
 }
 
 func newMemNode() *memNode {
-	return &memNode{hang: map[string]bool{}, orders: make(chan msg.AgentCommand)}
+	return &memNode{hang: map[string]bool{}, orders: make(chan msg.AgentCommand), greeting: testCheckedIn}
 }
 
 func (n *memNode) set(change func()) {
@@ -95,13 +97,16 @@ func (n *memNode) answer(req *http.Request) string {
 		var in msg.CheckIn
 		decodeRequest(req, &in)
 		n.checkIns = append(n.checkIns, in)
-		answer = testCheckedIn
+		answer = n.greeting
 	case msg.AgentBeatPath:
 		var b msg.Beat
 		decodeRequest(req, &b)
 		n.beats, n.times, n.hosts = append(n.beats, b), append(n.times, time.Now()), append(n.hosts, req.URL.Host)
 		n.pending = slices.DeleteFunc(n.pending, func(c msg.AgentCommand) bool { return slices.Contains(b.Acked, c.ID) })
 		answer = msg.BeatReply{Commands: n.pending}
+		if n.seen != nil {
+			n.seen <- b
+		}
 	case msg.AgentCommandsPath:
 		n.polls++
 		answer = msg.BeatReply{Commands: n.pending}
