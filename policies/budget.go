@@ -16,9 +16,9 @@ import (
 const (
 	deadlineDefault = 50 * time.Millisecond
 	stepsDefault    = 5_000_000 // VM instructions of one evaluation; about ten times the deadline's worth of plain work
-	heapGrowthMax   = 256 << 20 // bytes the whole process may grow by during one evaluation
-	arrayIndexMax   = 1 << 17   // a larger number as a key goes to the table's hash part
-	callDepthMax    = 160
+	heapDefault     = 256 << 20
+	arrayIndexMax   = 1 << 16 // a larger number as a key goes to the table's hash part
+	callDepthMax    = 120
 	registryMax     = 16 << 10 // values on the Lua stack
 	sourceMax       = 256 << 10
 
@@ -27,7 +27,7 @@ const (
 	starvedSteps = 100_000
 
 	lookEvery     = 64 // steps between looks at the clock
-	heapEverySlow = 64 // looks between samples of the heap when there is no clock
+	heapEverySlow = 16 // looks between samples of the heap when there is no clock
 )
 
 const heapMetric = "/memory/classes/heap/objects:bytes"
@@ -53,6 +53,7 @@ type budget struct {
 	looks           int
 	heap            [1]metrics.Sample
 	heapBase        uint64
+	heapMax         uint64
 	why             error // set when the budget is used up; nothing runs after that
 }
 
@@ -117,8 +118,8 @@ func (b *budget) exceeded() error {
 	if b.heapBase == 0 {
 		b.heapBase = size
 	}
-	if size > b.heapBase+heapGrowthMax {
-		return fmt.Errorf("stopped because memory grew by more than %d MiB during the evaluation", heapGrowthMax>>20)
+	if size > b.heapBase+b.heapMax {
+		return fmt.Errorf("stopped because memory grew by more than %d MiB during the evaluation", b.heapMax>>20)
 	}
 	return nil
 }

@@ -255,7 +255,7 @@ func (h *host) validate(full map[string]any) (problems []Problem) {
 
 // frozen is a configuration as the policy reads it, made once per configuration.
 func (h *host) frozen(conf map[string]any) *lua.LTable {
-	t := sandbox.Freeze(h.p.plain(conf), "conf").(*lua.LTable)
+	t := sandbox.Freeze(h.p.plain(conf)).(*lua.LTable)
 	sandbox.Backing(t).Metatable = h.p.world.confMeta
 	return t
 }

@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Deadline time.Duration     // wall time of one evaluation; default 50 ms; needs Now
 	Steps    int               // VM instructions of one evaluation; default 5 million
+	Heap     uint64            // bytes the whole process may grow by during one evaluation; default 256 MiB
 	Now      func() time.Time  // the clock; nil = no deadline, and Decision.Took stays 0
 	Print    func(line string) // takes what policies print; nil drops it
 }
@@ -70,9 +71,13 @@ func NewEngine(p *Policy, opts Options) *Engine {
 	if opts.Steps <= 0 {
 		opts.Steps = stepsDefault
 	}
+	if opts.Heap == 0 {
+		opts.Heap = heapDefault
+	}
 	e := &Engine{}
 	e.host.p, e.host.opts = p, opts
 	e.host.now, e.host.deadline, e.host.stepsMax = opts.Now, opts.Deadline, opts.Steps
+	e.host.heapMax = opts.Heap
 	return e
 }
 

@@ -63,7 +63,9 @@ func objectMeta(funcs []Function, what string, field lua.LGFunction) *lua.LTable
 		}
 	}
 	methods.Metatable = sandbox.Meta(field, what)
-	return sandbox.Proxy(methods, what).Metatable.(*lua.LTable)
+	mt := sandbox.Meta(nil, what)
+	mt.RawSetString("__index", methods)
+	return mt
 }
 
 // unknownField refuses a name that control or state do not have.

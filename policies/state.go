@@ -131,7 +131,7 @@ func sensor(L *lua.LState) int {
 		r.Value, r.Quality = 0, epu.QualityUnknown
 	}
 	h.saw("sensor "+id, r)
-	t := sandbox.NewTable()
+	t := sandbox.Sized(4)
 	if r.Quality != epu.QualityUnknown {
 		t.RawSetString("value", lua.LNumber(r.Value))
 	}
@@ -156,7 +156,7 @@ func refused(L *lua.LState) int {
 	h.saw("refused", h.snap.Refused)
 	t := sandbox.NewTable()
 	for i, r := range h.snap.Refused {
-		e := sandbox.NewTable()
+		e := sandbox.Sized(2)
 		e.RawSetString("rule", lua.LString(r.Rule))
 		e.RawSetString("text", lua.LString(r.Text))
 		t.RawSetInt(i+1, e)
@@ -181,7 +181,7 @@ func zoned(L *lua.LState) int {
 	}
 	t := h.snap.Now.In(loc)
 	_, offset := t.Zone()
-	out := sandbox.NewTable()
+	out := sandbox.Sized(9)
 	for _, f := range []struct {
 		name string
 		n    int

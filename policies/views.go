@@ -2,6 +2,7 @@ package policies
 
 import (
 	"strings"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -19,6 +20,7 @@ func viewFields() []Function {
 		{"stage", "starting, running, draining or ending"},
 		{"health", "health as a word, such as OK"},
 		{"unhealthy", "whether it should be replaced"},
+		{"draining", "whether it takes no new work and ends when idle"},
 		{"age", "seconds since its launch was opened"},
 		{"site", "site"},
 		{"zone", "zone, or nil"},
@@ -72,23 +74,17 @@ func viewIndex(L *lua.LState) int {
 	}
 	w := liveWorker(L, ud)
 	name, _ := L.Get(2).(lua.LString)
+	if v := common(w, name); v != nil {
+		L.Push(v)
+		return 1
+	}
 	switch name {
 	case "id":
 		L.Push(lua.LString(w.ID))
-	case "state":
-		L.Push(stateWord(w.State))
-	case "stage":
-		L.Push(lua.LString(stage(w)))
-	case "health":
-		L.Push(lua.LString(w.Health.String()))
-	case "unhealthy":
-		L.Push(lua.LBool(w.Unhealthy()))
 	case "age":
 		L.Push(lua.LNumber(hostOf(L).snap.Now.Sub(w.Created).Seconds()))
 	case "vars":
 		L.Push(sandbox.ToLua(w.Vars))
-	case "name":
-		L.Push(orNil(w.Name))
 	case "site":
 		L.Push(orNil(string(w.Site)))
 	case "zone":
@@ -98,17 +94,11 @@ func viewIndex(L *lua.LState) int {
 	case "market":
 		L.Push(orNil(string(w.Market)))
 	case "idle_since":
-		if w.IdleSince.IsZero() {
-			return 0
-		}
-		L.Push(unix(w.IdleSince))
+		L.Push(timeOrNil(w.IdleSince))
 	case "busy_until":
-		if w.BusyUntil.IsZero() {
-			return 0
-		}
-		L.Push(unix(w.BusyUntil))
+		L.Push(timeOrNil(w.BusyUntil))
 	case "price", "charge_in":
-		return 0
+		L.Push(lua.LNil)
 	default:
 		var known []string
 		for _, f := range viewFields() {
@@ -119,13 +109,75 @@ func viewIndex(L *lua.LState) int {
 	return 1
 }
 
-func stateWord(s epu.State) lua.LString { return lua.LString(s.Word()) }
+// common are the fields that policies look at most; their values are made once for all workers, since
+// making a Lua value of a text allocates.
+func common(w *epu.Worker, name lua.LString) lua.LValue {
+	switch name {
+	case "state":
+		return words.state(w.State)
+	case "health":
+		return words.health(w.Health)
+	case "stage":
+		return words.stages[stage(w)]
+	case "unhealthy":
+		return lua.LBool(w.Unhealthy())
+	case "draining":
+		return lua.LBool(w.Draining)
+	case "name":
+		return orNil(w.Name)
+	}
+	return nil
+}
+
+// wordValues are the words of states, healths and stages as Lua values.
+type wordValues struct {
+	states  [20]lua.LValue // by state / 50
+	healths []lua.LValue
+	stages  map[string]lua.LValue
+}
+
+var words = func() wordValues {
+	v := wordValues{stages: map[string]lua.LValue{}}
+	for _, s := range epu.States() {
+		v.states[s/50] = lua.LString(s.Word())
+	}
+	for h := epu.HealthUnknown; h <= epu.Zombie; h++ {
+		v.healths = append(v.healths, lua.LString(h.String()))
+	}
+	for _, s := range stageWords {
+		v.stages[s] = lua.LString(s)
+	}
+	return v
+}()
+
+var stageWords = []string{"starting", "running", "draining", "ending"}
+
+func (v *wordValues) state(s epu.State) lua.LValue {
+	if i := int(s) / 50; i >= 0 && i < len(v.states) && v.states[i] != nil {
+		return v.states[i]
+	}
+	return lua.LString(s.Word())
+}
+
+func (v *wordValues) health(h epu.Health) lua.LValue {
+	if h >= 0 && int(h) < len(v.healths) {
+		return v.healths[h]
+	}
+	return lua.LString(h.String())
+}
 
 func orNil(s string) lua.LValue {
 	if s == "" {
 		return lua.LNil
 	}
 	return lua.LString(s)
+}
+
+func timeOrNil(t time.Time) lua.LValue {
+	if t.IsZero() {
+		return lua.LNil
+	}
+	return unix(t)
 }
 
 func viewEqual(L *lua.LState) int {
@@ -201,7 +253,7 @@ func checkWord(L *lua.LState, what, name, v string) {
 			known = append(known, s.Word())
 		}
 	case "stage":
-		known = []string{"starting", "running", "draining", "ending"}
+		known = stageWords
 	case "health":
 		for h := epu.HealthUnknown; h <= epu.Zombie; h++ {
 			known = append(known, h.String())

@@ -50,7 +50,11 @@ func DidYouMean(name string, known []string) string {
 func Nearest(name string, known []string) string {
 	best, bestAt := "", max(2, len(name)/3)+1
 	for _, k := range known {
-		if d := editDistance(name, k, bestAt); d < bestAt {
+		d := editDistance(name, k, bestAt)
+		if len(name) > 2 && strings.HasPrefix(k, name) {
+			d = min(d, 2) // half a name is no typing mistake, but clear
+		}
+		if d < bestAt {
 			best, bestAt = k, d
 		}
 	}

@@ -133,6 +133,13 @@ func (s *Shared) NewState(m Meter, b Bounds) *lua.LState {
 // NewTable is an empty table.
 func NewTable() *lua.LTable { return &lua.LTable{Metatable: lua.LNil} }
 
+// Sized is an empty table with room for n named entries. The first entry of a table without a size makes
+// room for 32, which is two kilobytes.
+func Sized(n int) *lua.LTable { return maker.CreateTable(0, max(n, 1)) }
+
+// maker lends its method, which touches nothing of it.
+var maker = &lua.LState{}
+
 // GoFunc is a function written in Go.
 func GoFunc(f lua.LGFunction) *lua.LFunction { return &lua.LFunction{IsG: true, GFunction: f} }
 
@@ -191,7 +198,7 @@ func keysOf(t *lua.LTable) []string {
 
 // Meta makes the protected metatable of something read-only; index makes its fields, if given.
 func Meta(index lua.LGFunction, what string) *lua.LTable {
-	mt := NewTable()
+	mt := Sized(4)
 	if index != nil {
 		mt.RawSetString("__index", GoFunc(index))
 	}
@@ -230,10 +237,29 @@ func classics() []classic {
 		}
 		return c
 	}
-	return []classic{
+	plain := []classic{
 		pick("", lua.OpenBase, "error pcall xpcall rawequal rawget select tonumber type"),
 		pick("math", lua.OpenMath, "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp ldexp log log10 max min mod modf pow rad sin sinh sqrt tan tanh"),
 		pick("table", lua.OpenTable, "getn maxn"),
 		pick("string", lua.OpenString, "byte len sub"),
+	}
+	for _, name := range []string{"pcall", "xpcall"} {
+		plain[0].take[name] = charged(plain[0].take[name])
+	}
+	return plain
+}
+
+// caughtSteps is what catching an error costs. gopher-lua writes a stack trace for each, in time that
+// grows with the square of the depth; unpaid, a recursion through pcall would run for minutes.
+const caughtSteps = 10_000
+
+// charged makes pcall and xpcall pay for the errors they catch.
+func charged(call lua.LGFunction) lua.LGFunction {
+	return func(L *lua.LState) int {
+		n := call(L)
+		if L.Get(L.GetTop()-n+1) == lua.LFalse {
+			meterOf(L).Work(L, caughtSteps)
+		}
+		return n
 	}
 }

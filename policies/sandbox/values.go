@@ -51,13 +51,13 @@ func ToLua(v any) lua.LValue {
 		}
 		return t
 	case map[string]any:
-		t := NewTable()
+		t := Sized(len(v))
 		for _, k := range slices.Sorted(maps.Keys(v)) {
 			t.RawSetString(k, ToLua(v[k]))
 		}
 		return t
 	case map[string]string:
-		t := NewTable()
+		t := Sized(len(v))
 		for _, k := range slices.Sorted(maps.Keys(v)) {
 			t.RawSetString(k, lua.LString(v[k]))
 		}
@@ -68,35 +68,42 @@ func ToLua(v any) lua.LValue {
 
 // Freeze converts a plain Go value into one that scripts can only read, at every level. Nothing is
 // copied when it is read, and pairs, ipairs, next, #, unpack and table.concat see through it.
-func Freeze(v any, what string) lua.LValue {
-	back := NewTable()
+func Freeze(v any) lua.LValue {
+	var back *lua.LTable
 	switch v := v.(type) {
 	case []any:
+		back = NewTable()
 		for i, e := range v {
-			back.RawSetInt(i+1, Freeze(e, what))
+			back.RawSetInt(i+1, Freeze(e))
 		}
 	case map[string]any:
+		back = Sized(len(v))
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			back.RawSetString(k, Freeze(v[k], what))
+			back.RawSetString(k, Freeze(v[k]))
 		}
 	default:
 		return ToLua(v)
 	}
-	return Proxy(back, what)
-}
-
-// Proxy is a read-only view of a table, which the host may go on changing.
-func Proxy(back *lua.LTable, what string) *lua.LTable {
-	mt := Meta(nil, what)
+	mt := Sized(4)
 	mt.RawSetString("__index", back)
-	mt.RawSetString("__len", GoFunc(func(L *lua.LState) int {
-		L.Push(lua.LNumber(back.Len()))
-		return 1
-	}))
+	mt.RawSetString("__newindex", frozenSet)
+	mt.RawSetString("__len", frozenLen)
+	mt.RawSetString("__metatable", lua.LFalse)
 	p := NewTable()
 	p.Metatable = mt
 	return p
 }
+
+var (
+	frozenSet = GoFunc(func(L *lua.LState) int {
+		L.RaiseError("can't set '%s': the table is read-only; copy it first", TextOf(L.Get(2)))
+		return 0
+	})
+	frozenLen = GoFunc(func(L *lua.LState) int {
+		L.Push(lua.LNumber(Backing(L.CheckTable(1)).Len()))
+		return 1
+	})
+)
 
 // Backing is the table behind a proxy, or the table itself. It is for reading only.
 func Backing(t *lua.LTable) *lua.LTable {
