@@ -18,6 +18,18 @@ func cgroupName(mark string) string { return "epu-" + mark }
 
 // makeCgroup gives the path of a new cgroup for an instance, or "" where there can be none.
 func makeCgroup(mark string) string {
+	path := cgroupPath(mark)
+	if path == "" {
+		return ""
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !os.IsExist(err) {
+		return ""
+	}
+	return path
+}
+
+// cgroupPath is where an instance's cgroup would be, or "" on a machine without.
+func cgroupPath(mark string) string {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return ""
@@ -40,11 +52,7 @@ func makeCgroup(mark string) string {
 	if root == "" || below == "" || strings.Contains(below, "/..") {
 		return ""
 	}
-	path := filepath.Join(root, below, cgroupName(mark))
-	if err := os.Mkdir(path, 0o700); err != nil && !os.IsExist(err) {
-		return ""
-	}
-	return path
+	return filepath.Join(root, below, cgroupName(mark))
 }
 
 // endCgroup kills everything in an instance's cgroup, returns when it is empty, and removes it. A path

@@ -117,6 +117,7 @@ func (k *keeper) run() error {
 		endLeftovers(k.mark)
 		return k.ended(k.reason("its keeper was killed"))
 	case terminateAsked(k.dir):
+		endCgroup(cgroupPath(k.mark), k.mark) // of a keeper that got no further than making it
 		return k.ended("terminated before it was started")
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

@@ -121,6 +121,11 @@ func (c *cloud) endAll(t testing.TB) {
 		return true
 	})
 	for _, id := range ids {
+		if group := c.record(t, id).Cgroup; group != "" {
+			if _, err := os.Stat(group); err == nil {
+				t.Errorf("instance %s has ended, and its cgroup %s is left", id, group)
+			}
+		}
 		if pids := marked(id); len(pids) > 0 {
 			t.Errorf("instance %s has ended, and its processes %v live", id, pids)
 		}
