@@ -82,15 +82,16 @@ func (s Set) canonical(conf map[string]any) (out map[string]any, given map[strin
 }
 
 func (s Set) unknownKey(key string) string {
-	var known []string
-	for _, d := range s {
-		known = append(known, d.Name)
+	var known, all []string
+	for i := range s {
+		known = append(known, s[i].Name)
+		all = append(all, s[i].Names()...)
 	}
-	switch near := Nearest(key, known); {
-	case len(known) == 0:
+	if len(known) == 0 {
 		return "is unknown: the policy has no parameters"
-	case near != "":
-		return "is no parameter of the policy; did you mean '" + near + "'?"
+	}
+	if d, ok := s.Find(Nearest(key, all)); ok {
+		return "is no parameter of the policy; did you mean '" + d.Name + "'?"
 	}
 	return "is no parameter of the policy, which has " + strings.Join(known, ", ")
 }
