@@ -19,6 +19,7 @@ type Env struct {
 	Now       func() time.Time
 	After     func(time.Duration) <-chan time.Time
 	NewID     func() string  // makes command IDs
+	Guess     time.Duration  // for questions nobody asked for, as completion does
 	Zone      *time.Location // in which clock times are shown
 	StdinTTY  bool
 	StdoutTTY bool
@@ -28,12 +29,16 @@ type Env struct {
 	Commit    string
 }
 
+// guessTimeout is short: a shell that hangs on a key is worse than one that completes nothing.
+const guessTimeout = 300 * time.Millisecond
+
 // SystemEnv is the process's real surroundings. It is the only place that asks the operating system
 // for them.
 func SystemEnv(stdin, stdout, stderr *os.File) Env {
 	e := Env{
 		Getenv: os.Getenv, Now: time.Now, After: time.After, Zone: time.Local,
 		NewID:    func() string { return ulid.Make().String() },
+		Guess:    guessTimeout,
 		StdinTTY: isTerminal(stdin), StdoutTTY: isTerminal(stdout), StderrTTY: isTerminal(stderr),
 	}
 	e.Dir, _ = os.Getwd()

@@ -238,7 +238,7 @@ func (p program) String() string {
 
 func (s *session) remoteVersion(ctx context.Context) (*remote, error) {
 	const patience = 2 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, max(patience, s.env.Guess))
 	defer cancel()
 	v, err := ask[*msg.Version](ctx, s, &msg.VersionQuery{})
 	if err != nil {

@@ -34,8 +34,6 @@ type session struct {
 	pools   []string      // the pools this run is about, for suggestions
 }
 
-const guessTimeout = 300 * time.Millisecond // of questions nobody asked for: completion, suggestions
-
 func (s *session) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.node, "node", "", "`ADDR` of the node to ask: host:port or unix:PATH")
 	f.StringVar(&s.config, "config", "", "configuration `FILE` of this program")
@@ -200,7 +198,7 @@ func show[T proto.Message](ctx context.Context, s *session, watch bool, question
 
 // poolNames asks which pools there are, for a suggestion or completion; silence when nobody answers.
 func (s *session) poolNames(ctx context.Context) []string {
-	ctx, cancel := context.WithTimeout(ctx, guessTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.env.Guess)
 	defer cancel()
 	c, err := s.connect()
 	if err != nil {
