@@ -33,12 +33,15 @@ const (
 
 // Clock is the agent's time. Real programs use the system's; a scaled one makes hours short.
 type Clock interface {
+	// Now is the present; its monotonic part carries ages and deadlines.
 	Now() time.Time
+	// AfterFunc calls f on a goroutine of its own once d has passed.
 	AfterFunc(d time.Duration, f func()) Timer
 }
 
 // Timer is one pending call of a Clock.
 type Timer interface {
+	// Stop keeps the call from happening; false means that it already has, or was stopped before.
 	Stop() bool
 }
 
@@ -79,8 +82,10 @@ func (s *sources) fill(env []string) {
 		to  *string
 		key string
 	}{
-		{&s.userData, EnvUserData}, {&s.instance, EnvInstance},
-		{&s.drainCommand, EnvDrainCommand}, {&s.logLevel, EnvLogLevel},
+		{&s.userData, EnvUserData},
+		{&s.instance, EnvInstance},
+		{&s.drainCommand, EnvDrainCommand},
+		{&s.logLevel, EnvLogLevel},
 	} {
 		if *f.to == "" {
 			*f.to = set[f.key]

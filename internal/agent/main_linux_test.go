@@ -159,7 +159,7 @@ func ok(b msg.Beat) bool     { return b.State == stateOK }
 func failed(b msg.Beat) bool { return b.State == stateProcessError }
 
 func TestKilledProgramIsReportedAndStartedAgain(t *testing.T) {
-	s := newSite(t, `echo "pid $$ as $EPU_WORKER with $QUEUE"; echo "last words of $$" >&2; exec sleep 1000`)
+	s := newSite(t, `echo "last words of $$" >&2; echo "pid $$ as $EPU_WORKER with $QUEUE"; exec sleep 1000`)
 	var pid, second int
 	s.line("pid %d as epu-web-1-7/0 with q", &pid)
 	s.until("OK", ok)
