@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -190,4 +191,66 @@ return {
 	}
 	tick(merged, "init90 decide decide 1->5:n decide")
 	tick(merged, "init90 decide decide 1->5:n decide decide")
+}
+
+// Goal: initialize must succeed before decide is called, is tried again at the next tick, and runs once
+// only, also after decide has failed.
+func TestInitializeIsTriedAgain(t *testing.T) {
+	p := compile(t, "p", `return {
+  initialize = function(control, state) state.memory.runs = (state.memory.runs or 0) + 1; assert(state.running() > 1, "too few") end,
+  decide = function(control, state, conf) control.scale_to(state.running() + 1); assert(state.running() ~= 4, "four") end,
+}`)
+	e := policies.NewEngine(p, policies.Options{})
+	var memory json.RawMessage
+	for i, c := range []struct {
+		running, target int
+		err, memory     string
+	}{
+		{1, 1, "p.lua:2: too few", ""},
+		{2, 3, "", `{"runs":1}`},
+		{4, 4, "p.lua:3: four", `{"runs":1}`},
+		{5, 6, "", `{"runs":1}`},
+	} {
+		snap := fleet(c.running)
+		snap.Memory = memory
+		d := e.Decide(snap, map[string]any{})
+		memory = d.MemoryAfter
+		if !strings.HasPrefix(d.Error, c.err) || (c.err == "") != (d.Error == "") || d.Wanted.Target != c.target || string(memory) != c.memory {
+			t.Errorf("tick %d: got target %d, memory %s, error %q; want %d, %s, %q", i, d.Wanted.Target, memory, d.Error, c.target, c.memory, c.err)
+		}
+		replay(t, p, d)
+	}
+}
+
+// Goal: engines of one policy share what never changes and nothing else. Method: many at once, each with
+// its own pool, under the race detector.
+func TestEnginesSideBySide(t *testing.T) {
+	p := compile(t, "p", body(`
+		local names = {}
+		for w in state.workers() do names[#names + 1] = w.id:upper() end
+		table.sort(names)
+		state.memory.n = (state.memory.n or 0) + #names
+		if state.memory.n > 40 then error("enough") end
+		for k, v in pairs(conf.list) do control.because(k .. v) end
+		control.scale_to(#names)`))
+	conf := check(t, p, map[string]any{"list": []any{"a", "b"}})
+	var group sync.WaitGroup
+	for n := range 8 {
+		group.Go(func() {
+			e := policies.NewEngine(p, policies.Options{})
+			defer e.Close()
+			var memory json.RawMessage
+			for tick := range 30 {
+				snap := fleet(n)
+				snap.Memory = memory
+				d := e.Decide(snap, conf)
+				memory = d.MemoryAfter
+				if fails := n*(tick+1) > 40; fails != (d.Error != "") || d.Wanted.Target != n {
+					t.Errorf("pool %d, tick %d: got target %d, error %q", n, tick, d.Wanted.Target, d.Error)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
 }

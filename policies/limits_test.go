@@ -16,7 +16,7 @@ import (
 // machine can stop it; afterwards the same engine must decide well with the configuration n = 1.
 func TestLimits(t *testing.T) {
 	for _, c := range []struct{ name, code, want string }{
-		{"loop", `while true do end`, "p.lua:4: stopped after 5000000 steps"},
+		{"loop", `while true do end`, "p.lua:4: stopped after 500000 steps"},
 		{"loop with goto", `::again:: goto again`, "stopped after"},
 		{"loop in pcall", `while true do pcall(function() while true do end end) end`, "stopped after"},
 		{"loop in xpcall's handler", `xpcall(error, function() while true do end end)`, "stopped after"},
@@ -59,7 +59,7 @@ func TestLimits(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := compile(t, "p", body("if conf.n == 1 then control.scale_to(1) return end\n"+c.code))
-			e := policies.NewEngine(p, policies.Options{Heap: 64 << 20})
+			e := policies.NewEngine(p, policies.Options{Heap: 64 << 20, Steps: 500_000})
 			defer e.Close()
 			snap := fleet(20)
 			d := e.Decide(snap, check(t, p, nil))

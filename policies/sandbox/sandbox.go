@@ -34,8 +34,11 @@ func F(group, name, args, doc string, run lua.LGFunction) Func {
 // stops it with an error when there is nothing left. The context of every state is one.
 type Meter interface {
 	context.Context
+	// Work charges for as many VM instructions' worth of time.
 	Work(L *lua.LState, steps int)
+	// Made charges for a text that is about to be made.
 	Made(L *lua.LState, bytes int)
+	// Tools are those of the state that is running.
 	Tools() *Tools
 }
 
