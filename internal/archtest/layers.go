@@ -80,7 +80,7 @@ var layers = []layer{
 	},
 	{
 		who: []string{"internal/..."},
-		may: join([]string{"internal/...", "actors/msg", "persistence", "persistence/archive", "iaas", "policies", "policies/...", "scripts/..."}, pure),
+		may: join([]string{"internal/...", "actors/msg", "cluster/identity", "persistence", "persistence/archive", "iaas", "policies", "policies/...", "scripts/..."}, pure),
 		why: "interfaces see messages and nouns, never an actor or a store: those belong to the daemon",
 	},
 	{
