@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -271,53 +272,43 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
+// failures is a log handler that says when Badger's first write has failed.
+type failures struct {
+	slog.Handler
+	first func()
+}
+
+func (f failures) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelError {
+		f.first()
+	}
+	return nil
+}
+func (f failures) Enabled(context.Context, slog.Level) bool { return true }
+func (f failures) WithAttrs([]slog.Attr) slog.Handler       { return f }
+
 func runLimited(dir string) {
 	signal.Ignore(syscall.SIGXFSZ)
-	j, err := badger.Open(dir, badger.Options{})
+	failed := make(chan struct{})
+	log := slog.New(failures{slog.DiscardHandler, sync.OnceFunc(func() { close(failed) })})
+	j, err := badger.Open(dir, badger.Options{Logger: log})
 	fail(err)
 	limit := func(size uint64) {
 		fail(unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: size, Max: unix.RLIM_INFINITY}))
 	}
 	limit(12 << 20) // a log is made with 16 MiB
-	told := make(chan error, 2)
+	raised := make(chan struct{})
 	var wg sync.WaitGroup
-	write := func(id epu.StreamID, goOn <-chan struct{}) {
-		pad := json.RawMessage(`"` + strings.Repeat("x", 30_000) + `"`)
-		rev := epu.Revision(0)
-		for more := 100; more > 0; {
-			ev := persistence.Event{Type: "tested", V: 1, ID: fmt.Sprint(rev), Data: pad}
-			next, err := j.Append(context.Background(), 1, id, rev, ev)
-			if err == nil {
-				rev = next
-				select {
-				case <-goOn:
-					more--
-				default:
-				}
-				continue
-			}
-			select {
-			case <-goOn: // opening again takes a moment
-			case told <- err:
-				<-goOn
-			}
-		}
-		l, err := j.Load(context.Background(), id)
-		fail(err)
-		if l.Revision != rev || len(l.Tail) != int(rev) {
-			fail(fmt.Errorf("stream %s: revision %d with %d events, %d acknowledged", id, l.Revision, len(l.Tail), rev))
-		}
-	}
-	goOn := make(chan struct{})
 	for w := range 2 {
-		wg.Go(func() { write(epu.StreamID(fmt.Sprintf("pool/%d", w)), goOn) })
+		wg.Go(func() { writeThrough(j, epu.StreamID(fmt.Sprintf("pool/%d", w)), raised) })
 	}
-	err = <-told
-	if epu.KindOf(err) != epu.Unavailable {
-		fail(fmt.Errorf("told %w, want unavailable", err))
+	<-failed
+	for told := false; !told; { // until then it is refused as a conflict
+		_, err := j.Append(context.Background(), 1, "pool/late", 7, persistence.Event{Type: "tested", V: 1, ID: "late"})
+		told = epu.KindOf(err) == epu.Unavailable
 	}
 	limit(unix.RLIM_INFINITY)
-	close(goOn)
+	close(raised)
 	wg.Wait()
 	fail(j.Close())
 	report, err := badger.Check(dir)
@@ -326,4 +317,33 @@ func runLimited(dir string) {
 		fail(fmt.Errorf("problems: %v", report.Problems))
 	}
 	fmt.Println("recovered")
+}
+
+// writeThrough appends until the limit is raised and a hundred events beyond, repeating what was
+// refused, and then compares the stream with what was acknowledged.
+func writeThrough(j *badger.Journal, id epu.StreamID, raised <-chan struct{}) {
+	pad := json.RawMessage(`"` + strings.Repeat("x", 30_000) + `"`)
+	rev := epu.Revision(0)
+	for more := 100; more > 0; {
+		ev := persistence.Event{Type: "tested", V: 1, ID: fmt.Sprint(rev), Data: pad}
+		next, err := j.Append(context.Background(), 1, id, rev, ev)
+		if err != nil {
+			if epu.KindOf(err) != epu.Unavailable {
+				fail(fmt.Errorf("told %w, want unavailable", err))
+			}
+			<-raised // and again until it is open, which takes a moment
+			continue
+		}
+		rev = next
+		select {
+		case <-raised:
+			more--
+		default:
+		}
+	}
+	l, err := j.Load(context.Background(), id)
+	fail(err)
+	if l.Revision != rev || len(l.Tail) != int(rev) {
+		fail(fmt.Errorf("stream %s: revision %d with %d events, %d acknowledged", id, l.Revision, len(l.Tail), rev))
+	}
 }

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func badgerOptions(dir string, o Options) bdg.Options {
 type badgerLogger struct{ log *slog.Logger }
 
 func (l badgerLogger) say(level slog.Level, format string, args []any) {
-	l.log.Log(nil, level, "badger", "text", strings.TrimSpace(fmt.Sprintf(format, args...))) //nolint:staticcheck // no context is at hand
+	l.log.Log(context.Background(), level, "badger", "text", strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 func (l badgerLogger) Errorf(f string, a ...any)   { l.say(slog.LevelError, f, a) }
 func (l badgerLogger) Warningf(f string, a ...any) { l.say(slog.LevelWarn, f, a) }

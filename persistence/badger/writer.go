@@ -22,8 +22,11 @@ import (
 // wait before the queue until their context ends.
 const batchMax = 256
 
-// reopenEvery is the pause between two attempts to open a database whose write failed.
-const reopenEvery = time.Second
+// The pauses between two attempts to open a database whose write failed: doubled from first to last.
+const (
+	reopenFirst = time.Second
+	reopenLast  = time.Minute
+)
 
 // request is one change that waits for the writer. apply looks at the plan and adds to it; it may
 // run again if the plan was too large or its outcome had to be found out.
@@ -279,7 +282,8 @@ func (j *Journal) reopen(old *bdg.DB, inDoubt []*request) {
 		defer close(closed)
 		_ = old.Close()
 	}()
-	for wait := (<-chan struct{})(closed); ; wait = after(reopenEvery) {
+	pause := reopenFirst
+	for wait := (<-chan struct{})(closed); ; wait, pause = after(pause), min(2*pause, reopenLast) {
 		if !j.idle(wait, why) {
 			// Closing: the outcome stays unknown, and the caller's next life finds out.
 			refuse(inDoubt, unavailable("write journal", j.dir, errors.Join(errClosed, why)))
@@ -288,6 +292,9 @@ func (j *Journal) reopen(old *bdg.DB, inDoubt []*request) {
 		}
 		j.mu.Lock()
 		err := j.room("reopen journal")
+		if err == nil {
+			err = j.probe()
+		}
 		if err == nil {
 			err = j.openDB("reopen journal")
 		}
@@ -305,6 +312,20 @@ func (j *Journal) reopen(old *bdg.DB, inDoubt []*request) {
 			return
 		}
 	}
+}
+
+// probe makes a file as large as a log, and removes it: Badger's Open leaks memory and goroutines each
+// time when it can't make its own.
+func (j *Journal) probe() error {
+	name := filepath.Join(j.dir, "probe")
+	f, err := os.Create(name)
+	if err != nil {
+		return unavailable("reopen journal", j.dir, err)
+	}
+	if err := errors.Join(f.Truncate(2*j.opt.MemTableBytes), f.Close(), os.Remove(name)); err != nil {
+		return unavailable("reopen journal", j.dir, err)
+	}
+	return nil
 }
 
 // idle refuses what comes in until wait is closed; false if the journal is closed first.
