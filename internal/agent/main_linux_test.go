@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -238,9 +239,19 @@ func TestRealDrainCommand(t *testing.T) {
 		"--drain-command", `echo "drain $EPU_PROGRAM_PID for $EPU_WORKER"; kill -USR1 $EPU_PROGRAM_PID`)
 	s.line("ready")
 	s.order("c1", "drain")
+	var said []string // the two have a pipe each, so their lines may come in either order
+	for range 2 {
+		text, err := s.out.ReadString('\n')
+		if err != nil {
+			t.Fatalf("got %q %v, want two lines", said, err)
+		}
+		said = append(said, strings.TrimSpace(text))
+	}
+	slices.Sort(said)
 	var pid int
-	s.line("drain %d for epu-web-1-7/0", &pid)
-	s.line("finished")
+	if _, err := fmt.Sscanf(said[0], "drain %d for epu-web-1-7/0", &pid); err != nil || said[1] != "finished" {
+		t.Errorf("got %q, want the drain command's line and the program's", said)
+	}
 	s.until("drained", func(b msg.Beat) bool { return b.Drained && ok(b) })
 	s.order("c2", "stop")
 	s.exit(ExitDone)

@@ -120,50 +120,42 @@ func TestSignalReachesTheGroupAndNothingStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, w, io.Discard, "sh -c 'trap \"\" TERM; echo ready; while :; do sleep 1; done' & wait")
-	in := bufio.NewReader(r)
-	if line, err := in.ReadString('\n'); line != "ready\n" {
-		t.Fatalf("got %q %v, want ready", line, err)
+	p := start(t, w, io.Discard, "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & wait")
+	var helper int
+	if _, err := fmt.Fscan(r, &helper); err != nil {
+		t.Fatal(err)
 	}
+	helperEnds := watch(t, helper)
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.Wait(); got.Signal != "SIGTERM" {
 		t.Errorf("got %+v, want SIGTERM", got)
 	}
-	if err := unix.Kill(-p.Pid(), 0); !errors.Is(err, unix.ESRCH) {
-		// The helper that ignores SIGTERM is dead; init may not have reaped it yet.
-		for _, pid := range members(t, p.Pid()) {
-			t.Errorf("pid %d of the group still runs", pid)
-		}
+	if !helperEnds() {
+		t.Errorf("pid %d of the group, which ignores SIGTERM, lives on", helper)
 	}
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		t.Errorf("signal after the end: got %v, want nothing", err)
 	}
 }
 
-// members lists processes of a group that are not zombies.
-func members(t *testing.T, group int) (pids []int) {
+// watch gives a function that waits for a process's end, for at most 20 s.
+func watch(t *testing.T, pid int) func() bool {
 	t.Helper()
-	dirs, err := os.ReadDir("/proc")
+	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range dirs {
-		stat, err := os.ReadFile("/proc/" + d.Name() + "/stat")
-		i := bytes.LastIndexByte(stat, ')')
-		if err != nil || i < 0 {
-			continue
-		}
-		var state string
-		var pid, parent, pgrp int
-		fmt.Sscan(d.Name(), &pid)
-		fmt.Sscan(string(stat[i+1:]), &state, &parent, &pgrp)
-		if pgrp == group && state != "Z" && state != "X" {
-			pids = append(pids, pid)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return func() bool {
+		for {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 20_000)
+			if !errors.Is(err, unix.EINTR) {
+				return n == 1
+			}
 		}
 	}
-	return pids
 }
 
 func TestDaemonThatKeepsThePipeDoesNotDelayTheExit(t *testing.T) {
@@ -218,25 +210,19 @@ func role(t *testing.T, name string) (*exec.Cmd, io.WriteCloser, *bufio.Reader) 
 	return cmd, in, bufio.NewReader(out)
 }
 
-// The child holds the write end of our pipe: end of file shows that it died with its parent.
 func TestChildDiesWithItsParent(t *testing.T) {
 	cmd, _, out := role(t, "parent")
 	var pid int
 	if _, err := fmt.Fscan(out, &pid); err != nil {
 		t.Fatal(err)
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
+	ends := watch(t, pid)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 20_000)
-	if n != 1 || err != nil {
-		t.Errorf("pid %d lives on after its parent was killed (%d %v)", pid, n, err)
+	if !ends() {
+		t.Errorf("pid %d lives on after its parent was killed", pid)
 	}
 }
 
@@ -250,18 +236,14 @@ func TestOrphansAreReapedAndEnded(t *testing.T) {
 	if _, scanErr := fmt.Sscan(line, &daemon); scanErr != nil {
 		t.Fatalf("got %q %v, want a pid", line, err)
 	}
-	fd, err := unix.PidfdOpen(daemon, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
+	ends := watch(t, daemon)
 	_, _ = io.WriteString(in, "go\n")
 	rest, _ := io.ReadAll(out)
 	if err := cmd.Wait(); err != nil || !strings.Contains(string(rest), "left: 0") {
 		t.Errorf("got %q %v, want left: 0", rest, err)
 	}
-	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0); n != 1 || err != nil {
-		t.Errorf("daemon %d lives on (%d %v)", daemon, n, err)
+	if !ends() {
+		t.Errorf("daemon %d lives on", daemon)
 	}
 }
 
