@@ -254,3 +254,33 @@ func TestEnginesSideBySide(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// Goal: after an error the state is new, so nothing of the failed evaluation lives on. Method: a policy
+// that counts its calls where it should not.
+func TestStateIsRebuiltAfterAnError(t *testing.T) {
+	p := compile(t, "p", "local calls = 0\n"+body(`calls = calls + 1
+		control.scale_to(calls)
+		if state.running() == 4 then error("four") end`))
+	e := policies.NewEngine(p, policies.Options{})
+	conf := check(t, p, nil)
+	for i, c := range []struct{ running, target int }{{1, 1}, {1, 2}, {4, 4}, {1, 1}} {
+		if d := e.Decide(fleet(c.running), conf); d.Wanted.Target != c.target {
+			t.Errorf("call %d: got target %d, want %d", i, d.Wanted.Target, c.target)
+		}
+	}
+}
+
+// Goal: a tick of npreserving allocates the same for 5 and for 10 000 workers.
+func TestTickDoesNotGrowWithWorkers(t *testing.T) {
+	p := load(t, "npreserving")
+	conf := check(t, p, map[string]any{"preserve_n": 5})
+	allocs := func(n int) float64 {
+		e, snap := policies.NewEngine(p, policies.Options{}), fleet(n)
+		defer e.Close()
+		e.Decide(snap, conf)
+		return testing.AllocsPerRun(20, func() { e.Decide(snap, conf) })
+	}
+	if few, many := allocs(5), allocs(10_000); few != many {
+		t.Errorf("got %v allocations for 5 workers and %v for 10 000, want the same", few, many)
+	}
+}

@@ -331,9 +331,10 @@ func TestRequire(t *testing.T) {
 		"lib/broken.lua": {Data: []byte("local x =\nif")},
 		"lib/stray.lua":  {Data: []byte("\nreturn { x = os.time() }")},
 	}
-	p, err := policies.Compile("p", []byte(`
+	const src = `
 local a, b = require "lib.a", require "lib.b"
-return { decide = function(control) if a.b == b then control.scale_to(a.n) end end }`), lib)
+return { decide = function(control) if a.b == b then control.scale_to(a.n) end end }`
+	p, err := policies.Compile("p", []byte(src), lib)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +342,7 @@ return { decide = function(control) if a.b == b then control.scale_to(a.n) end e
 		t.Errorf("got %d, %q; want 2", d.Wanted.Target, d.Error)
 	}
 	lib["lib/b.lua"] = &fstest.MapFile{Data: []byte(`return { n = 2 }`)}
-	q, err := policies.Compile("p", []byte("\nlocal a, b = require \"lib.a\", require \"lib.b\"\nreturn { decide = function(control) end }"), lib)
+	q, err := policies.Compile("p", []byte(src), lib)
 	if err != nil || q.Hash == p.Hash {
 		t.Errorf("got hash %s (%v), want another one for another file", q.Hash, err)
 	}
@@ -375,7 +376,7 @@ func TestMemory(t *testing.T) {
 		{`local m = state.memory`, `{"z":1,"a":2}`, `{"a":2,"z":1}`, ""},
 		{`state.memory.n = nil`, `{"n":4}`, ``, ""},
 		{``, `{"n":4}`, `{"n":4}`, ""},
-		{`local s = "" for k in pairs(state.memory) do s = s .. k end state.memory.s = s`, `{"b":1,"a":1}`, `{"a":1,"b":1,"s":"ab"}`, ""},
+		{`local s = "" for k in pairs(state.memory) do s = s .. k end state.memory.s = s`, `{"e":1,"c":1,"d":1,"f":1,"b":1,"a":1}`, `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"s":"abcdef"}`, ""},
 		{`state.memory.f = function() end`, ``, ``, "state.memory: f is a function, which can't be kept"},
 		{`state.memory.a = { b = control }`, ``, `{"a":{"b":{}}}`, ""},
 		{`state.memory.x = 0/0`, ``, ``, "x is not a finite number"},
