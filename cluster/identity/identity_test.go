@@ -18,13 +18,13 @@ import (
 const here epu.InstallationID = "01JD8Z5X9WQK2V7R3M4N5P6Q7R"
 
 // fixed is a signer with a known key.
-func fixed(installation epu.InstallationID, b byte) *Signer {
-	return newSigner(installation, bytes.Repeat([]byte{b}, 32))
+func fixed(b byte) *Signer {
+	return newSigner(bytes.Repeat([]byte{b}, 32))
 }
 
 // Goal: a token's form is a contract that old workers hold us to. Method: two golden tokens.
 func TestTokensStayAsTheyAre(t *testing.T) {
-	s := fixed(here, 1)
+	s := fixed(1)
 	for _, c := range []struct {
 		got, want string
 		claims    Claims
@@ -43,7 +43,7 @@ func TestTokensStayAsTheyAre(t *testing.T) {
 		if c.got != c.want {
 			t.Errorf("got token %s, want %s", c.got, c.want)
 		}
-		if claims, err := s.Verify(c.got); err != nil || claims != c.claims {
+		if claims, err := s.Verify(here, c.got); err != nil || claims != c.claims {
 			t.Errorf("Verify: got %+v, %v, want %+v", claims, err, c.claims)
 		}
 	}
@@ -53,7 +53,7 @@ func TestTokensStayAsTheyAre(t *testing.T) {
 // installation is believed; tokens are short and fit into a URL. Method: random names.
 func TestRoundTrip(t *testing.T) {
 	name := rapid.StringMatching(`[a-z0-9][a-z0-9._-]{0,62}`)
-	s, otherKey, otherHouse := fixed(here, 1), fixed(here, 2), fixed("01JD8Z5X9WQK2V7R3M4N5P6Q7S", 1)
+	s, other := fixed(1), fixed(2)
 	rapid.Check(t, func(t *rapid.T) {
 		pool := epu.PoolID(name.Draw(t, "pool"))
 		owner := epu.Owner(rapid.StringMatching(`[a-z0-9-]{1,16}`).Draw(t, "owner"))
@@ -64,15 +64,18 @@ func TestRoundTrip(t *testing.T) {
 			want.Kind, want.Worker = Worker, epu.NewWorkerID(launch, rapid.IntRange(0, 9999).Draw(t, "slot"))
 			token = s.Worker(here, owner, pool, want.Worker)
 		}
-		if got, err := s.Verify(token); err != nil || got != want {
+		if got, err := s.Verify(here, token); err != nil || got != want {
 			t.Fatalf("got %+v, %v, want %+v", got, err, want)
 		}
 		if len(token) > TokenMax || strings.Trim(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 			t.Fatalf("token of %d characters: %s", len(token), token)
 		}
-		for who, other := range map[string]*Signer{"another key": otherKey, "another installation": otherHouse} {
-			if got, err := other.Verify(token); epu.KindOf(err) != epu.Denied || got != (Claims{}) {
-				t.Fatalf("%s: got %+v, %v, want denied", who, got, err)
+		if got, err := other.Verify(here, token); epu.KindOf(err) != epu.Denied || got != (Claims{}) {
+			t.Fatalf("another key: got %+v, %v, want denied", got, err)
+		}
+		for _, installation := range []epu.InstallationID{"", here + "x", here[1:]} {
+			if got, err := s.Verify(installation, token); epu.KindOf(err) != epu.Denied || got != (Claims{}) {
+				t.Fatalf("installation %q: got %+v, %v, want denied", installation, got, err)
 			}
 		}
 	})
@@ -81,7 +84,7 @@ func TestRoundTrip(t *testing.T) {
 // Goal: a token has one spelling, and not one bit of it may change. Method: every single-character
 // change of one token, and everything added at its ends.
 func TestChangedTokensAreDenied(t *testing.T) {
-	s := fixed(here, 1)
+	s := fixed(1)
 	token := s.Worker(here, "default", "epu-web", "epu-web-1-7/3")
 	bad := []string{"", "epu1.", "epu1..", token + "=", token + "A", token + "\n", " " + token, strings.Replace(token, "epu1", "epu2", 1), token + "." + token}
 	for i := range len(token) {
@@ -92,13 +95,13 @@ func TestChangedTokensAreDenied(t *testing.T) {
 		}
 	}
 	for _, b := range bad {
-		if c, err := s.Verify(b); epu.KindOf(err) != epu.Denied {
+		if c, err := s.Verify(here, b); epu.KindOf(err) != epu.Denied {
 			t.Fatalf("%q: got %+v, %v, want denied", b, c, err)
 		} else if b != "" && strings.Contains(err.Error(), b) {
 			t.Fatalf("the error repeats the token: %v", err)
 		}
 	}
-	if c, err := s.Verify(s.Worker(here, "default", "epu-web", "epu-web-1-7")); err == nil {
+	if c, err := s.Verify(here, s.Worker(here, "default", "epu-web", "epu-web-1-7")); err == nil {
 		t.Errorf("a worker without a slot: got %+v, want denied", c)
 	}
 }
@@ -106,12 +109,12 @@ func TestChangedTokensAreDenied(t *testing.T) {
 // Goal: whatever is verified was signed by us, and would be signed the same again. Method: fuzz tokens
 // and, behind the signature, payloads.
 func FuzzVerify(f *testing.F) {
-	s := fixed(here, 1)
+	s := fixed(1)
 	f.Add(s.Bootstrap(here, "default", "epu-web", "epu-web-1-7"), []byte{1, 1, 'o', 1, 'p', 1, 'l'})
 	f.Add(s.Worker(here, "default", "epu-web", "epu-web-1-7/3"), []byte{0x82, 1, 'o', 1, 'p', 1, 'l', 1, '0'})
 	f.Add("epu1.AA.AA", []byte{0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, token string, p []byte) {
-		if c, err := s.Verify(token); err == nil && s.sign(c) != token {
+		if c, err := s.Verify(here, token); err == nil && s.sign(c) != token {
 			t.Errorf("%q says %+v, which is signed as %q", token, c, s.sign(c))
 		}
 		c, err := parse(p)
@@ -130,7 +133,7 @@ func TestKeyIsMadeOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range prints {
 		all.Go(func() {
-			s, err := Open(path, here)
+			s, err := Open(path)
 			if err != nil {
 				t.Error(err)
 				return
@@ -157,7 +160,7 @@ func TestKeyIsMadeOnce(t *testing.T) {
 func TestBadKeyFilesAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good")
-	if _, err := Open(good, here); err != nil {
+	if _, err := Open(good); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(good)
@@ -188,7 +191,7 @@ func TestBadKeyFilesAreRefused(t *testing.T) {
 		if err := os.Chmod(path, c.mode); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Open(path, here)
+		_, err := Open(path)
 		if epu.KindOf(err) != c.kind || !strings.Contains(fmt.Sprint(err), c.want) || epu.TryOf(err) == "" {
 			t.Errorf("%s: got %v (%v, try %q), want %v with %q", c.what, err, epu.KindOf(err), epu.TryOf(err), c.kind, c.want)
 		}
@@ -196,20 +199,17 @@ func TestBadKeyFilesAreRefused(t *testing.T) {
 			t.Errorf("%s: the file was changed", c.what)
 		}
 	}
-	if _, err := Open(dir, here); epu.KindOf(err) != epu.Invalid && epu.KindOf(err) != epu.Denied {
+	if _, err := Open(dir); epu.KindOf(err) != epu.Invalid && epu.KindOf(err) != epu.Denied {
 		t.Errorf("a folder: got %v", err)
 	}
-	if _, err := Open(filepath.Join(dir, "none", "key"), here); epu.KindOf(err) != epu.Unavailable {
+	if _, err := Open(filepath.Join(dir, "none", "key")); epu.KindOf(err) != epu.Unavailable {
 		t.Errorf("no folder: got %v, want unavailable", err)
-	}
-	if _, err := Open(good, ""); epu.KindOf(err) != epu.Invalid {
-		t.Errorf("no installation: got %v, want invalid", err)
 	}
 }
 
 // Goal: nobody prints the key by accident. Method: every way that prints a value.
 func TestSignerKeepsItsKey(t *testing.T) {
-	s := fixed(here, 0x41)
+	s := fixed(0x41)
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "signer", s)
 	for _, got := range []string{fmt.Sprint(s), fmt.Sprintf("%+v %#v %s", s, s, s), log.String()} {
@@ -221,11 +221,11 @@ func TestSignerKeepsItsKey(t *testing.T) {
 
 // Goal: verifying is cheap enough for every beat. Method: measure it.
 func BenchmarkVerify(b *testing.B) {
-	s := fixed(here, 1)
+	s := fixed(1)
 	token := s.Worker(here, "default", "epu-web", "epu-web-1-7/3")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Verify(token); err != nil {
+		if _, err := s.Verify(here, token); err != nil {
 			b.Fatal(err)
 		}
 	}

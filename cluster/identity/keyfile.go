@@ -24,10 +24,7 @@ const (
 
 // Open reads the signing key in a file (PKCS #8, PEM) and makes one when there is no file. A file that
 // others may read, or that holds anything but a key, is refused: a new key would disown every worker.
-func Open(path string, installation epu.InstallationID) (*Signer, error) {
-	if installation == "" {
-		return nil, epu.E(epu.Invalid, "open the signing key", path, errors.New("the store has no installation ID"))
-	}
+func Open(path string) (*Signer, error) {
 	seed, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = create(path); err != nil {
@@ -41,7 +38,7 @@ func Open(path string, installation epu.InstallationID) (*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSigner(installation, seed), nil
+	return newSigner(seed), nil
 }
 
 // read gives the secret bytes of a key file. The file is looked at through one descriptor, so what is

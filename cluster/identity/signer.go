@@ -39,17 +39,16 @@ type Claims struct {
 	Worker       epu.WorkerID // empty in a bootstrap token
 }
 
-// Signer signs and verifies the tokens of one installation. It is immutable and safe for concurrent use.
+// Signer signs and verifies tokens with one key. It is immutable and safe for concurrent use.
 type Signer struct {
-	installation epu.InstallationID
-	private      ed25519.PrivateKey
-	public       ed25519.PublicKey
+	private ed25519.PrivateKey
+	public  ed25519.PublicKey
 }
 
 // newSigner makes a signer of a key's 32 secret bytes.
-func newSigner(installation epu.InstallationID, seed []byte) *Signer {
+func newSigner(seed []byte) *Signer {
 	private := ed25519.NewKeyFromSeed(seed)
-	return &Signer{installation: installation, private: private, public: private.Public().(ed25519.PublicKey)}
+	return &Signer{private: private, public: private.Public().(ed25519.PublicKey)}
 }
 
 // Bootstrap makes the token of a launch. It is a function of its arguments and the key, because the

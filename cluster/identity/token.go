@@ -39,10 +39,11 @@ func (s *Signer) sign(c Claims) string {
 	return prefix + base64.RawURLEncoding.EncodeToString(p) + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// Verify reads a token. The error, of kind Denied, is the same for whatever is wrong, and does not
-// repeat the token. A token has one spelling only, so it may be compared or counted as text.
-func (s *Signer) Verify(token string) (Claims, error) {
-	if len(token) > TokenMax {
+// Verify reads a token of an installation; one of any other is refused, whatever its key. The error, of
+// kind Denied, is the same for whatever is wrong, and does not repeat the token. A token has one spelling
+// only, so it may be compared or counted as text.
+func (s *Signer) Verify(installation epu.InstallationID, token string) (Claims, error) {
+	if installation == "" || len(token) > TokenMax {
 		return Claims{}, refused()
 	}
 	rest, ok := strings.CutPrefix(token, prefix)
@@ -57,14 +58,14 @@ func (s *Signer) Verify(token string) (Claims, error) {
 	}
 	// The signature stands before any look at the payload. Nothing here is secret but the key, and
 	// ed25519 takes care of that; so there is no comparison whose time could tell anything.
-	if !ed25519.Verify(s.public, signed(s.installation, p), signature) {
+	if !ed25519.Verify(s.public, signed(installation, p), signature) {
 		return Claims{}, refused()
 	}
 	c, err := parse(p)
 	if err != nil {
 		return Claims{}, refused()
 	}
-	c.Installation = s.installation
+	c.Installation = installation
 	return c, nil
 }
 
