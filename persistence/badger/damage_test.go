@@ -140,16 +140,16 @@ func eventKey(id string, rev byte) []byte {
 	return append([]byte("e/"+id+"\x00"), 0, 0, 0, 0, 0, 0, 0, rev)
 }
 
-// Goal: no damage goes unseen, and none of it ends the process. Method: harm copies of a store, each in
-// one way; opening must refuse with advice and the place, twice, and Check must name it too.
-func TestDamage(t *testing.T) {
-	clean, killed := sampleStores(t)
-	for _, tc := range []struct {
-		name   string
-		of     string
-		harm   func(t testing.TB, dir string)
-		expect string // in the error's text
-	}{
+// damage is one way to harm a copy of a store.
+type damage struct {
+	name   string
+	of     string
+	harm   func(t testing.TB, dir string)
+	expect string // in the error's text
+}
+
+func damages(clean, killed string) []damage {
+	return []damage{
 		{"table, a block", clean, inFile("db/*.sst", flip(5000)), ".sst: block"},
 		{"table, first byte", clean, inFile("db/*.sst", flip(0)), ".sst: block 1"},
 		{"table, index", clean, inFile("db/*.sst", flip(-60)), ".sst"},
@@ -202,7 +202,14 @@ func TestDamage(t *testing.T) {
 			}
 			return txn.Delete([]byte("s/pool/a"))
 		}), "all streams together have 10 events"},
-	} {
+	}
+}
+
+// Goal: no damage goes unseen, and none of it ends the process. Method: harm copies of a store, each in
+// one way; opening must refuse with advice and the place, twice, and Check must name it too.
+func TestDamage(t *testing.T) {
+	clean, killed := sampleStores(t)
+	for _, tc := range damages(clean, killed) {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()
 			copyDir(t, tc.of, dir)

@@ -15,6 +15,8 @@
 //     commit says, and that commit is not older than the witness.
 //   - A full disk: Badger writes through memory maps, so a full disk ends the process by a signal. The
 //     writer refuses to write while less than a reserve is free, and goes on when space is back.
+//     Someone else who takes the reserve while Badger merges tables still ends the process; the next
+//     start finds everything.
 //   - A failed write: nothing is known of its outcome then. The writer closes the database, opens
 //     it again with all checks, and finds out by event ID before it answers.
 //

@@ -16,13 +16,15 @@ import (
 	"github.com/nimbus-epu/epu/persistence/badger"
 )
 
-// Goal: a disk that is really full does not end the process, though Badger writes through memory maps,
-// and the store goes on when there is room. Method: a file system of 200 MiB; first the store itself
-// comes down to the reserve, then, with the store at rest, another file takes the last byte. Only a
-// real file system shows that the refusal comes before the signal. Not shown, since it can't be
-// prevented: someone who takes the last byte while Badger merges tables ends the process; then the
-// next start finds everything, as after any kill.
-func TestRealDiskFull(t *testing.T) {
+// small is a store on a file system of 200 MiB of its own, with a file that takes room beside it.
+type small struct {
+	t       *testing.T
+	j       *badger.Journal
+	ballast *os.File
+	acked   epu.Revision
+}
+
+func newSmall(t *testing.T) *small {
 	if os.Getuid() != 0 {
 		t.Skip("mounting a file system needs root")
 	}
@@ -35,72 +37,78 @@ func TestRealDiskFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	dir := filepath.Join(mount, "journal")
-	opt := badger.Options{ReserveBytes: 64 << 20}
-	acked := epu.Revision(0)
-	write := func(j *badger.Journal, n int) error {
-		for range n {
-			if _, err := j.Append(t.Context(), 1, "pool/a", acked, event(strings.Repeat("e", 20))); err != nil {
-				return err
-			}
-			acked++
-		}
-		return nil
-	}
-	start := func() *badger.Journal {
-		j, err := badger.Open(dir, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return j
-	}
-	has := func(j *badger.Journal, when string) {
-		if l, err := j.Load(t.Context(), "pool/a"); err != nil || l.Revision != acked {
-			t.Fatalf("%s: got %d, %v, want %d", when, l.Revision, err, acked)
-		}
-	}
 	ballast, err := os.Create(filepath.Join(mount, "ballast"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ballast.Close()
-	if _, err := ballast.Write(make([]byte, 100<<20)); err != nil {
+	t.Cleanup(func() { ballast.Close() })
+	j, err := badger.Open(filepath.Join(mount, "journal"), badger.Options{ReserveBytes: 64 << 20})
+	if err != nil {
 		t.Fatal(err)
 	}
-	j := start()
-	if err := write(j, 100_000); !errors.Is(err, persistence.ErrUnavailable) || acked == 0 {
-		t.Fatalf("after %d appends: got %v, want unavailable", acked, err)
-	}
-	has(j, "at the reserve")
-	if err := ballast.Truncate(0); err != nil {
-		t.Fatal(err)
-	}
-	if err := write(j, 100); err != nil {
-		t.Fatalf("with room again: %v", err)
-	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &small{t: t, j: j, ballast: ballast}
+}
 
-	j = start()
-	if err := write(j, 10); err != nil {
+func (s *small) write(n int) error {
+	for range n {
+		if _, err := s.j.Append(s.t.Context(), 1, "pool/a", s.acked, event(strings.Repeat("e", 20))); err != nil {
+			return err
+		}
+		s.acked++
+	}
+	return nil
+}
+
+// fullThenFree expects refusal with everything acknowledged still readable, then frees the disk and
+// expects writes to go on.
+func (s *small) fullThenFree(n int) {
+	s.t.Helper()
+	if err := s.write(n); !errors.Is(err, persistence.ErrUnavailable) || s.acked == 0 {
+		s.t.Fatalf("after %d appends: got %v, want unavailable", s.acked, err)
+	}
+	s.complete()
+	if err := s.ballast.Truncate(0); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.write(100); err != nil {
+		s.t.Fatalf("with room again: %v", err)
+	}
+	s.complete()
+}
+
+func (s *small) complete() {
+	s.t.Helper()
+	if l, err := s.j.Load(s.t.Context(), "pool/a"); err != nil || l.Revision != s.acked {
+		s.t.Fatalf("got %d, %v, want %d", l.Revision, err, s.acked)
+	}
+}
+
+// Goal: a store that fills its disk stops at the reserve and goes on when there is room. Method: a
+// small real file system, and appends until one is refused.
+func TestRealDiskDownToReserve(t *testing.T) {
+	s := newSmall(t)
+	if _, err := s.ballast.Write(make([]byte, 100<<20)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ballast.WriteAt(make([]byte, 200<<20), 0); !errors.Is(err, unix.ENOSPC) {
+	s.fullThenFree(100_000)
+}
+
+// Goal: a disk without a free byte does not end the process, though Badger writes through memory maps.
+// Method: another file takes the last byte while the store is at rest. Not shown, since it can't be
+// prevented: someone who takes it while Badger merges tables ends the process by a signal; then the
+// next start with room finds everything, as after any kill.
+func TestRealDiskFull(t *testing.T) {
+	s := newSmall(t)
+	if err := s.write(10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ballast.Write(make([]byte, 200<<20)); !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("filling the disk: got %v, want it full", err)
 	}
-	if err := write(j, 1); !errors.Is(err, persistence.ErrUnavailable) {
-		t.Fatalf("with nothing free: got %v, want unavailable", err)
-	}
-	has(j, "with nothing free")
-	if err := ballast.Truncate(0); err != nil {
-		t.Fatal(err)
-	}
-	if err := write(j, 10); err != nil {
-		t.Fatalf("with room again: %v", err)
-	}
-	has(j, "with room again")
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s.fullThenFree(1)
 }

@@ -1,17 +1,22 @@
 package badger
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	bdg "github.com/dgraph-io/badger/v4"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/persistence"
+	"github.com/nimbus-epu/epu/persistence/archive"
 )
 
 // Report is what Check found.
@@ -123,4 +128,222 @@ func (j *Journal) Dump(ctx context.Context, w io.Writer, prefix string) error {
 		}
 		return nil
 	})
+}
+
+// Backup writes the store as it is at one moment as an archive, while the node goes on. It fails when the
+// database has to be reopened meanwhile; such an archive has no end, and readers refuse it.
+func (j *Journal) Backup(ctx context.Context, w io.Writer) error {
+	j.mu.RLock()
+	db, meta := j.db, j.state.meta.Meta
+	if db == nil {
+		defer j.mu.RUnlock()
+		return unavailable("back up journal", j.dir, j.reason)
+	}
+	txn := db.NewTransaction(false)
+	j.mu.RUnlock()
+	defer txn.Discard()
+	a := archive.NewWriter(w, meta)
+	err := j.eachStream(ctx, db, txn, "", func(id epu.StreamID, l persistence.Loaded) error { return a.Stream(id, l) })
+	if err != nil {
+		return err
+	}
+	return a.Close()
+}
+
+// eachStream gives all streams as they are in a transaction. It holds the lock for one stream at a
+// time, so that commits wait no longer than for a Load.
+func (j *Journal) eachStream(ctx context.Context, db *bdg.DB, txn *bdg.Txn, prefix string, visit func(epu.StreamID, persistence.Loaded) error) error {
+	held := func(read func() error) error {
+		if err := ctx.Err(); err != nil {
+			return unavailable("read journal", j.dir, err)
+		}
+		j.mu.RLock()
+		defer j.mu.RUnlock()
+		if j.db != db {
+			return unavailable("read journal", j.dir, errors.New("the database was reopened meanwhile"))
+		}
+		return read()
+	}
+	var ids []epu.StreamID
+	if err := held(func() error {
+		return scan(txn, prefixHead+prefix, false, func(key, _ []byte) {
+			ids = append(ids, epu.StreamID(key[len(prefixHead):]))
+		})
+	}); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		var l persistence.Loaded
+		if err := held(func() (err error) { l, err = loadStream(txn, j.dir, id); return err }); err != nil {
+			return err
+		}
+		if err := visit(id, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Backup archives the closed store in a folder. A damaged store is refused; a sealed one is not.
+func Backup(ctx context.Context, dir string, w io.Writer) error {
+	return withStore(dir, "back up journal", func(j *Journal) error { return j.Backup(ctx, w) })
+}
+
+// Seal seals the closed store in a folder: see Journal.Seal.
+func Seal(ctx context.Context, dir, why string) error {
+	return withStore(dir, "seal journal", func(j *Journal) error { return j.Seal(ctx, why) })
+}
+
+// withStore opens an existing store for a tool.
+func withStore(dir, op string, use func(*Journal) error) error {
+	if _, err := os.Stat(dir); err != nil {
+		return epu.E(epu.NotFound, op, dir, err)
+	}
+	j, err := open(dir, Options{}, op, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(j), j.Close())
+}
+
+// restoring is what is behind a folder's name while a store is built that will take its place.
+const restoring = ".restoring"
+
+// RestoreOptions say what only the operator can know.
+type RestoreOptions struct {
+	Options
+	// EpochFloor is the highest epoch known to have been in use, such as the highest on the tags of
+	// the machines. The restored store's epoch is above it, above the archive's and above that of the
+	// store that it replaces: two lives of one installation must never share an epoch.
+	EpochFloor epu.Epoch
+}
+
+// Restored says what Restore made.
+type Restored struct {
+	Meta     persistence.Meta `json:"meta"`
+	Streams  int              `json:"streams"`
+	Replaced string           `json:"replaced,omitempty"` // where the store that was in the folder is now
+}
+
+// Restore makes a store in a folder from an archive: in recovery, unsealed, at a higher epoch. A store
+// that is there already, damaged or not, is moved aside, never deleted. Nothing changes in the folder
+// until the whole archive has been read and has proved complete.
+func Restore(ctx context.Context, r io.Reader, dir string, opt RestoreOptions) (Restored, error) {
+	var done Restored
+	a, err := archive.NewReader(r)
+	if err != nil {
+		return done, err
+	}
+	old, err := readWitness(dir)
+	exists := err == nil || !missing(err)
+	done.Meta = a.Meta()
+	done.Meta.Epoch = max(done.Meta.Epoch, old.epoch, opt.EpochFloor) + 1
+	done.Meta.Recovery, done.Meta.Sealed = true, ""
+	building := filepath.Clean(dir) + restoring
+	if err := os.RemoveAll(building); err != nil { // what a killed Restore left
+		return done, unavailable("restore journal", building, err)
+	}
+	j, err := open(building, opt.Options, "restore journal", &done.Meta)
+	if err != nil {
+		return done, err
+	}
+	done.Streams, err = j.importAll(ctx, a)
+	if err = errors.Join(err, j.Close()); err != nil {
+		return done, errors.Join(err, os.RemoveAll(building))
+	}
+	if exists {
+		if done.Replaced, err = moveAside(dir, "replaced"); err != nil {
+			return done, err
+		}
+	} else if err := os.Remove(dir); err != nil && !missing(err) {
+		return done, unavailable("restore journal", dir, fmt.Errorf("the folder is not empty and holds no journal: %w", err))
+	}
+	if err := errors.Join(os.Rename(building, dir), syncDir(filepath.Dir(filepath.Clean(dir)))); err != nil {
+		return done, unavailable("restore journal", dir, err)
+	}
+	return done, nil
+}
+
+// moveAside renames a store's folder to the first free name with a suffix, unless somebody uses it.
+func moveAside(dir, suffix string) (string, error) {
+	l, err := acquire(dir, "move journal aside")
+	if err != nil {
+		return "", err
+	}
+	defer l.release()
+	for n := 1; ; n++ {
+		to := fmt.Sprintf("%s.%s-%d", filepath.Clean(dir), suffix, n)
+		if _, err := os.Lstat(to); !missing(err) {
+			continue
+		}
+		if err := os.Rename(dir, to); err != nil {
+			return "", unavailable("move journal aside", dir, err)
+		}
+		return to, nil
+	}
+}
+
+// importAll reads an archive into a new store. Each stream becomes visible by its head, which is
+// written last.
+func (j *Journal) importAll(ctx context.Context, a *archive.Reader) (int, error) {
+	for n := 0; ; n++ {
+		id, l, err := a.Next()
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err == nil {
+			err = j.importStream(ctx, id, l)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+func (j *Journal) importStream(ctx context.Context, id epu.StreamID, l persistence.Loaded) error {
+	const op = "restore journal"
+	if err := persistence.CheckAppend(id, nil); err != nil {
+		return err
+	}
+	h := head{rev: l.Revision, snapAt: l.SnapshotAt}
+	type entry struct{ key, value []byte }
+	var entries []entry
+	if l.SnapshotAt > 0 {
+		if err := persistence.CheckSnapshot(id, l.Snapshot); err != nil {
+			return err
+		}
+		h.generation, h.size, h.crc = j.generation.Add(1), uint64(len(l.Snapshot)), crc32.Checksum(l.Snapshot, castagnoli)
+		for part := range slices.Chunk(bytes.Clone(l.Snapshot), partBytes) {
+			entries = append(entries, entry{partKey(id, h.generation, h.parts), part})
+			h.parts++
+		}
+	}
+	for i, ev := range l.Tail {
+		if err := persistence.CheckAppend(id, l.Tail[i:i+1]); err != nil {
+			return err
+		}
+		entries = append(entries, entry{eventKey(id, l.SnapshotAt+epu.Revision(i)+1), encodeEvent(ev)})
+	}
+	for len(entries) > 0 {
+		n, size := 0, 0
+		for n < min(len(entries), deletesMax) && (n == 0 || size+len(entries[n].value) <= persistence.AppendMax) {
+			size += len(entries[n].value)
+			n++
+		}
+		chunk := entries[:n]
+		entries = entries[n:]
+		if _, err := j.submit(ctx, op, func(p *plan) (epu.Revision, error) {
+			for _, e := range chunk {
+				p.set(e.key, e.value)
+			}
+			return 0, nil
+		}); err != nil {
+			return err
+		}
+	}
+	_, err := j.submit(ctx, op, func(p *plan) (epu.Revision, error) {
+		p.setHead(id, h)
+		return h.rev, nil
+	})
+	return err
 }
