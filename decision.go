@@ -90,7 +90,7 @@ type Decision struct {
 	Time         time.Time       `json:"time"`
 	Policy       string          `json:"policy"`
 	PolicyHash   string          `json:"policy_hash"` // first 12 hex digits of the source's SHA-256
-	Seed         uint64          `json:"seed"`
+	Seed         uint64          `json:"seed,string"` // a string: it is wider than the numbers of JSON readers
 	Conf         map[string]any  `json:"conf,omitempty"`
 	Inputs       []Input         `json:"inputs,omitempty"`
 	MemoryBefore json.RawMessage `json:"memory_before,omitempty"`

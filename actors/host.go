@@ -81,7 +81,7 @@ func (a *durableActor) Receive(ctx actor.Context) {
 		if a.host != nil {
 			a.host.over.Store(true)
 		}
-	case *actor.Stopped, *actor.Terminated:
+	case *actor.Stopped, *actor.Terminated, *actor.DeadLetterResponse: // what is due is sent again
 	case posted:
 		if m.host == a.host && !m.host.over.Load() {
 			m.f()

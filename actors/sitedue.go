@@ -204,3 +204,18 @@ func (s *Site) Describe() string {
 	}
 	return b.String()
 }
+
+// FillUserData replaces the placeholders of user data by a launch's bootstrap token and the base URLs of
+// the nodes.
+func FillUserData(data, bootstrap string, nodes []string) string {
+	var u msg.UserData
+	if err := json.Unmarshal([]byte(data), &u); err != nil {
+		return data // not ours: the deployable type's own words
+	}
+	u.Bootstrap, u.Nodes = bootstrap, nodes
+	b, err := json.Marshal(u)
+	if err != nil {
+		panic("user data is plain data and always has a JSON form: " + err.Error())
+	}
+	return string(b)
+}

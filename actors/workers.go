@@ -56,7 +56,7 @@ type workerActor struct {
 // Receive hands messages to the core.
 func (a *workerActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case actor.SystemMessage, actor.AutoReceiveMessage:
+	case actor.SystemMessage, actor.AutoReceiveMessage, *actor.DeadLetterResponse:
 	default:
 		from := msg.Address("")
 		if s := ctx.Sender(); s != nil {

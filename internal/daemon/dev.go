@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/examples"
+	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/config"
+	"github.com/nimbus-epu/epu/internal/resource"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/scripts"
+)
+
+// sampleFolder is where epud dev puts its sample pool, in the data folder.
+const sampleFolder = "sample"
+
+// addressFile tells epumgmt, in the same folder or below, where the node is.
+const addressFile = "node"
+
+func (p *program) devCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "dev", Short: "Run a node to try things out, with a sample pool", Args: noArgs,
+		Long: `Run one node in this folder, not for production: its store and its workers, which are processes of this
+machine, are in ./.epu. The first start applies a sample pool, epu-sleeper.`,
+		Example: "  epud dev",
+		RunE: func(c *cobra.Command, _ []string) error {
+			conf, err := p.load(c, true)
+			if err != nil {
+				return err
+			}
+			return p.serve(c.Context(), conf, true, p.greet)
+		},
+	}
+	config.AddNodeFlags(c.Flags())
+	return c
+}
+
+// greet applies the sample pool to a new store and says what to try.
+func (p *program) greet(ctx context.Context, n *Node) error {
+	if err := os.WriteFile(filepath.Join(n.conf.DataDir, addressFile), []byte(n.RelayAddress()+"\n"), 0o600); err != nil {
+		return epu.E(epu.Unavailable, "write", addressFile, err)
+	}
+	if err := n.applySample(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.streams.Out, `
+epud dev: one node, not for production
+  data      %s
+  relay     %s
+  http      http://%s
+  sample    %s (change it, then: epumgmt apply -f %s)
+
+Try, in another terminal and this folder:
+  epumgmt status -w
+  epumgmt scale epu-sleeper 4
+  epumgmt explain epu-sleeper
+Ctrl-C ends the node; its workers live on until: epumgmt terminate-all
+`, n.conf.DataDir, n.RelayAddress(), n.HTTPAddress(), n.sampleDir(), n.sampleDir())
+	return nil
+}
+
+func (n *Node) sampleDir() string { return filepath.Join(n.conf.DataDir, sampleFolder) }
+
+// absolute makes paths of files absolute, so that programs named beside a file are found from anywhere.
+func absolute(files []*msg.File) ([]*msg.File, error) {
+	for _, f := range files {
+		path, err := filepath.Abs(f.GetPath())
+		if err != nil {
+			return nil, epu.E(epu.Internal, "find", f.GetPath(), err)
+		}
+		f.Path = path
+	}
+	return files, nil
+}
+
+// applySample writes the sample files and applies them, if nothing was ever applied.
+func (n *Node) applySample(ctx context.Context) error {
+	answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
+	if err != nil {
+		return err
+	}
+	if view, ok := answer.(msg.RegistryView); !ok || view.Gen > 0 {
+		return nil
+	}
+	dir := n.sampleDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return epu.E(epu.Unavailable, "make folder", dir, err)
+	}
+	err = fs.WalkDir(examples.Sleeper, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(examples.Sleeper, name)
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o600)
+		if filepath.Ext(name) == ".sh" {
+			mode = 0o700
+		}
+		return os.WriteFile(filepath.Join(dir, filepath.Base(name)), content, mode)
+	})
+	if err != nil {
+		return epu.E(epu.Unavailable, "write the sample in", dir, err)
+	}
+	files, err := readFiles([]string{dir})
+	if err == nil {
+		files, err = absolute(files)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = n.gateway.Ask(ctx, &msg.Request{Id: ulid.Make().String(), User: "epud dev"}, proto.Message(&msg.Apply{Files: files}))
+	return err
+}
+
+// validateFiles checks files of pools as apply would, against nothing applied.
+func (p *program) validateFiles(conf config.Node, paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	given, err := readFiles(paths)
+	if err != nil {
+		return err
+	}
+	if len(given) == 0 {
+		return cli.Usage("epud validate -f FOLDER", "no *.yaml file in %v", paths)
+	}
+	var folders []fs.FS
+	if conf.PoliciesDir != "" {
+		folders = append(folders, os.DirFS(conf.PoliciesDir))
+	}
+	f := &files{
+		library: policies.NewLibrary(append(folders, scripts.Policies())...),
+		tick:    resource.Options{Tick: conf.Tick, Dir: p.env.Dir},
+	}
+	_, _, err = f.Plan(msg.RegistryView{}, nil, given)
+	return err
+}
+
+// refusal makes every problem of refused files cross to the client.
+func refusal(op string, problems []strictyaml.Problem) error {
+	err := epu.E(epu.Invalid, op, "", fmt.Errorf("%d problems", len(problems)))
+	if len(problems) == 1 {
+		err.Err = errors.New("1 problem")
+	}
+	err.Try = "mend the files, then run the command again; nothing was changed"
+	r := &msg.Refusal{Err: err}
+	for _, p := range problems {
+		r.List = append(r.List, &msg.Problem{File: p.File, Line: int32(p.Line), Text: p.Text, Try: p.Try})
+	}
+	return r
+}

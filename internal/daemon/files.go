@@ -1,0 +1,280 @@
+package daemon
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/resource"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// files reads what operators apply. It implements actors.Files.
+type files struct {
+	library *policies.Library
+	tick    resource.Options // defaults of parsing
+}
+
+// Plan compares files with what is applied.
+func (f *files) Plan(view msg.RegistryView, pools map[epu.PoolID]msg.PoolView, given []*msg.File) (*msg.Plan, *msg.ApplySpecs, error) {
+	known := knownSet(view)
+	opts := f.tick
+	opts.Known = known
+	in := make([]resource.File, len(given))
+	for i, g := range given {
+		in[i] = resource.File{Path: g.GetPath(), Content: g.GetContent()}
+	}
+	set, problems := resource.Parse(in, opts)
+	if len(problems) > 0 {
+		return nil, nil, refusal("read the files", problems)
+	}
+	p := &planning{files: f, view: view, pools: pools, set: set, specs: &msg.ApplySpecs{Gen: view.Gen}}
+	if err := p.run(); err != nil {
+		return nil, nil, err
+	}
+	plan := &msg.Plan{Changes: p.changes, Index: index(view, pools)}
+	if len(p.specs.Pools)+len(p.specs.Sites)+len(p.specs.Types) == 0 {
+		return plan, nil, nil
+	}
+	return plan, p.specs, nil
+}
+
+// index names the state that a plan was made from: what is applied, and what operators changed since.
+func index(view msg.RegistryView, pools map[epu.PoolID]msg.PoolView) string {
+	h := sha256.New()
+	fmt.Fprintln(h, view.Gen)
+	for _, id := range slices.Sorted(maps.Keys(pools)) {
+		raw, err := json.Marshal(pools[id].Overrides) // maps are written in the order of their keys
+		if err != nil {
+			panic("overrides are plain data and always have a JSON form: " + err.Error())
+		}
+		fmt.Fprintf(h, "%s %s\n", id, raw)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+func knownSet(view msg.RegistryView) resource.Set {
+	var s resource.Set
+	for _, id := range slices.Sorted(maps.Keys(view.Pools)) {
+		if p := view.Pools[id]; !p.Removing {
+			s.Pools = append(s.Pools, p.Spec)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(view.Sites)) {
+		s.Sites = append(s.Sites, view.Sites[id])
+	}
+	for _, id := range slices.Sorted(maps.Keys(view.Types)) {
+		s.Types = append(s.Types, view.Types[id])
+	}
+	return s
+}
+
+// planning is the making of one plan.
+type planning struct {
+	files    *files
+	view     msg.RegistryView
+	pools    map[epu.PoolID]msg.PoolView
+	set      resource.Set
+	specs    *msg.ApplySpecs
+	changes  []*msg.Change
+	problems []strictyaml.Problem
+}
+
+func (p *planning) run() error {
+	types := maps.Clone(p.view.Types)
+	if types == nil {
+		types = map[string]epu.TypeSpec{}
+	}
+	for i := range p.set.Sites {
+		s := p.set.Sites[i]
+		old, had := p.view.Sites[s.Name]
+		if differs(p, "site", string(s.Name), had, &old, &s, "") {
+			p.specs.Sites = append(p.specs.Sites, s)
+		}
+	}
+	for i := range p.set.Types {
+		t := p.set.Types[i]
+		types[t.Name] = t
+		old, had := p.view.Types[t.Name]
+		if differs(p, "deployable-type", t.Name, had, &old, &t, "workers launched from now on use it") {
+			p.specs.Types = append(p.specs.Types, t)
+		}
+	}
+	inFiles := map[epu.PoolID]bool{}
+	for _, spec := range p.set.Pools {
+		inFiles[spec.Name] = true
+		p.pool(spec, types)
+	}
+	// Pools that the files don't name, but whose deployable type they change, are resolved anew.
+	for _, id := range slices.Sorted(maps.Keys(p.view.Pools)) {
+		old := p.view.Pools[id]
+		if _, changed := typeIn(p.specs.Types, old.Spec.DeployableType); changed && !inFiles[id] && !old.Removing {
+			if launches := p.resolve(old.Spec, types); !reflect.DeepEqual(launches, old.Launches) {
+				p.specs.Pools = append(p.specs.Pools, msg.PoolEntry{Spec: old.Spec, Launches: launches, ConfGen: old.ConfGen})
+			}
+		}
+	}
+	if len(p.problems) > 0 {
+		return refusal("check the files", p.problems)
+	}
+	return nil
+}
+
+func typeIn(types []epu.TypeSpec, name string) (epu.TypeSpec, bool) {
+	for _, t := range types {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return epu.TypeSpec{}, false
+}
+
+// pool plans one pool of the files.
+func (p *planning) pool(spec epu.PoolSpec, types map[string]epu.TypeSpec) {
+	p.checkPolicy(spec)
+	launches := p.resolve(spec, types)
+	old, had := p.view.Pools[spec.Name]
+	before := len(p.changes)
+	changed := differs(p, "pool", string(spec.Name), had, &old.Spec, &spec, "")
+	c := p.changes[before]
+	overrides := p.overrides(spec)
+	c.Differences = merge(c.Differences, overrides)
+	if len(overrides) > 0 && c.Action == "none" {
+		c.Action, changed = "change", true
+	}
+	if !reflect.DeepEqual(launches, old.Launches) {
+		changed = true
+	}
+	if changed {
+		c.Effect = p.effect(spec, had)
+		p.specs.Pools = append(p.specs.Pools, msg.PoolEntry{Spec: spec, Launches: launches})
+	}
+}
+
+// differs adds the change of one document and reports whether there is one.
+func differs[S resource.Spec](p *planning, kind, name string, had bool, old, now *S, effect string) bool {
+	c := &msg.Change{Kind: kind, Name: name, Action: "none"}
+	if !had {
+		c.Action, old = "add", nil
+	}
+	for _, d := range resource.Diff(old, now) {
+		c.Differences = append(c.Differences, &msg.Difference{Key: d.Key, Before: d.Before, After: d.After})
+	}
+	if had && len(c.Differences) > 0 {
+		c.Action, c.Effect = "change", effect
+	}
+	p.changes = append(p.changes, c)
+	return c.Action != "none"
+}
+
+// overrides lists what scale and reconfigure changed since the last apply and the files would undo.
+func (p *planning) overrides(spec epu.PoolSpec) []*msg.Difference {
+	var out []*msg.Difference
+	for _, key := range slices.Sorted(maps.Keys(p.pools[spec.Name].Overrides)) {
+		o := p.pools[spec.Name].Overrides[key]
+		before, after := jsonText(o.Value), jsonText(spec.Policy.Conf[key])
+		if before != after {
+			out = append(out, &msg.Difference{Key: "policy.conf." + key, Before: before, After: after, By: o.By})
+		}
+	}
+	return out
+}
+
+// merge puts overrides in the place of the files' own differences of the same keys: the value in force
+// is what changes.
+func merge(diffs, overrides []*msg.Difference) []*msg.Difference {
+	for _, o := range overrides {
+		i := slices.IndexFunc(diffs, func(d *msg.Difference) bool { return d.GetKey() == o.GetKey() })
+		if i >= 0 {
+			diffs[i] = o
+		} else {
+			diffs = append(diffs, o)
+		}
+	}
+	slices.SortFunc(diffs, func(a, b *msg.Difference) int { return strings.Compare(a.GetKey(), b.GetKey()) })
+	return diffs
+}
+
+func jsonText(v any) string {
+	if v == nil {
+		return ""
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+// effect says what applying does to workers.
+func (p *planning) effect(spec epu.PoolSpec, had bool) string {
+	if !had {
+		return "the pool starts; its policy decides how many workers it wants"
+	}
+	if v, ok := p.pools[spec.Name]; ok {
+		return fmt.Sprintf("its %d workers go on; the policy decides anew at once", len(v.Workers))
+	}
+	return ""
+}
+
+// checkPolicy reports everything that is wrong with a pool's policy and its configuration.
+func (p *planning) checkPolicy(spec epu.PoolSpec) {
+	add := func(key, text, try string) {
+		file, line := origin(spec.Origins, key)
+		p.problems = append(p.problems, strictyaml.Problem{File: file, Line: line, Key: key, Text: text, Try: try})
+	}
+	policy, err := p.files.library.Load(spec.Policy.Name)
+	if err != nil {
+		add("policy.name", err.Error(), epu.TryOf(err))
+		return
+	}
+	_, problems := policy.Check(spec.Policy.Conf)
+	for _, pr := range problems {
+		add("policy.conf", pr.String(), "")
+	}
+}
+
+// origin finds where a key was given; the nearest given parent serves for one that was not.
+func origin(origins map[string]string, key string) (file string, line int) {
+	for k := key; ; {
+		if at, ok := origins[k]; ok {
+			i := strings.LastIndexByte(at, ':')
+			if i > 0 {
+				fmt.Sscanf(at[i+1:], "%d", &line)
+				return at[:i], line
+			}
+		}
+		i := strings.LastIndexByte(k, '.')
+		if i < 0 {
+			break
+		}
+		k = k[:i]
+	}
+	if at, ok := origins["name"]; ok {
+		i := strings.LastIndexByte(at, ':')
+		return at[:max(i, 0)], 0
+	}
+	return "", 0
+}
+
+// resolve makes the launches of a pool at every site it names.
+func (p *planning) resolve(spec epu.PoolSpec, types map[string]epu.TypeSpec) map[epu.SiteID]epu.LaunchSpec {
+	out := map[epu.SiteID]epu.LaunchSpec{}
+	for _, place := range spec.Placement {
+		if _, done := out[place.Site]; done {
+			continue
+		}
+		l, problems := resource.Resolve(spec, types[spec.DeployableType], place, nil)
+		p.problems = append(p.problems, problems...)
+		out[place.Site] = l
+	}
+	return out
+}

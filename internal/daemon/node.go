@@ -1,0 +1,232 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/cluster/identity"
+	"github.com/nimbus-epu/epu/internal/config"
+	"github.com/nimbus-epu/epu/internal/relay"
+	"github.com/nimbus-epu/epu/internal/resource"
+	"github.com/nimbus-epu/epu/persistence/badger"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/scripts"
+)
+
+// Options are what a Node is made of.
+type Options struct {
+	Conf    config.Node
+	Dev     bool
+	Clock   actors.Clock
+	Getenv  func(string) string
+	Log     *slog.Logger
+	Version *msg.Version
+}
+
+// Node is one running epud.
+type Node struct {
+	opts    Options
+	conf    config.Node
+	log     *slog.Logger
+	journal *badger.Journal
+	history *badger.History
+	signer  *identity.Signer
+	library *policies.Library
+	tree    *actors.Tree
+	gateway *actors.Gateway
+	relay   *relay.Server
+	web     *webServer
+	started time.Time
+	ready   atomic.Bool // every actor was activated once
+
+	relayListener net.Listener
+	served        chan error
+}
+
+// keyFile is the signing key of workers' tokens, in the data folder.
+const keyFile = "worker-tokens.key"
+
+// New opens the store and makes a node that does not run yet. Close undoes it.
+func New(opts Options) (*Node, error) {
+	n := &Node{opts: opts, conf: opts.Conf, log: opts.Log, started: opts.Clock.Now(), served: make(chan error, 2)}
+	if err := os.MkdirAll(n.conf.DataDir, 0o700); err != nil {
+		return nil, epu.E(epu.Unavailable, "make data folder", n.conf.DataDir, err)
+	}
+	var folders []fs.FS
+	if n.conf.PoliciesDir != "" {
+		folders = append(folders, os.DirFS(n.conf.PoliciesDir))
+	}
+	n.library = policies.NewLibrary(append(folders, scripts.Policies())...)
+	store := badger.Options{Now: opts.Clock.Now, Logger: opts.Log}
+	if n.conf.Journal.Memory != "small" {
+		store.MemTableBytes = memTableBytesDefault
+	}
+	var err error
+	if n.journal, err = badger.Open(filepath.Join(n.conf.DataDir, "journal"), store); err != nil {
+		return nil, err
+	}
+	if n.signer, err = identity.Open(filepath.Join(n.conf.DataDir, keyFile), n.journal.Meta().Installation); err != nil {
+		return nil, errors.Join(err, n.journal.Close())
+	}
+	n.history, err = badger.OpenHistory(filepath.Join(n.conf.DataDir, "history"), badger.HistoryOptions{
+		Options: store, KeepFor: n.conf.History.MaxAge(), KeepBytes: n.conf.History.MaxBytes,
+	})
+	if err != nil {
+		return nil, errors.Join(err, n.journal.Close())
+	}
+	return n, nil
+}
+
+// memTableBytesDefault is Badger's unit of memory where memory is not scarce.
+const memTableBytesDefault = 64 << 20
+
+// Start opens the listeners and starts the actors. It returns when the node answers.
+func (n *Node) Start(ctx context.Context) error {
+	protection := relay.Protection{TLS: n.conf.TLS.Enabled(), Insecure: n.conf.Insecure}
+	listener, err := relay.Listen(ctx, n.conf.Listen, protection)
+	if err != nil {
+		return err
+	}
+	n.relayListener = listener
+	if n.web, err = n.listenHTTP(ctx, protection); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	sys := actors.NewSystem(n.opts.Clock, n.journal, n.history, n.log, func() string { return ulid.Make().String() })
+	if n.tree, err = actors.Start(sys, n); err != nil {
+		return err
+	}
+	n.gateway = actors.NewGateway(n.tree, &files{library: n.library, tick: resource.Options{Tick: n.conf.Tick}}, actors.NodeInfo{
+		Name: n.conf.Node.Name, Version: n.opts.Version, Started: n.started, Roles: []string{"provisioner", "controllers"},
+	})
+	if err := n.serve(); err != nil {
+		return err
+	}
+	n.log.Info("epud is up", "node", n.conf.Node.Name, "relay", n.RelayAddress(), "http", n.HTTPAddress(),
+		"data", n.conf.DataDir, "installation", n.journal.Meta().Installation, "epoch", n.journal.Meta().Epoch)
+	return nil
+}
+
+// serve begins to answer on the listeners.
+func (n *Node) serve() error {
+	tls, err := n.serverTLS()
+	if err != nil {
+		return err
+	}
+	n.relay = relay.NewServer(n.gateway, relay.Options{TLS: tls, Log: n.log})
+	go func() { n.served <- n.relay.Serve(n.relayListener) }()
+	n.web.start(n, tls)
+	return nil
+}
+
+// RelayAddress is where epumgmt reaches the node.
+func (n *Node) RelayAddress() string {
+	if a := n.relayListener.Addr(); a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return n.relayListener.Addr().String()
+}
+
+// HTTPAddress is where agents and browsers reach the node.
+func (n *Node) HTTPAddress() string { return n.web.listener.Addr().String() }
+
+// Failed gives the error of a listener that ended by itself.
+func (n *Node) Failed() <-chan error { return n.served }
+
+// agentURLs are the base URLs that agents are given.
+func (n *Node) agentURLs() []string {
+	if n.conf.AgentURL != "" {
+		return []string{n.conf.AgentURL}
+	}
+	return []string{"http://" + n.HTTPAddress()}
+}
+
+// activated reports that the registry, every site and every controller have been activated since the
+// start: what is missing now is missing for good.
+func (n *Node) activated() bool {
+	if n.ready.Load() {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), activatedTimeout)
+	defer cancel()
+	for _, c := range n.conditions(ctx) {
+		if !c.OK && c.Activation {
+			return false
+		}
+	}
+	n.ready.Store(true)
+	return true
+}
+
+// activatedTimeout bounds one look at the actors.
+const activatedTimeout = 2 * time.Second
+
+// Stop ends the node: first its listeners, then its actors, then the store. What is due stays due.
+func (n *Node) Stop(ctx context.Context) error {
+	n.relay.Stop(ctx)
+	n.web.stop(ctx)
+	n.tree.Stop()
+	return n.Close(ctx)
+}
+
+// Close closes the store.
+func (n *Node) Close(ctx context.Context) error {
+	flush := n.history.Flush(ctx)
+	return errors.Join(flush, n.history.Close(), n.journal.Close())
+}
+
+// condition is one thing that must be so for a node to be ready.
+type condition struct {
+	Name       string
+	OK         bool
+	Text       string
+	Activation bool // an actor that has not come up, as opposed to one that can't do its work now
+}
+
+// conditions looks at every durable actor and every site.
+func (n *Node) conditions(ctx context.Context) []condition {
+	out := []condition{n.durable(ctx, "registry", actors.RegistryAddress)}
+	answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
+	view, ok := answer.(msg.RegistryView)
+	if err != nil || !ok {
+		return append(out, condition{Name: "registry", Text: fmt.Sprintf("does not answer: %v", err), Activation: true})
+	}
+	for site := range view.Sites {
+		name := "site " + string(site)
+		out = append(out, n.durable(ctx, name, msg.SiteAddress(site)))
+		answer, err := n.tree.Ask(ctx, msg.SiteAddress(site), msg.SiteQuery{})
+		if v, ok := answer.(msg.SiteView); err == nil && ok && !v.Synced {
+			out = append(out, condition{Name: name, Text: "has not been listed since the start: " + v.Fault})
+		}
+	}
+	for pool := range view.Pools {
+		out = append(out, n.durable(ctx, "pool "+string(pool), msg.ControllerAddress(epu.DefaultOwner, pool)))
+	}
+	return out
+}
+
+func (n *Node) durable(ctx context.Context, name string, addr msg.Address) condition {
+	answer, err := n.tree.Ask(ctx, addr, actors.DurableStatus{})
+	s, ok := answer.(actors.DurableState)
+	switch {
+	case err != nil || !ok:
+		return condition{Name: name, Text: fmt.Sprintf("does not answer: %v", err), Activation: true}
+	case !s.Ready:
+		return condition{Name: name, Text: "is being loaded", Activation: true}
+	case s.Degraded != nil:
+		return condition{Name: name, Text: s.Degraded.Error()}
+	}
+	return condition{Name: name, OK: true}
+}

@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/iaas"
+	"github.com/nimbus-epu/epu/iaas/local"
+)
+
+// secretBytesMax bounds a secret read from a file.
+const secretBytesMax = 64 << 10
+
+// siteExecutor carries out a site's calls against its provider. Secrets and what differs from node to
+// node are filled in just before a call, and are nowhere kept.
+type siteExecutor struct {
+	provider iaas.Provider
+	getenv   func(string) string
+	nodes    func() []string // base URLs that agents dial
+	sign     func(owner epu.Owner, pool epu.PoolID, launch epu.LaunchID) string
+}
+
+// Do carries out one call.
+func (s *siteExecutor) Do(ctx context.Context, call any) (any, error) {
+	switch c := call.(type) {
+	case actors.PrepareCall:
+		req, err := s.fill(c.Request)
+		if err != nil {
+			return nil, err
+		}
+		return req.Digest(), nil
+	case actors.RunCall:
+		req, err := s.fill(c.Request)
+		if err != nil {
+			return nil, err
+		}
+		if req.Digest() != c.Digest {
+			return nil, epu.E(epu.Conflict, "launch", string(c.Launch),
+				errors.New("a secret or this node's address changed since the request was prepared"))
+		}
+		return s.provider.Launch(ctx, req)
+	case actors.ListCall:
+		return s.provider.List(ctx, iaas.ListRequest{Tags: c.Tags})
+	case actors.FindCall:
+		return s.provider.List(ctx, iaas.ListRequest{IDs: c.IDs})
+	case actors.EndCall:
+		return nil, s.provider.Terminate(ctx, c.IDs)
+	}
+	return nil, epu.E(epu.Internal, "carry out", fmt.Sprintf("%T", call), errors.New("a site has no such call"))
+}
+
+// fill makes the request's exact bytes: secrets read, placeholders of the user data replaced.
+func (s *siteExecutor) fill(req iaas.LaunchRequest) (iaas.LaunchRequest, error) {
+	vars := make(map[string]epu.Var, len(req.Vars))
+	for name, v := range req.Vars {
+		value, err := s.secret(v)
+		if err != nil {
+			return req, epu.E(epu.Invalid, "read variable", name, err)
+		}
+		vars[name] = epu.Var{Value: value, Secret: v.Secret}
+	}
+	req.Vars = vars
+	if req.UserData != "" {
+		keeper := strings.Split(req.Tags[iaas.TagKeeper], "/")
+		if len(keeper) != 3 {
+			return req, epu.E(epu.Internal, "prepare", string(req.Token), fmt.Errorf("keeper tag %q", req.Tags[iaas.TagKeeper]))
+		}
+		token := s.sign(epu.Owner(keeper[1]), epu.PoolID(keeper[2]), epu.LaunchID(req.Tags[iaas.TagLaunch]))
+		req.UserData = actors.FillUserData(req.UserData, token, s.nodes())
+	}
+	return req, nil
+}
+
+func (s *siteExecutor) secret(v epu.Var) (string, error) {
+	kind, name, found := strings.Cut(v.From, ":")
+	switch {
+	case v.From == "":
+		return v.Value, nil
+	case found && kind == "env":
+		if value := s.getenv(name); value != "" {
+			return value, nil
+		}
+		return "", fmt.Errorf("the environment of epud has no %s", name)
+	case found && kind == "file":
+		f, err := os.Open(name)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		b, err := io.ReadAll(io.LimitReader(f, secretBytesMax+1))
+		if err != nil {
+			return "", err
+		}
+		if len(b) > secretBytesMax {
+			return "", fmt.Errorf("%s is larger than %d bytes", name, secretBytesMax)
+		}
+		return strings.TrimSuffix(string(b), "\n"), nil
+	}
+	return "", fmt.Errorf("%q is neither env:NAME nor file:PATH", v.From)
+}
+
+// provider makes the provider of a site.
+func (n *Node) provider(spec epu.SiteSpec) (iaas.Provider, error) {
+	if spec.Driver != epu.DriverLocal {
+		return nil, epu.E(epu.Invalid, "use site", string(spec.Name), fmt.Errorf("driver %s is not supported yet", spec.Driver))
+	}
+	folder := spec.Folder
+	if folder == "" {
+		folder = filepath.Join(n.conf.DataDir, "sites", string(spec.Name))
+	}
+	p, err := local.New(folder, local.Options{
+		Clock:    n.opts.Clock.Now,
+		Programs: map[string][]string{"epu-agent": {"/proc/self/exe", AgentCommand}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if spec.DryRun {
+		return iaas.DryRun(p), nil
+	}
+	return p, nil
+}
+
+// Site makes the executor of a site.
+func (n *Node) Site(spec epu.SiteSpec) (actors.Executor, error) {
+	p, err := n.provider(spec)
+	if err != nil {
+		return nil, err
+	}
+	exec := &siteExecutor{
+		provider: p, getenv: n.opts.Getenv, nodes: n.agentURLs,
+		sign: func(owner epu.Owner, pool epu.PoolID, launch epu.LaunchID) string {
+			return n.signer.Bootstrap(n.journal.Meta().Installation, owner, pool, launch)
+		},
+	}
+	return exec.Do, nil
+}
