@@ -15,11 +15,11 @@ import (
 )
 
 // Files reads what operators apply: it parses and checks files against what is applied already, and
-// resolves deployable types. It is wired by the daemon.
+// resolves deployable types. Relative paths in files are relative to dir. It is wired by the daemon.
 type Files interface {
 	// Plan compares files with what is applied. The specs are what would be applied: nil when nothing
 	// differs. An error holds every problem of every file.
-	Plan(view msg.RegistryView, pools map[epu.PoolID]msg.PoolView, files []*msg.File) (*msg.Plan, *msg.ApplySpecs, error)
+	Plan(view msg.RegistryView, pools map[epu.PoolID]msg.PoolView, dir string, files []*msg.File) (*msg.Plan, *msg.ApplySpecs, error)
 }
 
 // NodeInfo is what a node says of itself.
@@ -63,7 +63,7 @@ func (g *Gateway) Ask(ctx context.Context, req *msg.Request, body proto.Message)
 	case *msg.SweepQuery:
 		return g.strays(ctx, m)
 	case *msg.PlanQuery:
-		plan, _, err := g.plan(ctx, m.GetFiles())
+		plan, _, err := g.plan(ctx, m.GetDir(), m.GetFiles())
 		return plan, err
 	}
 	return g.command(ctx, req, body)
@@ -174,17 +174,17 @@ func (g *Gateway) pools(ctx context.Context, names []epu.PoolID) (map[epu.PoolID
 	return views, failed
 }
 
-func (g *Gateway) plan(ctx context.Context, files []*msg.File) (*msg.Plan, *msg.ApplySpecs, error) {
+func (g *Gateway) plan(ctx context.Context, dir string, files []*msg.File) (*msg.Plan, *msg.ApplySpecs, error) {
 	v, err := g.registry(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	views, _ := g.pools(ctx, slices.Sorted(maps.Keys(v.Pools)))
-	return g.files.Plan(v, views, files)
+	return g.files.Plan(v, views, dir, files)
 }
 
 func (g *Gateway) apply(ctx context.Context, req *msg.Request, m *msg.Apply) (proto.Message, error) {
-	plan, specs, err := g.plan(ctx, m.GetFiles())
+	plan, specs, err := g.plan(ctx, m.GetDir(), m.GetFiles())
 	if err != nil {
 		return nil, err
 	}

@@ -56,10 +56,11 @@ type Refused struct {
 	Problems []string
 }
 
-// WorkerFact is what a worker's actor tells its controller when its verdict changed. A lost one is
-// repeated by the next change; Seq orders them.
+// WorkerFact is what a worker's actor tells its controller when its verdict changed, and in answer to
+// Look. A lost one is asked for again by the next Look; one that was overtaken is dropped.
 type WorkerFact struct {
 	Worker  epu.WorkerID
+	At      time.Time // when it was so
 	Health  epu.Health
 	Error   string // newest process or monitor error, one line
 	Heard   bool   // a beat came in this life of the worker's actor
@@ -70,8 +71,9 @@ type WorkerFact struct {
 	Next    time.Time // when to send Look; zero = not by itself
 }
 
-// Look tells a worker's actor that its next deadline has come; it answers with WorkerFact.
-type Look struct{}
+// Look tells a worker's actor that its next deadline has come, and once more what its controller knows.
+// It is repeated until WorkerFact answers it.
+type Look struct{ Watch WatchWorker }
 
 // WatchWorker tells a worker's actor what its controller durably knows of it; absolute.
 type WatchWorker struct {

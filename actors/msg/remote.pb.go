@@ -2287,6 +2287,7 @@ func (x *File) GetContent() []byte {
 type PlanQuery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Files         []*File                `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	Dir           string                 `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"` // the client's folder: what relative paths are relative to
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2326,6 +2327,13 @@ func (x *PlanQuery) GetFiles() []*File {
 		return x.Files
 	}
 	return nil
+}
+
+func (x *PlanQuery) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
 }
 
 type Plan struct {
@@ -2528,6 +2536,7 @@ type Apply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Files         []*File                `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
 	Index         string                 `protobuf:"bytes,2,opt,name=index,proto3" json:"index,omitempty"` // of the plan; empty = whatever the state is
+	Dir           string                 `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`     // the client's folder: what relative paths are relative to
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2572,6 +2581,13 @@ func (x *Apply) GetFiles() []*File {
 func (x *Apply) GetIndex() string {
 	if x != nil {
 		return x.Index
+	}
+	return ""
+}
+
+func (x *Apply) GetDir() string {
+	if x != nil {
+		return x.Dir
 	}
 	return ""
 }
@@ -3530,9 +3546,10 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x02go\x18\x03 \x01(\tR\x02go\"4\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\fR\acontent\"/\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\"A\n" +
 	"\tPlanQuery\x12\"\n" +
-	"\x05files\x18\x01 \x03(\v2\f.epu.v1.FileR\x05files\"F\n" +
+	"\x05files\x18\x01 \x03(\v2\f.epu.v1.FileR\x05files\x12\x10\n" +
+	"\x03dir\x18\x02 \x01(\tR\x03dir\"F\n" +
 	"\x04Plan\x12(\n" +
 	"\achanges\x18\x01 \x03(\v2\x0e.epu.v1.ChangeR\achanges\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\tR\x05index\"\x96\x01\n" +
@@ -3547,10 +3564,11 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\tR\x06before\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x0e\n" +
-	"\x02by\x18\x04 \x01(\tR\x02by\"A\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"S\n" +
 	"\x05Apply\x12\"\n" +
 	"\x05files\x18\x01 \x03(\v2\f.epu.v1.FileR\x05files\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\tR\x05index\"3\n" +
+	"\x05index\x18\x02 \x01(\tR\x05index\x12\x10\n" +
+	"\x03dir\x18\x03 \x01(\tR\x03dir\"3\n" +
 	"\aApplied\x12(\n" +
 	"\achanges\x18\x01 \x03(\v2\x0e.epu.v1.ChangeR\achanges\")\n" +
 	"\x05Scale\x12\x12\n" +

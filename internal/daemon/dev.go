@@ -74,18 +74,6 @@ Ctrl-C ends the node; its workers live on until: epumgmt terminate-all
 
 func (n *Node) sampleDir() string { return filepath.Join(n.conf.DataDir, sampleFolder) }
 
-// absolute makes paths of files absolute, so that programs named beside a file are found from anywhere.
-func absolute(files []*msg.File) ([]*msg.File, error) {
-	for _, f := range files {
-		path, err := filepath.Abs(f.GetPath())
-		if err != nil {
-			return nil, epu.E(epu.Internal, "find", f.GetPath(), err)
-		}
-		f.Path = path
-	}
-	return files, nil
-}
-
 // applySample writes the sample files and applies them, if nothing was ever applied.
 func (n *Node) applySample(ctx context.Context) error {
 	answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
@@ -116,10 +104,10 @@ func (n *Node) applySample(ctx context.Context) error {
 	if err != nil {
 		return epu.E(epu.Unavailable, "write the sample in", dir, err)
 	}
-	files, err := readFiles([]string{dir})
-	if err == nil {
-		files, err = absolute(files)
+	if dir, err = filepath.Abs(dir); err != nil {
+		return epu.E(epu.Internal, "find folder", dir, err)
 	}
+	files, err := readFiles([]string{dir})
 	if err != nil {
 		return err
 	}
@@ -145,9 +133,9 @@ func (p *program) validateFiles(conf config.Node, paths []string) error {
 	}
 	f := &files{
 		library: policies.NewLibrary(append(folders, scripts.Policies())...),
-		tick:    resource.Options{Tick: conf.Tick, Dir: p.env.Dir},
+		tick:    resource.Options{Tick: conf.Tick},
 	}
-	_, _, err = f.Plan(msg.RegistryView{}, nil, given)
+	_, _, err = f.Plan(msg.RegistryView{}, nil, p.env.Dir, given)
 	return err
 }
 

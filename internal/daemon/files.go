@@ -24,10 +24,10 @@ type files struct {
 }
 
 // Plan compares files with what is applied.
-func (f *files) Plan(view msg.RegistryView, pools map[epu.PoolID]msg.PoolView, given []*msg.File) (*msg.Plan, *msg.ApplySpecs, error) {
+func (f *files) Plan(view msg.RegistryView, pools map[epu.PoolID]msg.PoolView, dir string, given []*msg.File) (*msg.Plan, *msg.ApplySpecs, error) {
 	known := knownSet(view)
 	opts := f.tick
-	opts.Known = known
+	opts.Known, opts.Dir = known, dir
 	in := make([]resource.File, len(given))
 	for i, g := range given {
 		in[i] = resource.File{Path: g.GetPath(), Content: g.GetContent()}

@@ -49,7 +49,7 @@ func (w *webServer) start(n *Node, _ *tls.Config) {
 			http.Error(rw, err.Error(), 400)
 			return
 		}
-		claims, err := n.signer.Verify(in.Bootstrap)
+		claims, err := n.signer.Verify(n.journal.Meta().Installation, in.Bootstrap)
 		if err != nil {
 			http.Error(rw, err.Error(), 401)
 			return
@@ -58,7 +58,7 @@ func (w *webServer) start(n *Node, _ *tls.Config) {
 		answer(rw, v, err)
 	})
 	mux.HandleFunc("POST "+msg.AgentBeatPath, func(rw http.ResponseWriter, r *http.Request) {
-		claims, err := n.signer.Verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		claims, err := n.signer.Verify(n.journal.Meta().Installation, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		if err != nil {
 			http.Error(rw, err.Error(), 401)
 			return
@@ -72,7 +72,7 @@ func (w *webServer) start(n *Node, _ *tls.Config) {
 		answer(rw, v, err)
 	})
 	mux.HandleFunc("GET "+msg.AgentCommandsPath, func(rw http.ResponseWriter, r *http.Request) {
-		claims, err := n.signer.Verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		claims, err := n.signer.Verify(n.journal.Meta().Installation, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		if err != nil {
 			http.Error(rw, err.Error(), 401)
 			return

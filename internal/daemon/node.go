@@ -78,7 +78,7 @@ func New(opts Options) (*Node, error) {
 	if n.journal, err = badger.Open(filepath.Join(n.conf.DataDir, "journal"), store); err != nil {
 		return nil, err
 	}
-	if n.signer, err = identity.Open(filepath.Join(n.conf.DataDir, keyFile), n.journal.Meta().Installation); err != nil {
+	if n.signer, err = identity.Open(filepath.Join(n.conf.DataDir, keyFile)); err != nil {
 		return nil, errors.Join(err, n.journal.Close())
 	}
 	n.history, err = badger.OpenHistory(filepath.Join(n.conf.DataDir, "history"), badger.HistoryOptions{

@@ -46,7 +46,7 @@ last apply is shown with who did it. Nothing changes.`,
 			if err != nil {
 				return err
 			}
-			p, err := ask[*msg.Plan](cmd.Context(), s, &msg.PlanQuery{Files: files})
+			p, err := ask[*msg.Plan](cmd.Context(), s, &msg.PlanQuery{Files: files, Dir: s.env.Dir})
 			if err != nil {
 				return err
 			}
@@ -101,7 +101,7 @@ confirmed, with commas between them.`,
 			if err != nil {
 				return err
 			}
-			a, err := ask[*msg.Applied](cmd.Context(), s, &msg.Apply{Files: files, Index: index})
+			a, err := ask[*msg.Applied](cmd.Context(), s, &msg.Apply{Files: files, Index: index, Dir: s.env.Dir})
 			if err != nil {
 				return err
 			}
@@ -118,7 +118,7 @@ confirmed, with commas between them.`,
 
 // reviewed plans, and asks for confirmation when something would be removed.
 func (s *session) reviewed(cmd *cobra.Command, files []*msg.File, from []string, confirm string) (index string, err error) {
-	p, err := ask[*msg.Plan](cmd.Context(), s, &msg.PlanQuery{Files: files})
+	p, err := ask[*msg.Plan](cmd.Context(), s, &msg.PlanQuery{Files: files, Dir: s.env.Dir})
 	if err != nil {
 		return "", err
 	}
