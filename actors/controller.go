@@ -9,6 +9,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -23,6 +24,7 @@ type (
 	// CheckConfCall checks a changed configuration; the result is CheckedConf.
 	CheckConfCall struct {
 		Policy  string
+		ConfGen uint64 // of Conf
 		Conf    map[string]any
 		Changes map[string]any
 		Command msg.Command
@@ -41,6 +43,7 @@ const (
 	wantEvery      = 2 * time.Second // first repeat of a Want
 	wantEveryMax   = 30 * time.Second
 	syncEvery      = time.Second
+	syncEveryMax   = 10 * time.Second
 	provenAfter    = time.Minute      // a worker that ran this long ends a streak of failed launches
 	sameRecordMax  = 10 * time.Minute // a decision is recorded at least this often
 	checksMax      = 100              // configuration checks waiting
@@ -60,13 +63,16 @@ type Controller struct {
 	// Volatile: begins anew with each incarnation.
 	started  time.Time
 	roster   roster
-	hot      map[epu.LaunchID]struct{}
+	hot      launchSet          // launches about which something may be left to do or say
+	bySite   map[epu.SiteID]int // launches that are not forgotten
 	syncs    map[epu.SiteID]bool
 	vitals   map[epu.WorkerID]*workerVitals
 	checks   []CheckConfCall
 	looks    lookHeap
+	told     []epu.WorkerID             // must answer: their actors were told something
 	starting map[epu.WorkerID]time.Time // not yet RUNNING: when its deadline began
 	drains   map[epu.WorkerID]time.Time // draining: when it began
+	overdue  map[epu.WorkerID]reconcile.Overdue
 
 	nextTick   time.Time
 	lastWake   time.Time
@@ -85,15 +91,14 @@ type Controller struct {
 	dirty      bool          // something changed that reconcile has not seen
 	current    *epu.Decision // being carried out, not yet kept
 	nextScan   time.Time     // of the deadlines
-
-	refreshLater []epu.WorkerID
 }
 
 // workerVitals is what the worker's actor last said.
 type workerVitals struct {
-	fact  msg.WorkerFact
-	watch msg.WatchWorker // what the actor was last told
-	proof time.Time       // when it was first heard in this life
+	fact   msg.WorkerFact
+	watch  msg.WatchWorker // what the actor was last told
+	before bool            // it had checked in before this incarnation
+	ask    time.Time       // when to ask its actor; zero = not by itself
 }
 
 // NewController makes the core of a pool's controller; now is the time of its activation.
@@ -101,7 +106,7 @@ func NewController(owner epu.Owner, pool epu.PoolID, id SiteIdentity, now time.T
 	return &Controller{
 		owner: owner, pool: pool, id: id, started: now, lastWake: now,
 		st:       poolState{Launches: map[epu.LaunchID]*poolLaunch{}},
-		hot:      map[epu.LaunchID]struct{}{},
+		bySite:   map[epu.SiteID]int{},
 		syncs:    map[epu.SiteID]bool{},
 		vitals:   map[epu.WorkerID]*workerVitals{},
 		starting: map[epu.WorkerID]time.Time{},
@@ -121,7 +126,8 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 		c.st.Launches = map[epu.LaunchID]*poolLaunch{}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.st.Launches)) {
-		c.hot[id] = struct{}{}
+		c.hot.add(id)
+		c.bySite[c.st.Launches[id].Site]++
 		c.refreshAll(id)
 	}
 	return nil
@@ -135,7 +141,9 @@ func (c *Controller) Handle(tx *Tx, m any) {
 	case msg.Report:
 		c.report(tx, m)
 	case msg.Synced:
-		c.syncs[m.Site] = c.syncs[m.Site] || m.Epoch == c.id.Epoch
+		if m.Epoch == c.id.Epoch && !c.syncs[m.Site] {
+			c.syncs[m.Site], c.dirty = true, true
+		}
 	case msg.WorkerFact:
 		c.fact(tx, m)
 	case msg.CheckInWorker:
@@ -149,7 +157,7 @@ func (c *Controller) Handle(tx *Tx, m any) {
 	case msg.PolicyChanged:
 		c.nextTick = tx.Now()
 	case msg.RecoveryEnded:
-		c.id.Recovery = false
+		c.id.Recovery, c.dirty, c.nextTick = false, true, tx.Now()
 	case CallResult:
 		c.callEnded(tx, m)
 	case Wake:
@@ -171,6 +179,9 @@ func (c *Controller) callEnded(tx *Tx, r CallResult) {
 // advance makes the transitions that follow from state and time alone; it runs after every message.
 func (c *Controller) advance(tx *Tx) {
 	now := tx.Now()
+	if c.st.Epoch != c.id.Epoch {
+		tx.Emit(epochBegun{Epoch: c.id.Epoch})
+	}
 	c.deaf(tx, now)
 	c.lookAround(tx, now)
 	c.suspect(tx, now)
@@ -211,19 +222,28 @@ func (c *Controller) report(tx *Tx, r msg.Report) {
 // take emits what a report changes, and the history records that follow.
 func (c *Controller) take(tx *Tx, r msg.Report, l *poolLaunch) {
 	ev := launchReported{Launch: r.Launch, Rev: r.Rev, Closed: r.Closed, Slots: map[int]msg.Slot{}, Time: tx.Now()}
+	var moved []int
 	for i, s := range r.Slots {
-		if i >= len(l.Slots) || l.Slots[i].Slot == s {
+		if i >= len(l.Slots) {
+			break
+		}
+		old := &l.Slots[i]
+		after := s
+		after.State = c.merged(old, s)
+		if old.Slot == after {
 			continue
 		}
-		old := l.Slots[i]
 		ev.Slots[i] = s
-		if !old.Unwanted && s.State.Gone() && !old.State.Gone() && c.shortLived(&old, tx.Now()) {
+		if after.State != old.State {
+			moved = append(moved, i)
+		}
+		if !old.Unwanted && s.State.Gone() && !old.State.Gone() && l.Adopt == "" && c.shortLived(old, tx.Now()) {
 			ev.Failed = true
 		}
 	}
 	tx.Because(string(r.Launch))
 	tx.Emit(ev)
-	for _, i := range slices.Sorted(maps.Keys(ev.Slots)) {
+	for _, i := range moved {
 		c.recordSlot(tx, r.Launch, i)
 	}
 }
@@ -231,50 +251,6 @@ func (c *Controller) take(tx *Tx, r msg.Report, l *poolLaunch) {
 // shortLived reports that a worker's end counts as a failed launch.
 func (c *Controller) shortLived(s *poolSlot, now time.Time) bool {
 	return s.State < epu.Running || now.Sub(time.UnixMilli(s.Since)) < provenAfter
-}
-
-// checkIn makes a worker RUNNING, and hands its agent what differs between workers of a launch.
-func (c *Controller) checkIn(tx *Tx, m msg.CheckInWorker) {
-	l := c.st.Launches[m.Launch]
-	if l == nil {
-		tx.Answer(refuse(epu.NotFound, "check in", string(m.Instance), "its launch has ended"))
-		return
-	}
-	for i := range l.Slots {
-		s := &l.Slots[i]
-		if s.Instance != m.Instance {
-			continue
-		}
-		if s.Unwanted || s.State >= epu.Terminating {
-			tx.Answer(refuse(epu.NotFound, "check in", string(m.Instance), "its worker has ended"))
-			return
-		}
-		id := epu.NewWorkerID(m.Launch, i)
-		if !s.CheckedIn {
-			tx.Because(string(m.Launch))
-			tx.Emit(workerCheckedIn{Worker: id, Time: tx.Now()})
-			c.recordSlot(tx, m.Launch, i)
-		}
-		spec := c.st.Define.Spec
-		tx.Answer(msg.WorkerCheckedIn{
-			Worker: id, Name: l.Name, Vars: l.Vars, Heartbeat: spec.Health.Heartbeat, Drain: spec.Drain.Timeout,
-		})
-		return
-	}
-	tx.Answer(refuse(epu.Unavailable, "check in", string(m.Instance), "the machine is not yet known to its launch"))
-}
-
-// adopt opens a launch that takes in a machine which a site lists as stray.
-func (c *Controller) adopt(tx *Tx, m msg.AdoptMachine) {
-	for _, l := range c.st.Launches {
-		if l.Adopt == m.Instance {
-			tx.Answer(&msg.Done{Text: "already being adopted"})
-			return
-		}
-	}
-	id := epu.NewLaunchID(c.pool, c.id.Epoch, c.st.Seq+1)
-	tx.Emit(launchOpened{Launch: id, Site: m.Site, N: 1, Adopt: m.Instance, Time: tx.Now(), Reason: "adopted"})
-	tx.Answer(&msg.Done{Changed: true, Text: "adopting " + string(m.Instance) + " as " + string(epu.NewWorkerID(id, 0))})
 }
 
 // refresh brings the worker that is derived from one slot up to date.
@@ -287,8 +263,12 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		State: s.State, StateSince: time.UnixMilli(s.Since).UTC(), Created: l.Opened, Draining: s.Draining,
 		Ended: s.Unwanted, EndReason: s.EndReason,
 	}
-	if s.State.Gone() && s.Reason != "" {
-		w.Error = s.Reason
+	old := c.roster.get(w)
+	if s.State.Gone() {
+		c.dirty = c.dirty || old != nil
+		c.untrack(w.ID)
+		c.roster.put(w)
+		return
 	}
 	if s.Unwanted && w.State < epu.Terminating {
 		w.State = epu.Terminating
@@ -298,6 +278,8 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 	}
 	c.track(w)
 	c.roster.put(w)
+	c.dirty = c.dirty || old == nil || old.State != w.State || old.Ended != w.Ended || old.Draining != w.Draining ||
+		old.Health != w.Health || old.Suspect != w.Suspect
 }
 
 func (c *Controller) refreshAll(launch epu.LaunchID) {
@@ -318,19 +300,16 @@ func (c *Controller) find(id epu.WorkerID) *epu.Worker {
 
 // forget drops launches of which nothing is left.
 func (c *Controller) forget(tx *Tx) {
-	for _, id := range slices.Sorted(maps.Keys(c.hot)) {
+	for _, id := range c.hot.all() {
 		l := c.st.Launches[id]
 		switch {
 		case l == nil:
-			delete(c.hot, id)
+			c.hot.del(id)
 		case l.Closed && !slices.ContainsFunc(l.Slots, func(s poolSlot) bool { return !s.State.Gone() }):
-			for i := range l.Slots {
-				c.untrack(epu.NewWorkerID(id, i))
-			}
 			tx.Because(string(id))
 			tx.Emit(launchDone{Launch: id})
 		case !c.wantDue(l):
-			delete(c.hot, id)
+			c.hot.del(id)
 		}
 	}
 }
@@ -358,8 +337,19 @@ func seedOf(id epu.DecisionID) uint64 {
 	return h.Sum64()
 }
 
-// streakUntil is when launches may be tried again after failures.
-func (c *Controller) streakUntil() time.Time {
+// backoffOf is when launches may be tried again at a place after failures there.
+func (c *Controller) backoffOf(p epu.Placement) time.Time {
 	l := c.st.Define.Spec.Limits
-	return c.st.Streak.Until(l.FailuresInRow, l.FailureBackoff)
+	return c.st.Streaks[placeKey(p.Site, p.Allocation, p.Market)].Until(l.FailuresInRow, l.FailureBackoff)
+}
+
+// backoff is when launches may be tried again anywhere; zero when nothing failed.
+func (c *Controller) backoff() time.Time {
+	var first time.Time
+	for i, p := range c.st.Define.Spec.Placement {
+		if until := c.backoffOf(p); i == 0 || until.Before(first) {
+			first = until
+		}
+	}
+	return first
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -34,10 +35,12 @@ type Todo struct {
 	Key   string // tells todos apart; contents that must go out at once get a new key
 	To    msg.Address
 	Send  any           // a message for To, or
-	Call  any           // data for the host's executor
+	Call  any           // data for the host's executor, or
+	Make  func() any    // builds one of the two when its time comes: a message if To is set
 	Every time.Duration // until the first repeat: after sending, or after the call's result
 	Cap   time.Duration // repeats back off by doubling up to this; 0 = always Every
-	After time.Time     // not before this time
+	Group string        // of calls that share the bound Max
+	Max   int           // calls of Group that are out at once; 0 = no bound. Who waited longest comes first
 }
 
 // Wake tells a core that the time it asked for has come.
@@ -58,32 +61,12 @@ type Activated struct {
 	Incarnation string `json:"incarnation"`
 }
 
-// Host is what a durable shell stands on: protoactor in the daemon, a deterministic simulator in
-// campaigns. Each incarnation has its own Host; the functions given to it run in the actor's turn, and
-// never once the incarnation is over.
-type Host interface {
-	Now() time.Time
-	// NewID returns an ID that no other incarnation has.
-	NewID() string
-	Load(stream epu.StreamID, done func(persistence.Loaded, error))
-	Append(stream epu.StreamID, expected epu.Revision, events []persistence.Event, done func(epu.Revision, error))
-	Snapshot(stream epu.StreamID, at epu.Revision, state json.RawMessage, done func(error))
-	Send(to msg.Address, m any)
-	After(d time.Duration, f func())
-	Go(call any, done func(result any, err error))
-	// Record keeps a history record; it may be lost.
-	Record(r persistence.Record)
-	// Unknown counts and logs a message that no case took.
-	Unknown(u UnknownMessage)
-	// Fail ends this incarnation; the parent starts another, with backoff.
-	Fail(err error)
-}
-
 // Bounds of a durable shell.
 const (
-	queuedMax      = 10_000 // messages waiting while an append is in flight; more are refused or dropped
-	batchEventsMax = 256    // events of one append
-	snapshotEvery  = 256    // events between snapshots
+	queuedMax      = 10_000 // messages waiting while an append is in flight; more are refused
+	batchEventsMax = 256    // events after which a batch takes in no further message
+	appendBytesMax = persistence.AppendMax / 2
+	snapshotEvery  = 256 // events between snapshots
 	appendRetryMin = 100 * time.Millisecond
 	appendRetryMax = 10 * time.Second
 )
@@ -109,6 +92,7 @@ type Durable struct {
 	queue   []queued
 	dropped uint64
 	tasks   map[string]*task
+	out     map[string]int // calls of each group that are out
 	wakeAt  time.Time
 	wakeGen uint64
 }
@@ -123,13 +107,12 @@ type task struct {
 	attempt int
 	running bool      // a call is out
 	next    time.Time // of the next send or call
-	began   time.Time
-	round   uint64 // of the last Due that listed it
+	round   uint64    // of the last Due that listed it
 }
 
 // NewDurable makes the shell of one incarnation. Start begins it.
 func NewDurable(core Core, host Host, codec *persistence.Codec, stream epu.StreamID) *Durable {
-	return &Durable{core: core, host: host, codec: codec, stream: stream, tasks: map[string]*task{}}
+	return &Durable{core: core, host: host, codec: codec, stream: stream, tasks: map[string]*task{}, out: map[string]int{}}
 }
 
 // Start loads the stream, replays it and commits Activated.
@@ -159,6 +142,7 @@ func (d *Durable) load(backoff time.Duration) {
 		d.degraded = nil
 		tx := d.begin()
 		tx.Emit(Activated{Incarnation: d.incarnation})
+		d.core.Handle(tx, Wake{}) // what follows from the state alone
 		d.commit(tx, appendRetryMin)
 	})
 }
@@ -187,9 +171,14 @@ func (d *Durable) Receive(m any, from msg.Address) bool {
 		d.dropped++
 		return false
 	}
+	d.take(m, from)
+	return true
+}
+
+// take queues a message. The shell's own have no bound but the number of calls that are out.
+func (d *Durable) take(m any, from msg.Address) {
 	d.queue = append(d.queue, queued{m, from})
 	d.turn()
-	return true
 }
 
 // Rev is the stream's durable revision.
@@ -229,10 +218,17 @@ func (d *Durable) turn() {
 	}
 }
 
-// commit appends a batch. An unavailable store keeps the batch and says nothing until it is back.
+// commit appends a batch, in parts where it is too large for one append: every event is a valid step by
+// itself, and nothing is said before the last is durable. An unavailable store keeps the batch and says
+// nothing until it is back.
 func (d *Durable) commit(tx *Tx, backoff time.Duration) {
 	d.busy = true
-	d.host.Append(d.stream, d.rev, tx.events, func(rev epu.Revision, err error) {
+	part, bytes := 0, 0
+	for part < len(tx.events) && (part == 0 || bytes+len(tx.events[part].Data) <= appendBytesMax) {
+		bytes += len(tx.events[part].Data)
+		part++
+	}
+	d.host.Append(d.stream, d.rev, tx.events[:part:part], func(rev epu.Revision, err error) {
 		switch {
 		case errors.Is(err, persistence.ErrUnavailable):
 			d.degraded = err
@@ -242,8 +238,12 @@ func (d *Durable) commit(tx *Tx, backoff time.Duration) {
 			d.host.Fail(fmt.Errorf("append %s at %d: %w", d.stream, d.rev, err))
 			return
 		}
-		d.degraded, d.busy, d.ready = nil, false, true
-		d.rev = rev
+		d.degraded, d.rev = nil, rev
+		if tx.events = tx.events[part:]; len(tx.events) > 0 {
+			d.commit(tx, appendRetryMin)
+			return
+		}
+		d.busy, d.ready = false, true
 		d.release(tx)
 		d.snapshot()
 		d.settle()
@@ -291,18 +291,29 @@ func (d *Durable) settle() {
 	now := d.host.Now()
 	todo, next := d.core.Due(now, d.rev)
 	d.round++
+	var ready []*task
 	for _, t := range todo {
 		k := d.tasks[t.Key]
 		if k == nil {
-			k = &task{next: t.After}
+			k = &task{}
 			d.tasks[t.Key] = k
 		}
 		k.todo, k.round = t, d.round
-		if !k.running && !k.next.After(now) {
-			d.start(k, now)
+		switch {
+		case k.running:
+		case k.next.After(now):
+			next = earlier(next, k.next)
+		default:
+			ready = append(ready, k)
 		}
-		if !k.running && (next.IsZero() || k.next.Before(next)) {
-			next = k.next
+	}
+	slices.SortStableFunc(ready, func(a, b *task) int { return a.next.Compare(b.next) })
+	for _, k := range ready {
+		if k.todo.Max > 0 && d.out[k.todo.Group] >= k.todo.Max {
+			continue // the end of one of its group's calls leads here again
+		}
+		if d.start(k, now); !k.running {
+			next = earlier(next, k.next)
 		}
 	}
 	for key, k := range d.tasks {
@@ -313,26 +324,41 @@ func (d *Durable) settle() {
 	d.wake(now, next)
 }
 
+// earlier is the earlier of two times; a zero one is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func (d *Durable) start(k *task, now time.Time) {
 	k.attempt++
-	k.began = now
 	every := k.todo.Every
 	for i := 1; i < k.attempt && every < k.todo.Cap; i++ {
 		every = min(2*every, k.todo.Cap)
 	}
-	if k.todo.Call == nil {
+	send, call := k.todo.Send, k.todo.Call
+	if k.todo.Make != nil {
+		if send = k.todo.Make(); k.todo.To == "" {
+			send, call = nil, send
+		}
+	}
+	if call == nil {
 		k.next = now.Add(every)
-		d.host.Send(k.todo.To, k.todo.Send)
+		d.host.Send(k.todo.To, send)
 		return
 	}
 	k.running = true
-	call := k.todo
-	d.host.Go(call.Call, func(result any, err error) {
+	group := k.todo.Group
+	d.out[group]++
+	result := CallResult{Key: k.todo.Key, Call: call, Began: now, Attempt: k.attempt}
+	d.host.Go(call, func(r any, err error) {
 		k.running = false
+		d.out[group]--
 		k.next = d.host.Now().Add(every)
-		d.Receive(CallResult{
-			Key: call.Key, Call: call.Call, Result: result, Err: err, Began: k.began, Attempt: k.attempt,
-		}, "")
+		result.Result, result.Err = r, err
+		d.take(result, "")
 	})
 }
 
@@ -350,67 +376,7 @@ func (d *Durable) wake(now, next time.Time) {
 	d.host.After(max(next.Sub(now), 0), func() {
 		if gen == d.wakeGen {
 			d.wakeAt = time.Time{}
-			d.Receive(Wake{}, "")
+			d.take(Wake{}, "")
 		}
 	})
 }
-
-// Tx collects what handling a batch of messages leads to. Nothing of it is seen outside before it is
-// durable.
-type Tx struct {
-	d       *Durable
-	now     time.Time
-	rev     epu.Revision
-	from    msg.Address
-	cause   string
-	events  []persistence.Event
-	outs    []outgoing
-	records []persistence.Record
-}
-
-type outgoing struct {
-	to msg.Address
-	m  any
-}
-
-// Now is the time of the batch.
-func (tx *Tx) Now() time.Time { return tx.now }
-
-// Rev is the revision that the stream will have with what was emitted so far.
-func (tx *Tx) Rev() epu.Revision { return tx.rev }
-
-// From is where the message being handled came from; empty when nobody waits for an answer.
-func (tx *Tx) From() msg.Address { return tx.from }
-
-// Because sets the cause that the following events carry: a decision, command or launch.
-func (tx *Tx) Because(cause string) { tx.cause = cause }
-
-// NewID returns a new unique ID.
-func (tx *Tx) NewID() string { return tx.d.host.NewID() }
-
-// Emit applies an event and adds it to the batch.
-func (tx *Tx) Emit(ev any) {
-	e, err := tx.d.codec.Encode(ev)
-	if err != nil {
-		panic(fmt.Sprintf("actors: encode %T: %v", ev, err)) // an unregistered event is a fault in the program
-	}
-	tx.d.events++
-	e.ID = fmt.Sprintf("%s-%d", tx.d.incarnation, tx.d.events)
-	e.Time, e.Cause = tx.now, tx.cause
-	tx.d.core.Apply(ev)
-	tx.events = append(tx.events, e)
-	tx.rev++
-}
-
-// Reply sends a message when the batch is durable.
-func (tx *Tx) Reply(to msg.Address, m any) {
-	if to != "" {
-		tx.outs = append(tx.outs, outgoing{to, m})
-	}
-}
-
-// Answer replies to whoever sent the message being handled, if anybody waits.
-func (tx *Tx) Answer(m any) { tx.Reply(tx.from, m) }
-
-// Record adds a history record when the batch is durable.
-func (tx *Tx) Record(r persistence.Record) { tx.records = append(tx.records, r) }

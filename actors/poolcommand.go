@@ -74,6 +74,9 @@ func (c *Controller) confChecked(tx *Tx, call CheckConfCall, r CallResult) {
 	if len(c.checks) == 0 || c.checks[0].Command.ID != call.Command.ID {
 		return
 	}
+	if call.ConfGen != c.st.Define.ConfGen {
+		return // applied anew meanwhile: it is checked again with the configuration of now
+	}
 	c.checks = c.checks[1:]
 	if r.Err != nil {
 		tx.Reply(call.From, msg.Refused{Err: epu.E(epu.KindOf(r.Err), "reconfigure", string(c.pool), r.Err)})
@@ -143,6 +146,71 @@ func (c *Controller) kill(tx *Tx, m msg.Command, k *msg.Kill) {
 	c.end(tx, w, reason, false, false)
 	c.audit(tx, m, "kill", map[string]any{"worker": w.ID, "instance": w.Instance, "reason": k.Reason})
 	tx.Answer(&msg.Done{Changed: true, Text: string(w.ID) + " is ending and will be replaced"})
+}
+
+// checkIn makes a worker RUNNING, and hands its agent what differs between workers of a launch.
+func (c *Controller) checkIn(tx *Tx, m msg.CheckInWorker) {
+	launch := m.Launch
+	if c.st.Launches[launch] == nil {
+		launch = c.adopter(m.Instance)
+	}
+	l := c.st.Launches[launch]
+	if l == nil {
+		tx.Answer(c.stranger(m))
+		return
+	}
+	i := slices.IndexFunc(l.Slots, func(s poolSlot) bool { return s.Instance == m.Instance })
+	switch {
+	case i < 0:
+		tx.Answer(refuse(epu.Unavailable, "check in", string(m.Instance), "the machine is not yet known to its launch"))
+		return
+	case l.Slots[i].Unwanted || l.Slots[i].State >= epu.Terminating:
+		tx.Answer(refuse(epu.NotFound, "check in", string(m.Instance), "its worker has ended"))
+		return
+	}
+	id := epu.NewWorkerID(launch, i)
+	if !l.Slots[i].CheckedIn {
+		tx.Because(string(launch))
+		tx.Emit(workerCheckedIn{Worker: id, Time: tx.Now()})
+		c.recordSlot(tx, launch, i)
+	}
+	spec := c.st.Define.Spec
+	tx.Answer(msg.WorkerCheckedIn{
+		Worker: id, Name: l.Name, Vars: l.Vars, Heartbeat: spec.Health.Heartbeat, Drain: spec.Drain.Timeout,
+	})
+}
+
+// adopter finds the launch that took in a machine of a launch that is not ours any more.
+func (c *Controller) adopter(id epu.InstanceID) epu.LaunchID {
+	for launch, l := range c.st.Launches {
+		if l.Adopt != "" && l.Adopt == id {
+			return launch
+		}
+	}
+	return ""
+}
+
+// stranger answers a machine of a launch that is not known. Only one that this store has surely seen end
+// is told so, for its programs stop then; one that the store may merely have lost waits for the operator.
+func (c *Controller) stranger(m msg.CheckInWorker) msg.Refused {
+	_, epoch, seq, ok := m.Launch.Parse()
+	if c.id.Recovery || ok && (epoch != c.id.Epoch || seq > c.st.Seq) {
+		return refuse(epu.Unavailable, "check in", string(m.Instance), "its launch is from before the store was restored, or after its last backup")
+	}
+	return refuse(epu.NotFound, "check in", string(m.Instance), "its launch has ended")
+}
+
+// adopt opens a launch that takes in a machine which a site lists as stray.
+func (c *Controller) adopt(tx *Tx, m msg.AdoptMachine) {
+	for _, l := range c.st.Launches {
+		if l.Adopt == m.Instance {
+			tx.Answer(&msg.Done{Text: "already being adopted"})
+			return
+		}
+	}
+	id := epu.NewLaunchID(c.pool, c.id.Epoch, c.st.Seq+1)
+	tx.Emit(launchOpened{Launch: id, Site: m.Site, N: 1, Adopt: m.Instance, Time: tx.Now(), Reason: "adopted"})
+	tx.Answer(&msg.Done{Changed: true, Text: "adopting " + string(m.Instance) + " as " + string(epu.NewWorkerID(id, 0))})
 }
 
 // thawInTime ends a freeze whose time is over.

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -12,15 +13,15 @@ import (
 
 // Due derives what is still to be done: wants not yet shown done, sites not yet synced, the evaluation
 // and the checks that are out.
-func (c *Controller) Due(now time.Time, rev epu.Revision) (todo []Todo, next time.Time) {
-	for _, id := range slices.Sorted(maps.Keys(c.hot)) {
+func (c *Controller) Due(_ time.Time, rev epu.Revision) (todo []Todo, next time.Time) {
+	for _, id := range c.hot.ids {
 		if l := c.st.Launches[id]; l != nil && c.wantDue(l) {
 			todo = append(todo, c.wantTodo(id, l, rev))
 		}
 	}
 	for _, site := range c.unsynced() {
 		todo = append(todo, Todo{
-			Key: "sync/" + string(site), To: msg.SiteAddress(site), Every: syncEvery,
+			Key: "sync/" + string(site), To: msg.SiteAddress(site), Every: syncEvery, Cap: syncEveryMax,
 			Send: msg.SyncQuery{Epoch: c.id.Epoch, Owner: c.owner, Pool: c.pool},
 		})
 	}
@@ -29,8 +30,9 @@ func (c *Controller) Due(now time.Time, rev epu.Revision) (todo []Todo, next tim
 	}
 	if len(c.checks) > 0 {
 		call := c.checks[0]
-		call.Conf = c.st.Conf
-		todo = append(todo, Todo{Key: "check/" + call.Command.ID, Call: call, Every: time.Second})
+		call.Conf, call.ConfGen = c.st.Conf, c.st.Define.ConfGen
+		key := "check/" + call.Command.ID + "/" + strconv.FormatUint(call.ConfGen, 10)
+		todo = append(todo, Todo{Key: key, Call: call, Every: time.Second})
 	}
 	if d := c.st.Define; d.Removing && len(c.st.Launches) == 0 {
 		todo = append(todo, Todo{
@@ -38,47 +40,55 @@ func (c *Controller) Due(now time.Time, rev epu.Revision) (todo []Todo, next tim
 			Every: time.Second, Cap: time.Minute,
 		})
 	}
-	return todo, c.next(now)
+	return todo, c.next()
 }
 
 func (c *Controller) wantTodo(id epu.LaunchID, l *poolLaunch, rev epu.Revision) Todo {
+	ended := 0
+	for i := range l.Slots {
+		if l.Slots[i].Unwanted {
+			ended++
+		}
+	}
+	return Todo{
+		Key: "want/" + string(id) + "/" + strconv.Itoa(ended), To: msg.SiteAddress(l.Site),
+		Make: func() any { return c.want(id, l, rev) }, Every: wantEvery, Cap: wantEveryMax,
+	}
+}
+
+func (c *Controller) want(id epu.LaunchID, l *poolLaunch, rev epu.Revision) msg.Want {
 	w := msg.Want{
 		Epoch: c.id.Epoch, Owner: c.owner, Pool: c.pool, Launch: id, N: len(l.Slots), Name: l.Name, Vars: l.Vars,
 		Adopt: l.Adopt, Rev: rev,
 	}
 	if l.Spec != nil {
 		w.Spec = *l.Spec
-		if l.Allocation != "" {
-			w.Spec.Allocation = l.Allocation
-		}
-		if l.Market != "" {
-			w.Spec.Market = l.Market
-		}
+		w.Spec.Allocation = cmp.Or(l.Allocation, w.Spec.Allocation)
+		w.Spec.Market = cmp.Or(l.Market, w.Spec.Market)
 	}
 	for i, s := range l.Slots {
 		if s.Unwanted {
 			w.Ended = append(w.Ended, i)
 		}
 	}
-	return Todo{
-		Key: "want/" + string(id) + "/" + strconv.Itoa(len(w.Ended)), To: msg.SiteAddress(l.Site), Send: w,
-		Every: wantEvery, Cap: wantEveryMax,
-	}
+	return w
 }
 
-// unsynced lists the sites that must have been listed before anything is ended there.
+// unsynced lists the sites that must have been listed before anything is ended there: those of the
+// placement, and those that launches stand at.
 func (c *Controller) unsynced() []epu.SiteID {
 	var sites []epu.SiteID
-	for _, p := range c.st.Define.Spec.Placement {
-		if !c.syncs[p.Site] && !slices.Contains(sites, p.Site) {
-			sites = append(sites, p.Site)
+	add := func(site epu.SiteID) {
+		if !c.syncs[site] && !slices.Contains(sites, site) {
+			sites = append(sites, site)
 		}
 	}
-	if len(c.syncs) == 0 || len(sites) > 0 { // sites that are no longer placed may still have launches
-		for _, l := range c.st.Launches {
-			if !c.syncs[l.Site] && !slices.Contains(sites, l.Site) {
-				sites = append(sites, l.Site)
-			}
+	for _, p := range c.st.Define.Spec.Placement {
+		add(p.Site)
+	}
+	for site, n := range c.bySite {
+		if n > 0 {
+			add(site)
 		}
 	}
 	slices.Sort(sites)
@@ -86,7 +96,7 @@ func (c *Controller) unsynced() []epu.SiteID {
 }
 
 // next is when the core must be woken at the latest.
-func (c *Controller) next(now time.Time) time.Time {
+func (c *Controller) next() time.Time {
 	next := c.lastWake.Add(c.tickEvery()) // a longer gap would look like deafness
 	at := func(t time.Time) {
 		if !t.IsZero() && t.Before(next) {
@@ -99,16 +109,15 @@ func (c *Controller) next(now time.Time) time.Time {
 	if len(c.looks) > 0 {
 		at(c.looks[0].at)
 	}
-	if len(c.starting)+len(c.drains) > 0 {
+	if len(c.starting)+len(c.drains) > 0 && !c.id.Recovery {
 		at(c.nextScan)
 	}
 	if c.st.Freeze != nil {
 		at(c.st.Freeze.Until)
 	}
-	if c.dirty && c.acts() {
-		at(now)
+	if c.acts() {
+		at(c.waitUntil)
 	}
-	at(c.waitUntil)
 	return next
 }
 
@@ -119,7 +128,7 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 		Spec: c.st.Define.Spec, Gen: c.st.Define.Gen, Conf: c.st.Conf, Overrides: maps.Clone(c.st.Overrides),
 		Wish: c.st.Wish, Last: c.last, Workers: all, Freeze: c.st.Freeze, EndAll: c.st.Define.EndAll,
 		Removing: c.st.Define.Removing, Recovery: c.id.Recovery, Suspect: c.suspicion.on && !c.suspicion.confirmed,
-		Engine: c.engine(), Failure: c.failure, Refused: c.refused, Backoff: c.streakUntil(),
+		Engine: c.engine(), Failure: c.failure, Refused: c.refused, Backoff: c.backoff(),
 		Launches: len(c.st.Launches),
 	}
 	if c.failure != "" {

@@ -82,8 +82,15 @@ type (
 	poolThawed struct {
 		By string `json:"by"`
 	}
-	// streakCleared forgets failed launches: a newer worker has run for a while.
-	streakCleared struct{}
+	// streakCleared forgets the failed launches of a place: a newer worker has run there for a while.
+	streakCleared struct {
+		Place string `json:"place"`
+	}
+	// epochBegun says that the store has begun a new life. What was counted in an older one is void:
+	// revisions and generations of other streams, which may be from another moment.
+	epochBegun struct {
+		Epoch epu.Epoch `json:"epoch"`
+	}
 )
 
 // PoolCodec knows the events of pool streams.
@@ -102,11 +109,13 @@ func PoolCodec() *persistence.Codec {
 	persistence.Register[poolFrozen](c, "pool-frozen", 1)
 	persistence.Register[poolThawed](c, "pool-thawed", 1)
 	persistence.Register[streakCleared](c, "streak-cleared", 1)
+	persistence.Register[epochBegun](c, "epoch-begun", 1)
 	return c
 }
 
 // poolState is a pool's durable state.
 type poolState struct {
+	Epoch     epu.Epoch                    `json:"epoch"` // of the store, as far as the state goes
 	Rev       epu.Revision                 `json:"rev"`
 	Define    msg.Define                   `json:"define"`
 	Conf      map[string]any               `json:"conf,omitempty"`
@@ -117,7 +126,7 @@ type poolState struct {
 	Seq       uint64                       `json:"seq"` // of the newest launch
 	Launches  map[epu.LaunchID]*poolLaunch `json:"launches,omitempty"`
 	Freeze    *msg.FreezeState             `json:"freeze,omitempty"`
-	Streak    lifecycle.Streak             `json:"streak,omitzero"`
+	Streaks   map[string]lifecycle.Streak  `json:"streaks,omitempty"`  // by place, of launches that failed there
 	Launched  []stamp                      `json:"launched,omitempty"` // within limits.launches' window
 	Ended     []stamp                      `json:"ended,omitempty"`    // within limits.terminations' window
 }
@@ -140,6 +149,7 @@ type poolLaunch struct {
 	Opened     time.Time         `json:"opened"`
 	Rev        epu.Revision      `json:"rev,omitempty"` // of the site's newest report taken in
 	Closed     bool              `json:"closed,omitempty"`
+	Failed     bool              `json:"failed,omitempty"` // it counts in its place's streak
 	Slots      []poolSlot        `json:"slots"`
 }
 
@@ -158,6 +168,13 @@ func (c *Controller) Apply(ev any) {
 	c.st.Rev++
 	switch e := ev.(type) {
 	case Activated:
+		c.applyActivated()
+	case epochBegun:
+		c.st.Epoch, c.st.Define.Gen = e.Epoch, 0
+		for id, l := range c.st.Launches {
+			l.Rev = 0
+			c.hot.add(id)
+		}
 	case poolDefined:
 		c.applyDefined(e)
 	case confChanged:
@@ -186,15 +203,16 @@ func (c *Controller) Apply(ev any) {
 	case workerDraining:
 		c.slot(e.Worker, func(s *poolSlot) { s.Draining = e.On })
 	case launchDone:
+		c.bySite[c.st.Launches[e.Launch].Site]--
 		delete(c.st.Launches, e.Launch)
-		delete(c.hot, e.Launch)
+		c.hot.del(e.Launch)
 	case poolFrozen:
 		f := e.Freeze
 		c.st.Freeze = &f
 	case poolThawed:
 		c.st.Freeze = nil
 	case streakCleared:
-		c.st.Streak = lifecycle.Streak{}
+		delete(c.st.Streaks, e.Place)
 	}
 }
 
@@ -203,8 +221,15 @@ func (c *Controller) applyDefined(e poolDefined) {
 		c.st.Conf = maps.Clone(e.Define.Spec.Policy.Conf)
 		c.st.Overrides = nil
 	}
+	retuned := e.Define.Spec.Health != c.st.Define.Spec.Health
 	c.st.Define = e.Define
-	c.st.Streak = lifecycle.Streak{} // what failed may be mended now
+	c.st.Streaks = nil // what failed may be mended now
+	c.dirty = true
+	for id := range c.st.Launches {
+		if retuned {
+			c.refreshAll(id)
+		}
+	}
 }
 
 func (c *Controller) applyOpened(e launchOpened) {
@@ -219,7 +244,8 @@ func (c *Controller) applyOpened(e launchOpened) {
 		l.Slots[i].State, l.Slots[i].Since = epu.Requesting, e.Time.UnixMilli()
 	}
 	c.st.Launches[e.Launch] = l
-	c.hot[e.Launch] = struct{}{}
+	c.bySite[e.Site]++
+	c.hot.add(e.Launch)
 	c.st.Launched = push(c.st.Launched, stamp{e.Time, e.N}, c.st.Define.Spec.Limits.Launches.Window)
 	c.refreshAll(e.Launch)
 }
@@ -227,7 +253,8 @@ func (c *Controller) applyOpened(e launchOpened) {
 func (c *Controller) applyEnded(e workerEnded) {
 	c.slot(e.Worker, func(s *poolSlot) { s.Unwanted, s.EndReason = true, e.Reason })
 	if e.Failed {
-		c.st.Streak = c.st.Streak.Fail(e.Time)
+		launch, _, _ := e.Worker.Parse()
+		c.failed(launch, e.Time)
 	}
 	if e.Limited {
 		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.Terminations.Window)
@@ -239,10 +266,7 @@ func (c *Controller) applyReported(e launchReported) {
 	l.Rev, l.Closed, l.Spec = e.Rev, e.Closed, nil
 	for i, s := range e.Slots {
 		slot := &l.Slots[i]
-		state := max(slot.State, s.State)
-		if state == epu.Started && c.st.Define.Spec.Health.Source != epu.HealthAgent {
-			state = epu.Running // nobody will check in: a machine that runs is ready
-		}
+		state := c.merged(slot, s)
 		if state != slot.State {
 			slot.Since = e.Time.UnixMilli()
 		}
@@ -250,10 +274,41 @@ func (c *Controller) applyReported(e launchReported) {
 		slot.State = state
 	}
 	if e.Failed {
-		c.st.Streak = c.st.Streak.Fail(e.Time)
+		c.failed(e.Launch, e.Time)
 	}
-	c.hot[e.Launch] = struct{}{}
-	c.refreshAll(e.Launch)
+	c.hot.add(e.Launch)
+	for i := range e.Slots {
+		c.refresh(e.Launch, i)
+	}
+}
+
+// failed counts a launch that failed, once however many of its slots do.
+func (c *Controller) failed(launch epu.LaunchID, at time.Time) {
+	l := c.st.Launches[launch]
+	if l.Failed {
+		return
+	}
+	l.Failed = true
+	if c.st.Streaks == nil {
+		c.st.Streaks = map[string]lifecycle.Streak{}
+	}
+	c.st.Streaks[l.place()] = c.st.Streaks[l.place()].Fail(at)
+}
+
+// place is where a launch was made, as far as failures of others there are told by its own.
+func (l *poolLaunch) place() string { return placeKey(l.Site, l.Allocation, l.Market) }
+
+func placeKey(site epu.SiteID, a epu.Allocation, m epu.Market) string {
+	return string(site) + "/" + string(a) + "/" + string(m)
+}
+
+// merged is a slot's state once a report of it is taken in. States only move forward.
+func (c *Controller) merged(slot *poolSlot, s msg.Slot) epu.State {
+	state := max(slot.State, s.State)
+	if state == epu.Started && c.st.Define.Spec.Health.Source != epu.HealthAgent {
+		return epu.Running // nobody will check in: a machine that runs is ready
+	}
+	return state
 }
 
 // push adds a stamp and drops those that are out of the window.
@@ -271,6 +326,6 @@ func push(stamps []stamp, s stamp, window time.Duration) []stamp {
 func (c *Controller) slot(id epu.WorkerID, change func(*poolSlot)) {
 	launch, i, _ := id.Parse()
 	change(&c.st.Launches[launch].Slots[i])
-	c.hot[launch] = struct{}{}
+	c.hot.add(launch)
 	c.refresh(launch, i)
 }

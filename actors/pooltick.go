@@ -32,7 +32,7 @@ func (c *Controller) tick(tx *Tx, now time.Time) {
 		Snapshot: &policies.Snapshot{
 			Now: now, Pool: c.pool, Owner: c.owner, Decision: id, Seed: seedOf(id), Wish: c.st.Wish,
 			Memory: c.st.Memory, Counts: c.roster.counts, Workers: all, Bad: bad, Refused: c.refused,
-			Backoff: max(0, c.streakUntil().Sub(now)), MinMax: [2]int{limits.Min, limits.Max},
+			Backoff: max(0, c.backoff().Sub(now)), MinMax: [2]int{limits.Min, limits.Max},
 		},
 	}
 	c.decideKey = "decide/" + string(id)
@@ -127,9 +127,10 @@ func (c *Controller) reconcile(tx *Tx) {
 		c.dirty = false
 		c.carryOut(tx, &plan) // makes it dirty again when it does anything
 		c.refused = plan.Refused
-		if plan.Wait {
-			c.waitUntil = now.Add(time.Second)
-		}
+		c.waitUntil = plan.Until
+	}
+	if c.dirty && c.acts() {
+		c.waitUntil = now.Add(time.Second)
 	}
 	c.keepDecision(tx)
 }
@@ -147,9 +148,9 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 		Now: now, Wish: c.st.Wish, Workers: c.roster.all, Limits: spec.Limits, Placement: spec.Placement,
 		Synced:  func(s epu.SiteID) bool { return c.syncs[s] },
 		DrainTo: spec.Health.Source == epu.HealthAgent,
-		Backoff: c.streakUntil(), Suspect: c.suspicion.on,
-		Launched: within(c.st.Launched, now, spec.Limits.Launches.Window),
-		Ended:    within(c.st.Ended, now, spec.Limits.Terminations.Window),
+		Overdue: c.overdue, Canary: c.suspicion.canary, Backoff: c.backoffOf,
+		Launched: used(c.st.Launched, now, spec.Limits.Launches.Window),
+		Ended:    used(c.st.Ended, now, spec.Limits.Terminations.Window),
 		Origin:   func(key string) string { return spec.Origins[key] },
 	}
 	if f := c.st.Freeze; f != nil {
@@ -161,24 +162,23 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 	if d := c.st.Define; d.EndAll || d.Removing {
 		in.Wish = epu.Wish{}
 		in.Limits.Terminations.Window = 0 // the operator said so
-		in.Hold = true
+		in.Hold, in.Canary = true, false
 		in.Freeze = reconcile.Thawed
 		in.DrainTo = in.DrainTo && !d.EndAll
-	}
-	if c.suspicion.canary {
-		in.Wish.Target++
 	}
 	return in
 }
 
-func within(stamps []stamp, now time.Time, window time.Duration) int {
-	n := 0
+// used sums up the stamps that are within a window.
+func used(stamps []stamp, now time.Time, window time.Duration) reconcile.Used {
+	var u reconcile.Used
 	for _, s := range stamps {
 		if now.Sub(s.Time) <= window {
-			n += s.N
+			u.N += s.N
+			u.Next = earlier(u.Next, s.Time.Add(window+1))
 		}
 	}
-	return n
+	return u
 }
 
 // carryOut makes a plan's actions durable intents.
@@ -190,7 +190,7 @@ func (c *Controller) carryOut(tx *Tx, plan *reconcile.Plan) {
 	}
 	for _, e := range plan.Ends {
 		failed := !e.Surplus && c.shortLived(&c.st.Launches[e.Worker.Launch].Slots[e.Worker.Slot], tx.Now())
-		c.end(tx, e.Worker, e.Reason, failed, e.Worker.State >= epu.Pending)
+		c.end(tx, e.Worker, e.Reason, failed, e.Limited)
 		actions = append(actions, epu.Action{Kind: epu.ActTerminate, Workers: []epu.WorkerID{e.Worker.ID}, Reason: e.Reason})
 	}
 	for _, w := range plan.Drains {

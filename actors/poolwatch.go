@@ -8,6 +8,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/reconcile"
 )
 
 // scanEvery is how often the deadlines of starting and draining workers are looked at.
@@ -47,25 +48,31 @@ func (c *Controller) Children() []ChildChange {
 	return changes
 }
 
+// applyActivated begins an incarnation: who had checked in before is expected to be heard again, and
+// every worker has its actor started.
+func (c *Controller) applyActivated() {
+	c.children, c.told, c.suspicion = nil, nil, suspicion{}
+	for _, id := range slices.Sorted(maps.Keys(c.vitals)) {
+		v := c.vitals[id]
+		v.before = v.watch.Known
+		c.suspicion.add(v)
+		c.tell(id, v)
+	}
+}
+
+// tell has a worker's actor told what is known, and asked until it answers.
+func (c *Controller) tell(id epu.WorkerID, v *workerVitals) {
+	c.children = append(c.children, ChildChange{Worker: id, Watch: v.watch})
+	c.told = append(c.told, id)
+}
+
 // track keeps what hangs on a worker's state: its actor and its deadlines.
 func (c *Controller) track(w *epu.Worker) {
-	c.dirty = true
-	if _, ok := c.starting[w.ID]; w.Open() && w.State < epu.Running {
-		if !ok {
-			c.starting[w.ID] = time.Time{}
-		}
-	} else if ok {
-		delete(c.starting, w.ID)
-	}
-	if _, ok := c.drains[w.ID]; w.Open() && w.Draining {
-		if !ok {
-			c.drains[w.ID] = time.Time{}
-		}
-	} else if ok {
-		delete(c.drains, w.ID)
-	}
+	clock(c.starting, w.ID, w.Open() && w.State < epu.Running)
+	clock(c.drains, w.ID, w.Open() && w.Draining)
 	spec := c.st.Define.Spec.Health
 	if spec.Source != epu.HealthAgent {
+		c.unwatch(w.ID)
 		return
 	}
 	v := c.vitals[w.ID]
@@ -78,8 +85,19 @@ func (c *Controller) track(w *epu.Worker) {
 		Ended: w.Ended || w.State >= epu.Terminating, Draining: w.Draining, Spec: spec,
 	}
 	if v.watch != watch {
+		c.suspicion.drop(v)
 		v.watch = watch
-		c.children = append(c.children, ChildChange{Worker: w.ID, Watch: watch})
+		c.suspicion.add(v)
+		c.tell(w.ID, v)
+	}
+}
+
+// clock starts or stops a worker's clock. The next scan fills in when it started.
+func clock(clocks map[epu.WorkerID]time.Time, id epu.WorkerID, on bool) {
+	if _, ok := clocks[id]; on && !ok {
+		clocks[id] = time.Time{}
+	} else if !on && ok {
+		delete(clocks, id)
 	}
 }
 
@@ -89,13 +107,19 @@ func (c *Controller) checkedIn(w *epu.Worker) bool {
 
 // untrack forgets a worker that is gone.
 func (c *Controller) untrack(id epu.WorkerID) {
+	c.unwatch(id)
+	delete(c.starting, id)
+	delete(c.drains, id)
+	delete(c.overdue, id)
+}
+
+// unwatch stops a worker's actor.
+func (c *Controller) unwatch(id epu.WorkerID) {
 	if v := c.vitals[id]; v != nil {
 		c.suspicion.drop(v)
 		delete(c.vitals, id)
 		c.children = append(c.children, ChildChange{Worker: id, Stop: true})
 	}
-	delete(c.starting, id)
-	delete(c.drains, id)
 }
 
 // overlay adds what only the worker's actor knows.
@@ -113,19 +137,14 @@ func (c *Controller) overlay(w *epu.Worker, v *workerVitals) {
 func (c *Controller) fact(tx *Tx, f msg.WorkerFact) {
 	v := c.vitals[f.Worker]
 	w := c.find(f.Worker)
-	if v == nil || w == nil {
+	if v == nil || w == nil || f.At.Before(v.fact.At) {
 		return
 	}
 	old := v.fact
 	c.suspicion.drop(v)
 	v.fact = f
-	if f.Heard && v.proof.IsZero() {
-		v.proof = tx.Now()
-	}
 	c.suspicion.add(v)
-	if !f.Next.IsZero() && f.Next != old.Next {
-		heap.Push(&c.looks, look{at: f.Next, worker: f.Worker})
-	}
+	c.askAt(f.Worker, v, f.Next)
 	if old.Health != f.Health || old.Error != f.Error || old.Busy != f.Busy || old.Idle != f.Idle {
 		c.refresh(w.Launch, w.Slot)
 	}
@@ -134,17 +153,32 @@ func (c *Controller) fact(tx *Tx, f msg.WorkerFact) {
 			"worker": f.Worker, "from": old.Health.String(), "to": f.Health.String(), "error": f.Error,
 		})
 	}
-	if f.Drained && w.Open() && w.Draining {
-		c.end(tx, w, "drained", false, false)
+	if f.Drained && !old.Drained {
+		c.nextScan = time.Time{}
 	}
 }
 
-// lookAround asks the workers whose deadline has come.
+// askAt sets when a worker's actor is asked; zero means not by itself.
+func (c *Controller) askAt(id epu.WorkerID, v *workerVitals, at time.Time) {
+	if v.ask = at; !at.IsZero() {
+		heap.Push(&c.looks, look{at: at, worker: id})
+	}
+}
+
+// lookAround asks the workers whose deadline has come, again and again until they answer.
 func (c *Controller) lookAround(tx *Tx, now time.Time) {
+	again := now.Add(c.tickEvery())
+	for _, id := range c.told {
+		if v := c.vitals[id]; v != nil {
+			c.askAt(id, v, again)
+		}
+	}
+	c.told = c.told[:0]
 	for len(c.looks) > 0 && !c.looks[0].at.After(now) {
 		l := heap.Pop(&c.looks).(look)
-		if v := c.vitals[l.worker]; v != nil && v.fact.Next.Equal(l.at) {
-			tx.Reply(msg.WorkerAddress(c.owner, c.pool, l.worker), msg.Look{})
+		if v := c.vitals[l.worker]; v != nil && v.ask.Equal(l.at) {
+			tx.Reply(msg.WorkerAddress(c.owner, c.pool, l.worker), msg.Look{Watch: v.watch})
+			c.askAt(l.worker, v, again)
 		}
 	}
 }
@@ -173,50 +207,55 @@ func (c *Controller) tickEvery() time.Duration {
 	return defaultTick
 }
 
-// deadlines ends workers that did not start or drain in time. Both clocks begin at activation.
+// deadlines finds the workers that did not start or drain in time, for reconcile to end. Both clocks
+// begin at activation.
 func (c *Controller) deadlines(tx *Tx, now time.Time) {
-	if now.Before(c.nextScan) {
+	if now.Before(c.nextScan) || c.id.Recovery {
 		return
 	}
 	c.nextScan = now.Add(scanEvery)
-	if c.st.Freeze != nil || c.id.Recovery {
-		return
-	}
 	spec := c.st.Define.Spec
-	for _, id := range slices.Sorted(maps.Keys(c.starting)) {
-		if c.starting[id].IsZero() {
-			c.starting[id] = now
+	c.overdue = map[epu.WorkerID]reconcile.Overdue{}
+	passed := func(clocks map[epu.WorkerID]time.Time, id epu.WorkerID, limit time.Duration) bool {
+		if clocks[id].IsZero() {
+			clocks[id] = now
 		}
-		if limit := spec.Health.LaunchDeadline; limit > 0 && now.Sub(c.starting[id]) > limit {
-			c.end(tx, c.find(id), "not running after "+limit.String(), true, false)
+		return limit > 0 && now.Sub(clocks[id]) > limit
+	}
+	for id := range c.starting {
+		if limit := spec.Health.LaunchDeadline; passed(c.starting, id, limit) {
+			c.overdue[id] = reconcile.Overdue{Reason: "not running after " + limit.String()}
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(c.drains)) {
-		if c.drains[id].IsZero() {
-			c.drains[id] = now
-		}
-		w := c.find(id)
+	for id := range c.drains {
 		v := c.vitals[id]
-		switch {
-		case now.Sub(c.drains[id]) > spec.Drain.Timeout:
-			c.end(tx, w, "its drain took longer than "+spec.Drain.Timeout.String(), false, false)
+		switch limit := spec.Drain.Timeout; {
 		case v != nil && v.fact.Drained:
-			c.end(tx, w, "drained", false, false)
+			c.overdue[id] = reconcile.Overdue{Reason: "drained", Drained: true}
+		case passed(c.drains, id, limit):
+			c.overdue[id] = reconcile.Overdue{Reason: "its drain took longer than " + limit.String(), Drained: true}
 		}
 	}
-	c.clearStreak(tx, now)
+	c.dirty = c.dirty || len(c.overdue) > 0
+	c.clearStreaks(tx, now)
 }
 
-// clearStreak forgets failed launches once a newer worker has run for a while.
-func (c *Controller) clearStreak(tx *Tx, now time.Time) {
-	if c.st.Streak.Failures == 0 {
+// clearStreaks forgets the failed launches of places where a newer worker has run for a while.
+func (c *Controller) clearStreaks(tx *Tx, now time.Time) {
+	if len(c.st.Streaks) == 0 {
 		return
 	}
-	for i := len(c.roster.all) - 1; i >= 0 && c.roster.all[i].Created.After(c.st.Streak.Last); i-- {
+	var oldest time.Time
+	for _, s := range c.st.Streaks {
+		oldest = earlier(oldest, s.Last)
+	}
+	for i := len(c.roster.all) - 1; i >= 0 && c.roster.all[i].Created.After(oldest); i-- {
 		w := c.roster.all[i]
-		if w.Open() && w.State == epu.Running && !w.Unhealthy() && now.Sub(w.StateSince) > provenAfter {
-			tx.Emit(streakCleared{})
-			return
+		place := c.st.Launches[w.Launch].place()
+		s, failed := c.st.Streaks[place]
+		if failed && w.Created.After(s.Last) && w.Open() && w.State == epu.Running && !w.Unhealthy() && now.Sub(w.StateSince) > provenAfter {
+			tx.Emit(streakCleared{Place: place})
+			c.dirty = true
 		}
 	}
 }
@@ -231,4 +270,91 @@ func (c *Controller) end(tx *Tx, w *epu.Worker, reason string, failed, limited b
 	c.record(tx, "worker_ended", map[string]any{
 		"worker": w.ID, "instance": w.Instance, "site": w.Site, "reason": reason, "state": w.State.String(),
 	})
+}
+
+// suspicion is the doubt whether workers are dead or this node is deaf. While it is on, silence is
+// shown and alarmed but not acted on; it is confirmed once a worker started since is being heard.
+type suspicion struct {
+	on        bool
+	confirmed bool
+	since     time.Time
+	canary    bool // one more worker is wanted, to be the witness
+	expected  int  // workers that have been heard, now or before this incarnation
+	heard     int  // of those, heard in this incarnation
+	silent    int  // of those, three beats overdue
+}
+
+func (s *suspicion) add(v *workerVitals)  { s.count(v, 1) }
+func (s *suspicion) drop(v *workerVitals) { s.count(v, -1) }
+
+func (s *suspicion) count(v *workerVitals, d int) {
+	if v.watch.Ended || !v.before && !v.fact.Heard {
+		return
+	}
+	s.expected += d
+	if v.fact.Heard {
+		s.heard += d
+	}
+	if v.fact.Silent {
+		s.silent += d
+	}
+}
+
+// doubtful reports that so many are silent that the fault may be here.
+func (s *suspicion) doubtful() bool {
+	return s.expected > 0 && (s.heard == 0 || 2*s.silent > s.expected)
+}
+
+// suspect enters, confirms and leaves suspicion. It stays confirmed only while the witness is heard.
+func (c *Controller) suspect(tx *Tx, now time.Time) {
+	s := &c.suspicion
+	if doubtful := s.doubtful(); doubtful != s.on {
+		s.on, s.since, s.confirmed, s.canary = doubtful, now, false, false
+		if !doubtful {
+			for _, id := range slices.Sorted(maps.Keys(c.vitals)) {
+				tx.Reply(msg.WorkerAddress(c.owner, c.pool, id), msg.RecountSilence{})
+			}
+			c.record(tx, "suspicion_ended", nil)
+		}
+		c.respect()
+	}
+	if !s.on {
+		return
+	}
+	if w := c.witness(); w != s.confirmed {
+		s.confirmed = w
+		if w {
+			c.record(tx, "mass_failure_confirmed", map[string]any{"silent": s.silent, "of": s.expected})
+		}
+		c.respect()
+	}
+	if confirm := c.st.Define.Spec.Limits.MassConfirm; !s.canary && s.silent > 0 && confirm > 0 && now.Sub(s.since) > confirm {
+		s.canary, c.dirty = true, true
+		c.record(tx, "canary_launched", map[string]any{"silent": s.silent, "of": s.expected})
+	}
+}
+
+// witness reports that a worker started since the suspicion began is being heard.
+func (c *Controller) witness() bool {
+	all := c.roster.all
+	for i := len(all) - 1; i >= 0 && all[i].Created.After(c.suspicion.since); i-- {
+		if v := c.vitals[all[i].ID]; v != nil && v.fact.Heard && !v.fact.Silent && all[i].Health == epu.HealthOK {
+			return true
+		}
+	}
+	return false
+}
+
+// respect brings the workers' suspect marks up to date.
+func (c *Controller) respect() {
+	c.dirty = true
+	var silent []*epu.Worker
+	for _, w := range c.roster.all {
+		if w.Health == epu.OutOfContact || w.Health == epu.Missing {
+			silent = append(silent, w)
+		}
+	}
+	for _, w := range silent {
+		c.refresh(w.Launch, w.Slot)
+	}
 }

@@ -95,3 +95,21 @@ func (r *roster) tally(w *epu.Worker, d int) {
 		r.counts.Draining += d
 	}
 }
+
+// launchSet is a sorted set of launches, so that equal state leads to equal events.
+type launchSet struct{ ids []epu.LaunchID }
+
+func (s *launchSet) add(id epu.LaunchID) {
+	if i, ok := slices.BinarySearch(s.ids, id); !ok {
+		s.ids = slices.Insert(s.ids, i, id)
+	}
+}
+
+func (s *launchSet) del(id epu.LaunchID) {
+	if i, ok := slices.BinarySearch(s.ids, id); ok {
+		s.ids = slices.Delete(s.ids, i, i+1)
+	}
+}
+
+// all lists the launches of this moment, for loops that change the set.
+func (s *launchSet) all() []epu.LaunchID { return slices.Clone(s.ids) }

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"time"
 
@@ -39,14 +38,18 @@ const (
 	reportEveryMax = time.Minute
 	endRepeatFirst = 2 * time.Second
 	endRepeatCap   = 2 * time.Minute
+	endsMax        = 10 // calls that end machines, out at once
 )
 
 // siteState is a site's durable state.
 type siteState struct {
 	Rev       epu.Revision                    `json:"rev"`
+	Epoch     epu.Epoch                       `json:"epoch"` // of the store, as far as the state goes
 	Launches  map[epu.LaunchID]*siteLaunch    `json:"launches"`
 	Floors    map[string]poolFloor            `json:"floors"`
 	Condemned map[epu.InstanceID]condemnation `json:"condemned,omitempty"`
+	Condemns  []time.Time                     `json:"condemns,omitempty"` // within condemnsWindow, for the sweep's own limit
+	Recovery  string                          `json:"recovery,omitempty"` // why the store can't be trusted; the operator ends it
 }
 
 type condemnation struct {
@@ -85,20 +88,19 @@ type Site struct {
 
 	// Volatile: begins anew with each incarnation.
 	index     map[epu.InstanceID]slotRef
-	hot       map[epu.LaunchID]struct{} // launches about which something may be left to do or say
-	disabled  bool                      // launching is switched off
-	started   time.Time                 // of this incarnation
-	synced    bool                      // a complete listing has been taken in
+	hot       launchSet // launches about which something may be left to do or say
+	disabled  bool      // launching is switched off
+	started   time.Time // of this incarnation
+	synced    bool      // a complete listing has been taken in
 	lastList  time.Time
 	listErr   error
 	strays    map[epu.InstanceID]Stray
 	firstSeen map[epu.InstanceID]time.Time // of listed machines that stand in no slot
 	calls     map[epu.LaunchID]*callState
-	missing   map[epu.InstanceID]*absence
-	boundAt   map[epu.InstanceID]time.Time
-	endSince  map[epu.InstanceID]time.Time
-	condemns  []time.Time // of this incarnation, for the sweep's own limit
-	callFault error       // of the newest failed call; shown in the status
+	notes     map[epu.InstanceID]*machineNote
+	missing   map[epu.InstanceID]struct{} // not listed though they should be: searched by ID
+	orphans   map[epu.LaunchID]struct{}   // launches with living machines that their controller does not know
+	callFault error                       // of the newest failed call; shown in the status
 }
 
 // callState is what this incarnation knows of a launch's calls.
@@ -110,9 +112,11 @@ type callState struct {
 	listings  int
 }
 
-type absence struct {
-	since time.Time // of the first answer "not found"
-	count int
+// machineNote is what this incarnation has noticed of a machine of ours.
+type machineNote struct {
+	bound    time.Time // when it got its slot
+	ending   time.Time // when its end was due first
+	notFound time.Time // first answer "not found"; zero when it was seen since
 }
 
 // NewSite makes the core of a site; now is the time of its activation.
@@ -124,9 +128,9 @@ func NewSite(spec epu.SiteSpec, id SiteIdentity, now time.Time) *Site {
 			Floors:    map[string]poolFloor{},
 			Condemned: map[epu.InstanceID]condemnation{},
 		},
-		index: map[epu.InstanceID]slotRef{}, hot: map[epu.LaunchID]struct{}{}, strays: map[epu.InstanceID]Stray{}, firstSeen: map[epu.InstanceID]time.Time{},
-		calls: map[epu.LaunchID]*callState{}, missing: map[epu.InstanceID]*absence{},
-		boundAt: map[epu.InstanceID]time.Time{}, endSince: map[epu.InstanceID]time.Time{},
+		index: map[epu.InstanceID]slotRef{}, strays: map[epu.InstanceID]Stray{}, firstSeen: map[epu.InstanceID]time.Time{},
+		calls: map[epu.LaunchID]*callState{}, notes: map[epu.InstanceID]*machineNote{},
+		missing: map[epu.InstanceID]struct{}{}, orphans: map[epu.LaunchID]struct{}{},
 	}
 }
 
@@ -142,7 +146,7 @@ func (s *Site) Restore(raw json.RawMessage) error {
 		s.st.Condemned = map[epu.InstanceID]condemnation{}
 	}
 	for id, l := range s.st.Launches {
-		s.hot[id] = struct{}{}
+		s.hot.add(id)
 		for i, slot := range l.Slots {
 			if slot.Instance != "" {
 				s.index[slot.Instance] = slotRef{id, i}
@@ -160,7 +164,7 @@ func (s *Site) Handle(tx *Tx, m any) {
 	case msg.Noted:
 		s.noted(tx, m)
 	case msg.SyncQuery:
-		if m.Epoch == s.id.Epoch && s.synced {
+		if m.Epoch == s.id.Epoch && s.synced && !s.recovering() {
 			tx.Answer(msg.Synced{Epoch: s.id.Epoch, Site: s.spec.Name})
 		}
 	case CallResult:
@@ -173,7 +177,9 @@ func (s *Site) Handle(tx *Tx, m any) {
 	case msg.SweepSite:
 		s.sweep(tx, m)
 	case msg.RecoveryEnded:
-		s.id.Recovery = false
+		if s.id.Recovery = false; s.st.Recovery != "" {
+			tx.Emit(recoveryEnded{})
+		}
 	case Wake:
 	default:
 		unknownMessage(tx, "site", m)
@@ -199,36 +205,68 @@ func (s *Site) callEnded(tx *Tx, r CallResult) {
 	}
 }
 
+// recovering reports that the store can't be trusted: nothing is ended or launched.
+func (s *Site) recovering() bool { return s.id.Recovery || s.st.Recovery != "" }
+
 // advance makes the transitions that follow from state alone; it runs after every message, over the
 // launches about which something may be left to do.
 func (s *Site) advance(tx *Tx) {
-	for _, id := range s.hotIDs() {
-		l := s.st.Launches[id]
-		switch {
+	if s.st.Epoch != s.id.Epoch {
+		tx.Emit(epochBegun{Epoch: s.id.Epoch})
+	}
+	for _, id := range s.hot.all() {
+		switch l := s.st.Launches[id]; {
 		case l == nil:
-			delete(s.hot, id)
-		case !l.Closed && l.Digest == "" && l.ended():
-			tx.Emit(launchClosed{Launch: id, Why: "no longer wanted before it was asked for"})
-		case !l.Closed && l.Digest != "" && l.full():
-			tx.Emit(launchClosed{Launch: id})
-		case !l.Closed && l.Digest != "" && !l.Settling && l.ended():
-			s.settle(tx, id, "no longer wanted")
-		case !l.Closed && !l.Settling && s.otherEpoch(id):
-			s.settle(tx, id, "opened before the store was restored")
-		case l.Closed && l.gone() && l.Noted == l.Rev:
+			s.hot.del(id)
+		case !l.Closed:
+			s.advanceOpen(tx, id, l)
+		case l.gone() && l.Noted == l.Rev:
+			for _, slot := range l.Slots {
+				delete(s.notes, slot.Instance)
+			}
 			tx.Emit(launchForgotten{Launch: id, Floor: l.PoolRev})
-		case l.Closed && l.Noted == l.Rev && !l.ending():
-			delete(s.hot, id)
+		case l.Noted == l.Rev && !l.ending():
+			s.hot.del(id)
 		}
 	}
 }
 
-// hotIDs lists the hot launches in order, so that equal state leads to equal events.
-func (s *Site) hotIDs() []epu.LaunchID { return slices.Sorted(maps.Keys(s.hot)) }
+// advanceOpen closes a launch, or ends calling for it. Digest says that a call may have been made; one
+// of an older epoch may have been made by a life of the store that is lost.
+func (s *Site) advanceOpen(tx *Tx, id epu.LaunchID, l *siteLaunch) {
+	called := l.Digest != "" || s.otherEpoch(id)
+	switch {
+	case called && l.full():
+		tx.Emit(launchClosed{Launch: id})
+	case l.Settling:
+	case s.otherEpoch(id):
+		s.settle(tx, id, "opened before the store was restored")
+	case !called && l.ended():
+		tx.Emit(launchClosed{Launch: id, Why: "no longer wanted before it was asked for"})
+	case !called && s.disabled:
+		tx.Emit(launchClosed{Launch: id, Why: switchedOff})
+	case l.ended():
+		s.settle(tx, id, "no longer wanted")
+	case s.disabled:
+		s.settle(tx, id, switchedOff)
+	}
+}
+
+const switchedOff = "launching is switched off (epumgmt enable)"
 
 func (s *Site) otherEpoch(id epu.LaunchID) bool {
 	_, epoch, _, ok := id.Parse()
 	return ok && epoch != s.id.Epoch
+}
+
+// note finds or makes what this incarnation has noticed of a machine.
+func (s *Site) note(id epu.InstanceID) *machineNote {
+	n := s.notes[id]
+	if n == nil {
+		n = &machineNote{}
+		s.notes[id] = n
+	}
+	return n
 }
 
 // settle ends calling for a launch.
@@ -248,9 +286,9 @@ func (s *Site) call(id epu.LaunchID) *callState {
 	return c
 }
 
-// ended reports that no slot is wanted.
+// ended reports that no slot is wanted that may still get a machine or has one.
 func (l *siteLaunch) ended() bool {
-	return !slices.ContainsFunc(l.Slots, func(s msg.Slot) bool { return !s.Ended })
+	return !slices.ContainsFunc(l.Slots, func(s msg.Slot) bool { return !s.Ended && !s.State.Gone() })
 }
 
 // full reports that every slot has its machine, or is known never to get one.
@@ -268,22 +306,22 @@ func (l *siteLaunch) ending() bool {
 	return slices.ContainsFunc(l.Slots, func(s msg.Slot) bool { return s.Ended && !s.State.Gone() })
 }
 
-// openSlots counts the slots that are still wanted.
+// openSlots counts the slots that wait for a machine and are still wanted.
 func (l *siteLaunch) openSlots() int {
 	n := 0
 	for _, s := range l.Slots {
-		if !s.Ended {
+		if !s.Ended && !s.State.Gone() {
 			n++
 		}
 	}
 	return n
 }
 
-// freeSlot finds a slot for a machine, wanted ones first; -1 when there is none.
-func (l *siteLaunch) freeSlot() int {
+// freeSlot finds a slot for a machine, wanted ones first; -1 when there is none but those taken.
+func (l *siteLaunch) freeSlot(taken map[int]slotSeen) int {
 	free := -1
 	for i, s := range l.Slots {
-		if s.Instance != "" || s.State.Gone() {
+		if _, ok := taken[i]; ok || s.Instance != "" || s.State.Gone() {
 			continue
 		}
 		if !s.Ended {

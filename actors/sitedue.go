@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,82 +25,99 @@ const (
 // Due derives what is still to be done: list, search, report, call, end.
 func (s *Site) Due(now time.Time, _ epu.Revision) (todo []Todo, next time.Time) {
 	todo = append(todo, Todo{Key: "list", Call: ListCall{Tags: s.tags()}, Every: s.spec.PollEvery})
-	if ids := s.missingIDs(); len(ids) > 0 {
+	if len(s.missing) > 0 {
+		ids := slices.Sorted(maps.Keys(s.missing))
 		todo = append(todo, Todo{Key: "find", Call: FindCall{IDs: ids}, Every: s.spec.VisibilityWindow})
 	}
-	mayLaunch := s.synced || now.Sub(s.started) >= syncWaitMax
-	if !mayLaunch {
-		next = s.started.Add(syncWaitMax)
+	mayLaunch := !s.recovering()
+	if !s.synced && now.Sub(s.started) < syncWaitMax {
+		mayLaunch, next = false, s.started.Add(syncWaitMax)
 	}
-	calling := 0
-	for _, id := range s.hotIDs() {
+	mayEnd := s.synced && !s.recovering()
+	for _, id := range s.hot.ids {
 		l := s.st.Launches[id]
 		if l.Rev != l.Noted {
 			todo = append(todo, s.reportTodo(id, l))
 		}
-		if mayLaunch && !s.id.Recovery && calling < s.spec.LaunchesMax {
-			if t, ok := s.launchTodo(id, l); ok {
-				todo = append(todo, t)
-				calling++
-			}
+		if t, ok := s.launchTodo(id, l); ok && mayLaunch {
+			todo = append(todo, t)
 		}
-		if s.synced && !s.id.Recovery {
-			for _, slot := range l.Slots {
-				if slot.Ended && slot.Instance != "" && !slot.State.Gone() {
-					todo = append(todo, s.endTodo(slot.Instance, now))
-				}
-			}
+		if t, ok := s.endTodo(id, l, now); ok && mayEnd {
+			todo = append(todo, t)
 		}
 	}
-	if s.synced && !s.id.Recovery {
+	if mayEnd {
 		for _, id := range slices.Sorted(maps.Keys(s.st.Condemned)) {
-			todo = append(todo, s.endTodo(id, now))
+			s.endingSince(id, now)
+			todo = append(todo, ending("end/"+string(id), func() any { return EndCall{IDs: []epu.InstanceID{id}} }))
 		}
 	}
 	return todo, next
 }
 
 func (s *Site) reportTodo(id epu.LaunchID, l *siteLaunch) Todo {
-	r := s.report(id, l)
 	return Todo{
-		Key: "report/" + string(id) + "/" + revText(r.Rev), To: msg.ControllerAddress(l.Owner, l.Pool), Send: r,
-		Every: reportEvery, Cap: reportEveryMax,
+		Key: "report/" + string(id) + "/" + revText(l.Rev), To: msg.ControllerAddress(l.Owner, l.Pool),
+		Make: func() any { return s.report(id, l) }, Every: reportEvery, Cap: reportEveryMax,
 	}
 }
 
 // launchTodo is the next step of asking the cloud for a launch's machines.
 func (s *Site) launchTodo(id epu.LaunchID, l *siteLaunch) (Todo, bool) {
-	if l.Closed || l.Settling || l.ended() && l.Digest == "" || s.otherEpoch(id) {
+	if l.Closed || l.Settling || s.otherEpoch(id) || l.Digest == "" && l.ended() {
 		return Todo{}, false
 	}
+	t := Todo{Every: s.spec.BackoffFirst, Cap: s.spec.BackoffCap, Group: "launch", Max: s.spec.LaunchesMax}
 	if l.Digest == "" {
-		req := l.Request
-		req.Min, req.Max = 1, l.openSlots()
-		return Todo{
-			Key: "prepare/" + string(id) + "/" + revText(l.Rev), Call: PrepareCall{Request: req},
-			Every: s.spec.BackoffFirst, Cap: s.spec.BackoffCap,
-		}, true
+		t.Key = "prepare/" + string(id) + "/" + revText(l.Rev)
+		t.Make = func() any {
+			req := l.Request
+			req.Min, req.Max = 1, l.openSlots()
+			return PrepareCall{Request: req}
+		}
+		return t, true
 	}
-	return Todo{
-		Key: "run/" + string(id), Call: RunCall{Launch: id, Request: l.Request, Digest: l.Digest},
-		Every: s.spec.BackoffFirst, Cap: s.spec.BackoffCap,
-	}, true
+	t.Key = "run/" + string(id)
+	t.Make = func() any { return RunCall{Launch: id, Request: l.Request, Digest: l.Digest} }
+	return t, true
 }
 
-func (s *Site) endTodo(id epu.InstanceID, now time.Time) Todo {
-	if s.endSince[id].IsZero() {
-		s.endSince[id] = now
+// endTodo ends the machines of a launch's unwanted slots with one call. A further one gets a new key, so
+// that it does not wait for the backoff of those before it.
+func (s *Site) endTodo(id epu.LaunchID, l *siteLaunch, now time.Time) (Todo, bool) {
+	known, left := 0, false
+	for _, slot := range l.Slots {
+		if slot.Ended && slot.Instance != "" {
+			known++
+			if !slot.State.Gone() {
+				left = true
+				s.endingSince(slot.Instance, now)
+			}
+		}
 	}
-	return Todo{
-		Key: "end/" + string(id), Call: EndCall{IDs: []epu.InstanceID{id}},
-		Every: endRepeatFirst, Cap: endRepeatCap,
+	return ending("end/"+string(id)+"/"+strconv.Itoa(known), func() any {
+		var call EndCall
+		for _, slot := range l.Slots {
+			if slot.Ended && slot.Instance != "" && !slot.State.Gone() {
+				call.IDs = append(call.IDs, slot.Instance)
+			}
+		}
+		return call
+	}), left
+}
+
+func ending(key string, call func() any) Todo {
+	return Todo{Key: key, Make: call, Every: endRepeatFirst, Cap: endRepeatCap, Group: "end", Max: endsMax}
+}
+
+// endingSince notes when a machine's end was due first, to tell people of one that takes too long.
+func (s *Site) endingSince(id epu.InstanceID, now time.Time) {
+	if n := s.note(id); n.ending.IsZero() {
+		n.ending = now
 	}
 }
 
-func revText(r epu.Revision) string {
-	b, _ := json.Marshal(r) // a number always has a JSON form
-	return string(b)
-}
+func revText(r epu.Revision) string { return strconv.FormatUint(uint64(r), 10) }
 
 // launchToken makes a launch's token: a function of the installation and the launch, so that no other
 // launch can have it.
@@ -134,17 +152,23 @@ func (s *Site) adopt(tx *Tx, w msg.Want) {
 	tx.Emit(adopted{Launch: w.Launch, Owner: w.Owner, Pool: w.Pool, Instance: w.Adopt})
 }
 
-// sweep condemns stray machines that the operator named.
+// sweep ends stray machines that the operator named: by their slot where they have one.
 func (s *Site) sweep(tx *Tx, m msg.SweepSite) {
 	var out msg.Swept
 	for _, id := range m.Instances {
-		st, ok := s.strays[id]
-		if !ok {
+		st, stray := s.strays[id]
+		ref, slotted := s.index[id]
+		_, orphan := s.orphans[ref.launch]
+		switch {
+		case stray:
+			delete(s.strays, id)
+			tx.Emit(condemned{Instance: id, Launch: st.Launch, Why: "swept by the operator: " + st.Why, Swept: true, Time: tx.Now()})
+		case slotted && orphan:
+			tx.Emit(slotsEnded{Launch: ref.launch, Slots: []int{ref.slot}})
+		default:
 			out.Refused = append(out.Refused, id)
 			continue
 		}
-		delete(s.strays, id)
-		tx.Emit(condemned{Instance: id, Launch: st.Launch, Why: "swept by the operator: " + st.Why})
 		out.Condemned = append(out.Condemned, id)
 	}
 	tx.Answer(out)
@@ -153,7 +177,7 @@ func (s *Site) sweep(tx *Tx, m msg.SweepSite) {
 // view is what the site tells people.
 func (s *Site) view(now time.Time) msg.SiteView {
 	v := msg.SiteView{
-		Spec: s.spec, Disabled: s.disabled, Recovery: s.id.Recovery, Synced: s.synced,
+		Spec: s.spec, Disabled: s.disabled, Recovery: s.recovering(), Synced: s.synced,
 		Instances: s.supply(), Condemned: len(s.st.Condemned), LastListing: s.lastList,
 	}
 	if s.listErr != nil {
@@ -161,14 +185,24 @@ func (s *Site) view(now time.Time) msg.SiteView {
 	} else if s.callFault != nil {
 		v.Fault = s.callFault.Error()
 	}
-	for id, since := range s.endSince {
-		if s.endingNow(id) && now.Sub(since) > endStuckAfter {
+	for id, n := range s.notes {
+		if !n.ending.IsZero() && s.endingNow(id) && now.Sub(n.ending) > endStuckAfter {
 			v.Stuck++
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.strays)) {
 		st := s.strays[id]
 		v.Strays = append(v.Strays, msg.StrayView{Instance: id, Launch: st.Launch, Owner: st.Owner, Pool: st.Pool, Why: st.Why})
+	}
+	for _, launch := range slices.Sorted(maps.Keys(s.orphans)) {
+		l := s.st.Launches[launch]
+		for _, slot := range l.Slots {
+			if slot.Instance != "" && !slot.State.Gone() {
+				v.Strays = append(v.Strays, msg.StrayView{
+					Instance: slot.Instance, Launch: launch, Owner: l.Owner, Pool: l.Pool, Why: "its pool does not know it", Condemned: slot.Ended,
+				})
+			}
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.st.Condemned)) {
 		c := s.st.Condemned[id]

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"time"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/iaas"
@@ -66,11 +68,19 @@ type (
 		Instance epu.InstanceID `json:"instance"`
 		Launch   epu.LaunchID   `json:"launch"`
 		Why      string         `json:"why"`
+		Swept    bool           `json:"swept,omitempty"` // by the operator: the sweep's own limit does not count it
+		Time     time.Time      `json:"time"`
 	}
 	// condemnedGone says that a condemned machine is confirmed gone.
 	condemnedGone struct {
 		Instance epu.InstanceID `json:"instance"`
 	}
+	// recoveryBegun says that machines were found that the store knows nothing of, though it should.
+	recoveryBegun struct {
+		Why string `json:"why"`
+	}
+	// recoveryEnded says that the operator has decided about every machine.
+	recoveryEnded struct{}
 	// adopted gives a machine without a record to a pool, as a launch of one slot.
 	adopted struct {
 		Launch   epu.LaunchID   `json:"launch"`
@@ -105,6 +115,9 @@ func SiteCodec() *persistence.Codec {
 	persistence.Register[condemned](c, "condemned", 1)
 	persistence.Register[condemnedGone](c, "condemned-gone", 1)
 	persistence.Register[adopted](c, "adopted", 1)
+	persistence.Register[epochBegun](c, "epoch-begun", 1)
+	persistence.Register[recoveryBegun](c, "recovery-begun", 1)
+	persistence.Register[recoveryEnded](c, "recovery-ended", 1)
 	return c
 }
 
@@ -133,6 +146,17 @@ func (s *Site) Apply(ev any) {
 	s.st.Rev++
 	switch e := ev.(type) {
 	case Activated:
+	case epochBegun:
+		s.st.Epoch = e.Epoch
+		clear(s.st.Floors)
+		for id, l := range s.st.Launches {
+			l.Noted = 0
+			s.hot.add(id)
+		}
+	case recoveryBegun:
+		s.st.Recovery = e.Why
+	case recoveryEnded:
+		s.st.Recovery = ""
 	case launchAccepted:
 		s.applyAccepted(e)
 	case launchPrepared:
@@ -155,7 +179,7 @@ func (s *Site) Apply(ev any) {
 	case launchNoted:
 		l := s.st.Launches[e.Launch]
 		l.Noted, l.PoolRev = e.Rev, e.PoolRev
-		s.hot[e.Launch] = struct{}{}
+		s.hot.add(e.Launch)
 	case launchForgotten:
 		l := s.st.Launches[e.Launch]
 		s.raiseFloor(l.Owner, l.Pool, e.Floor, 0)
@@ -163,30 +187,46 @@ func (s *Site) Apply(ev any) {
 			delete(s.index, slot.Instance)
 		}
 		delete(s.st.Launches, e.Launch)
-		delete(s.hot, e.Launch)
+		s.hot.del(e.Launch)
 		delete(s.calls, e.Launch)
+		delete(s.orphans, e.Launch)
 	case floorRaised:
 		s.raiseFloor(e.Owner, e.Pool, e.Floor, e.Seq)
 	case condemned:
 		s.st.Condemned[e.Instance] = condemnation{Launch: e.Launch, Why: e.Why}
+		if !e.Swept {
+			s.st.Condemns = append(recent(s.st.Condemns, e.Time), e.Time)
+		}
 	case condemnedGone:
 		delete(s.st.Condemned, e.Instance)
+		delete(s.notes, e.Instance)
 	case adopted:
 		s.st.Launches[e.Launch] = &siteLaunch{
 			Owner: e.Owner, Pool: e.Pool, Closed: true, Rev: s.st.Rev,
 			Slots: []msg.Slot{{State: epu.Started, Instance: e.Instance}},
 		}
 		s.index[e.Instance] = slotRef{e.Launch, 0}
-		s.hot[e.Launch] = struct{}{}
+		s.hot.add(e.Launch)
 		_, _, seq, _ := e.Launch.Parse()
 		s.raiseFloor(e.Owner, e.Pool, 0, seq)
 	}
 }
 
+// recent drops the times that are out of condemnsWindow.
+func recent(times []time.Time, now time.Time) []time.Time {
+	keep := times[:0:0]
+	for _, t := range times {
+		if now.Sub(t) <= condemnsWindow {
+			keep = append(keep, t)
+		}
+	}
+	return keep
+}
+
 func (s *Site) touch(id epu.LaunchID) *siteLaunch {
 	l := s.st.Launches[id]
 	l.Rev = s.st.Rev
-	s.hot[id] = struct{}{}
+	s.hot.add(id)
 	return l
 }
 
@@ -196,7 +236,7 @@ func (s *Site) applyAccepted(e launchAccepted) {
 		l.Slots[i].State = epu.Requested
 	}
 	s.st.Launches[e.Launch] = l
-	s.hot[e.Launch] = struct{}{}
+	s.hot.add(e.Launch)
 	_, _, seq, _ := e.Launch.Parse()
 	s.raiseFloor(e.Owner, e.Pool, 0, seq)
 }

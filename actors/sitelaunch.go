@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -36,18 +35,21 @@ func (s *Site) want(tx *Tx, w msg.Want) {
 }
 
 func (s *Site) wantNew(tx *Tx, w msg.Want) {
-	floor := s.st.Floors[poolKey(w.Owner, w.Pool)]
+	// A launch that was opened in another life of the store, or whose record is lost here, may have been
+	// asked for: its machines are looked for, but none is launched.
+	lost := s.otherEpoch(w.Launch) || w.Spec.Image == ""
 	switch {
-	case w.Rev < floor.Rev:
+	case w.Rev < s.st.Floors[poolKey(w.Owner, w.Pool)].Rev:
 		return // a late copy from before the launch was forgotten
+	case w.Adopt != "" && len(w.Ended) < w.N:
+		s.adopt(tx, w)
+		return
+	case lost && w.Adopt == "":
 	case len(w.Ended) >= w.N:
 		tx.Emit(floorRaised{Owner: w.Owner, Pool: w.Pool, Floor: w.Rev})
 		tx.Answer(goneReport(s.id.Epoch, s.spec.Name, w))
 		return
-	case w.Adopt != "":
-		s.adopt(tx, w)
-		return
-	case s.id.Recovery:
+	case s.recovering():
 		return // waits for the operator; the controller repeats
 	}
 	tx.Because(string(w.Launch))
@@ -55,22 +57,36 @@ func (s *Site) wantNew(tx *Tx, w msg.Want) {
 	if len(w.Ended) > 0 {
 		tx.Emit(slotsEnded{Launch: w.Launch, Slots: w.Ended})
 	}
-	if why := s.refusal(w); why != "" {
-		tx.Emit(launchClosed{Launch: w.Launch, Why: why})
+	if lost {
+		s.settle(tx, w.Launch, "its record was lost")
+		return
 	}
+	s.refuse(tx, w)
 }
 
-// refusal says why a new launch is not even asked for, or "".
-func (s *Site) refusal(w msg.Want) string {
+// refuse closes a new launch that is not to be asked for, or as much of it as the site has no room for.
+func (s *Site) refuse(tx *Tx, w msg.Want) {
+	l := s.st.Launches[w.Launch]
 	switch {
 	case s.disabled:
-		return "launching is switched off (epumgmt enable)"
+		tx.Emit(launchClosed{Launch: w.Launch, Why: switchedOff})
+		return
 	case s.spec.DryRun:
-		return fmt.Sprintf("dry run: would launch %d x %s", w.N-len(w.Ended), w.Spec.Image)
-	case s.spec.InstancesMax > 0 && s.supply() > s.spec.InstancesMax:
-		return fmt.Sprintf("site %s is at its limit of %d instances", s.spec.Name, s.spec.InstancesMax)
+		tx.Emit(launchClosed{Launch: w.Launch, Why: fmt.Sprintf("dry run: would launch %d x %s", l.openSlots(), w.Spec.Image)})
+		return
+	case s.spec.InstancesMax == 0:
+		return
 	}
-	return ""
+	excess := map[int]slotSeen{}
+	over := s.supply() - s.spec.InstancesMax
+	for i := len(l.Slots) - 1; i >= 0 && len(excess) < over; i-- {
+		if !l.Slots[i].Ended {
+			excess[i] = slotSeen{State: epu.Failed, Reason: fmt.Sprintf("site %s is at its limit of %d instances", s.spec.Name, s.spec.InstancesMax)}
+		}
+	}
+	if len(excess) > 0 {
+		tx.Emit(slotsSeen{Launch: w.Launch, Slots: excess})
+	}
 }
 
 // supply counts machines that are there or may come.
@@ -145,9 +161,11 @@ func (s *Site) noted(tx *Tx, n msg.Noted) {
 	}
 	if !n.Known && !l.gone() {
 		// A controller that does not know a launch whose machines live has an older store than ours:
-		// nothing is forgotten, the report stays due.
+		// nothing is forgotten, the report stays due, and people see the machines as strays.
+		s.orphans[n.Launch] = struct{}{}
 		return
 	}
+	delete(s.orphans, n.Launch)
 	tx.Emit(launchNoted{Launch: n.Launch, Rev: n.Rev, PoolRev: n.PoolRev})
 }
 
@@ -206,6 +224,7 @@ func (s *Site) ran(tx *Tx, call RunCall, r CallResult) {
 // bind gives machines of a launch to its slots. One that finds none is condemned.
 func (s *Site) bind(tx *Tx, id epu.LaunchID, machines []iaas.Instance) {
 	l := s.st.Launches[id]
+	bound := map[int]slotSeen{}
 	for _, m := range machines {
 		if _, known := s.index[m.ID]; known {
 			continue
@@ -215,14 +234,19 @@ func (s *Site) bind(tx *Tx, id epu.LaunchID, machines []iaas.Instance) {
 		}
 		free := -1
 		if l != nil && !l.Closed {
-			free = l.freeSlot()
+			free = l.freeSlot(bound)
 		}
 		if free < 0 {
-			s.condemn(tx, m.ID, id, "no slot of its launch is free")
+			if m.State != iaas.InstanceTerminated {
+				s.condemn(tx, m.ID, id, "no slot of its launch is free")
+			}
 			continue
 		}
-		s.boundAt[m.ID] = tx.Now()
-		tx.Emit(slotsSeen{Launch: id, Slots: map[int]slotSeen{free: seenOf(m)}})
+		s.note(m.ID).bound = tx.Now()
+		bound[free] = seenOf(m)
+	}
+	if len(bound) > 0 {
+		tx.Emit(slotsSeen{Launch: id, Slots: bound})
 	}
 }
 
@@ -241,15 +265,9 @@ func seenOf(m iaas.Instance) slotSeen {
 
 // condemn durably marks a machine of ours that stands in no slot, within the sweep's own limit.
 func (s *Site) condemn(tx *Tx, id epu.InstanceID, launch epu.LaunchID, why string) bool {
-	if s.id.Recovery {
+	if s.recovering() || len(recent(s.st.Condemns, tx.Now())) >= condemnsMax {
 		return false
 	}
-	now := tx.Now()
-	s.condemns = slices.DeleteFunc(s.condemns, func(t time.Time) bool { return now.Sub(t) > condemnsWindow })
-	if len(s.condemns) >= condemnsMax {
-		return false
-	}
-	s.condemns = append(s.condemns, now)
-	tx.Emit(condemned{Instance: id, Launch: launch, Why: why})
+	tx.Emit(condemned{Instance: id, Launch: launch, Why: why, Time: tx.Now()})
 	return true
 }

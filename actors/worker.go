@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,9 +25,10 @@ type Worker struct {
 	beat       msg.Beat // newest
 	errors     []msg.ProcessReport
 	errorsAt   []time.Time
-	newest     string // newest error, one line
-	orders     []msg.AgentCommand
+	newest     string             // newest error, one line
+	orders     []msg.AgentCommand // not acknowledged
 	ordered    uint64
+	asked      bool        // the controller waits for an answer
 	waiting    msg.Address // of the agent's long poll
 	waitAfter  string
 }
@@ -45,15 +47,19 @@ func (w *Worker) Handle(now time.Time, from msg.Address, m any, send func(msg.Ad
 		w.beaten(m)
 		send(from, w.answer())
 	case msg.CommandsQuery:
+		if w.waiting != "" && w.waiting != from { // the poll before it was given up
+			send(w.waiting, w.answer())
+		}
 		w.waiting, w.waitAfter = from, m.After
 	case msg.WorkerQuery:
 		send(from, w.view())
 		return true
 	case msg.Look:
-		w.said.Next = time.Time{} // the asked-for time has come: say when the next one is
+		w.watched(now, m.Watch)
+		w.asked = true
 	case msg.ShiftTimes:
 		if w.vital != nil {
-			w.vital.Shift(m.By)
+			w.vital.Shift(m.By, now)
 		}
 	case msg.RecountSilence:
 		if w.vital != nil {
@@ -71,32 +77,51 @@ func (w *Worker) watched(now time.Time, m msg.WatchWorker) {
 	if w.vital == nil {
 		w.vital = lifecycle.NewVital(m.Spec, m.Known, now)
 	}
+	if m.Spec != w.watch.Spec {
+		w.vital.Retune(m.Spec)
+	}
 	if m.Running {
 		w.vital.Running(now)
 	}
 	if m.Ended {
 		w.vital.End(now)
-	}
-	switch {
-	case m.Ended:
 		w.orders = nil
-	case m.Draining && !w.watch.Draining:
-		w.order("drain")
-	case !m.Draining && w.watch.Draining:
-		w.order("cancel-drain")
+	}
+	if was := w.watch.Draining; !m.Ended && m.Draining != was {
+		w.orderDrain(m.Draining)
 	}
 	w.watch = m
 }
 
-// order adds a command, in place of the ones it makes void.
+// orderDrain orders a drain or its end; each makes the other void.
+func (w *Worker) orderDrain(on bool) {
+	kind := "cancel-drain"
+	if on {
+		kind = "drain"
+	}
+	if w.pending(kind) {
+		return
+	}
+	w.orders = slices.DeleteFunc(slices.Clone(w.orders), func(o msg.AgentCommand) bool { return o.Kind != "beat" })
+	w.order(kind)
+}
+
+// order adds a command. Commands are handed out again with every answer until a beat acknowledges them.
 func (w *Worker) order(kind string) {
+	if w.pending(kind) {
+		return
+	}
 	w.ordered++
-	w.orders = append(w.orders[:0:0], msg.AgentCommand{ID: kind + "-" + strconv.FormatUint(w.ordered, 10), Kind: kind})
+	w.orders = append(slices.Clone(w.orders), msg.AgentCommand{ID: kind + "-" + strconv.FormatUint(w.ordered, 10), Kind: kind})
+}
+
+func (w *Worker) pending(kind string) bool {
+	return slices.ContainsFunc(w.orders, func(o msg.AgentCommand) bool { return o.Kind == kind })
 }
 
 // beaten takes in a heartbeat.
 func (w *Worker) beaten(m msg.BeatReceived) {
-	if w.vital == nil {
+	if w.vital == nil || m.At.Before(w.vital.LastHeard()) {
 		return
 	}
 	verdict := epu.HealthOK
@@ -114,13 +139,11 @@ func (w *Worker) beaten(m msg.BeatReceived) {
 	if extra := len(w.errors) - errorsMax; extra > 0 {
 		w.errors, w.errorsAt = w.errors[extra:], w.errorsAt[extra:]
 	}
-	for _, id := range m.Beat.Acked {
-		for i := range w.orders {
-			if w.orders[i].ID == id {
-				w.orders = append(w.orders[:i:i], w.orders[i+1:]...)
-				break
-			}
-		}
+	w.orders = slices.DeleteFunc(slices.Clone(w.orders), func(o msg.AgentCommand) bool {
+		return o.Kind == "beat" || slices.Contains(m.Beat.Acked, o.ID)
+	})
+	if !w.watch.Ended && m.Beat.Draining != w.watch.Draining {
+		w.orderDrain(w.watch.Draining) // an agent that began anew has forgotten
 	}
 	w.vital.Beat(m.At, verdict)
 	w.beat = m.Beat
@@ -152,20 +175,15 @@ func (w *Worker) settle(now time.Time, send func(msg.Address, any)) {
 		w.order("beat")
 	}
 	fact := msg.WorkerFact{
-		Worker: w.id, Health: health, Heard: !w.vital.LastHeard().IsZero(), Silent: w.vital.Silent(now),
-		Drained: w.beat.Drained, Next: w.vital.Next(now),
+		Worker: w.id, At: now, Health: health, Heard: !w.vital.LastHeard().IsZero(), Silent: w.vital.Silent(now),
+		Drained: w.watch.Draining && w.beat.Drained, Next: w.vital.Next(now),
 	}
 	if health == epu.ProcessError || health == epu.MonitorError {
 		fact.Error = w.newest
 	}
-	if w.beat.BusyUntilSeconds > 0 {
-		fact.Busy = w.vital.LastHeard().Add(time.Duration(w.beat.BusyUntilSeconds * float64(time.Second)))
-	}
-	if w.beat.IdleSeconds > 0 {
-		fact.Idle = w.vital.LastHeard().Add(-time.Duration(w.beat.IdleSeconds * float64(time.Second))).Truncate(time.Second)
-	}
-	if w.changed(fact) {
-		w.said = fact
+	w.lease(now, &fact)
+	if w.asked || w.changed(fact) {
+		w.said, w.asked = fact, false
 		send(w.controller, fact)
 	}
 	if w.waiting != "" && (w.watch.Ended || len(w.orders) > 0 && w.orders[len(w.orders)-1].ID != w.waitAfter) {
@@ -174,10 +192,32 @@ func (w *Worker) settle(now time.Time, send func(msg.Address, any)) {
 	}
 }
 
+// idleSlack is how far the begin of an idle time may wander with rounding and delay and still be the same.
+const idleSlack = 5 * time.Second
+
+// lease works out until when the worker is busy and since when it is idle. What was said before stands
+// while it is near enough: a beat that merely renews a lease is no news to the controller.
+func (w *Worker) lease(now time.Time, f *msg.WorkerFact) {
+	heard := w.vital.LastHeard()
+	if s := w.beat.BusyUntilSeconds; s > 0 {
+		f.Busy = heard.Add(time.Duration(s * float64(time.Second)))
+		if was := w.said.Busy; !f.Busy.Before(was) && 2*was.Sub(now) > f.Busy.Sub(now) {
+			f.Busy = was
+		}
+	}
+	if s := w.beat.IdleSeconds; s > 0 {
+		f.Idle = heard.Add(-time.Duration(s * float64(time.Second))).Truncate(time.Second)
+		if was := w.said.Idle; !was.IsZero() && f.Idle.Sub(was).Abs() < idleSlack {
+			f.Idle = was
+		}
+	}
+}
+
 // changed reports that the controller must hear of a fact. A next deadline that merely moved later with
 // a beat is no news: the one it knows comes first, and it asks again then.
 func (w *Worker) changed(f msg.WorkerFact) bool {
 	old := w.said
+	f.At = old.At
 	later := !old.Next.IsZero() && !f.Next.IsZero() && !f.Next.Before(old.Next)
 	if later {
 		f.Next = old.Next

@@ -5,7 +5,7 @@ import "time"
 // Streak counts launches that failed in a row. The first few back off by doubling from a second; from
 // the limit on the pool waits for the full backoff, so an image that keeps failing costs little.
 type Streak struct {
-	Failures int       `json:"failures,omitempty"`
+	Failures int       `json:"n,omitempty"`
 	Last     time.Time `json:"last,omitzero"`
 }
 

@@ -52,8 +52,15 @@ func (v *Vital) End(now time.Time) {
 	}
 }
 
-// Beat takes in a heartbeat whose own verdict is OK, ProcessError or MonitorError.
+// Retune puts changed thresholds in force.
+func (v *Vital) Retune(spec epu.HealthSpec) { v.spec = spec }
+
+// Beat takes in a heartbeat whose own verdict is OK, ProcessError or MonitorError. One that was
+// overtaken by a newer one says nothing.
 func (v *Vital) Beat(now time.Time, verdict epu.Health) epu.Health {
+	if now.Before(v.heard) {
+		return v.health
+	}
 	v.heard, v.chance = now, time.Time{}
 	if v.ended.IsZero() {
 		v.health = verdict
@@ -82,13 +89,17 @@ func (v *Vital) Look(now time.Time) epu.Health {
 	return v.health
 }
 
-// Silent reports that three beats in a row are overdue.
+// Silent reports that three beats in a row of a worker that was ever heard are overdue.
 func (v *Vital) Silent(now time.Time) bool {
-	return v.spec.Source == epu.HealthAgent && v.ended.IsZero() && v.running && !v.heard.IsZero() &&
-		now.Sub(v.heard) > lateBeats*v.spec.Heartbeat
+	return v.listens() && now.Sub(v.since()) > lateBeats*v.spec.Heartbeat
 }
 
-// Next is when Look or Silent can next change its answer; zero when only an event can.
+// listens reports that beats are expected.
+func (v *Vital) listens() bool {
+	return v.spec.Source == epu.HealthAgent && v.ended.IsZero() && v.running && (v.known || !v.heard.IsZero())
+}
+
+// Next is when Look or Silent can next change its answer after now; zero when only an event can.
 func (v *Vital) Next(now time.Time) time.Time {
 	var at time.Time
 	switch {
@@ -101,7 +112,9 @@ func (v *Vital) Next(now time.Time) time.Time {
 		at = v.chance.Add(v.spec.SecondChance)
 	default:
 		at = v.since().Add(v.limit())
-		if late := v.heard.Add(lateBeats * v.spec.Heartbeat); !v.heard.IsZero() && !v.Silent(now) && late.Before(at) {
+	}
+	if v.listens() && !v.Silent(now) {
+		if late := v.since().Add(lateBeats * v.spec.Heartbeat); at.IsZero() || late.Before(at) {
 			at = late
 		}
 	}
@@ -111,14 +124,16 @@ func (v *Vital) Next(now time.Time) time.Time {
 	return at.Add(1) // just after: comparisons are strict
 }
 
-// Shift forgives a span in which nothing could be heard: all last-heard times move by it.
-func (v *Vital) Shift(deaf time.Duration) {
-	v.base = v.base.Add(deaf)
-	if !v.heard.IsZero() {
-		v.heard = v.heard.Add(deaf)
-	}
-	if !v.chance.IsZero() {
-		v.chance = v.chance.Add(deaf)
+// Shift forgives a span in which nothing could be heard: all last-heard times move by it, though never
+// past now.
+func (v *Vital) Shift(deaf time.Duration, now time.Time) {
+	for _, t := range []*time.Time{&v.base, &v.heard, &v.chance} {
+		if !t.IsZero() {
+			*t = t.Add(deaf)
+			if t.After(now) {
+				*t = now
+			}
+		}
 	}
 }
 

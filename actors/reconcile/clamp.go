@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/nimbus-epu/epu"
@@ -25,6 +26,16 @@ func Clamp(wanted epu.Wish, before int, limits epu.Limits, shrinkOK bool, origin
 	}
 	if n := len(wish.Uniques); wish.Target < n {
 		clamp(n, "uniques", "every unique worker counts")
+	}
+	if limits.Max >= 0 && len(wish.Uniques) > limits.Max {
+		wish.Uniques = maps.Clone(wish.Uniques)
+		for _, name := range slices.Sorted(maps.Keys(wish.Uniques))[limits.Max:] {
+			delete(wish.Uniques, name)
+		}
+		clamps = append(clamps, epu.Reason{
+			Rule: "limits.max", Text: fmt.Sprintf("limits.max = %d keeps that many unique workers, by name", limits.Max),
+			Origin: origin("limits.max"),
+		})
 	}
 	if limits.Max >= 0 && wish.Target > limits.Max {
 		clamp(limits.Max, "limits.max", fmt.Sprintf("limits.max = %d", limits.Max))

@@ -1,8 +1,10 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -26,15 +28,28 @@ type Input struct {
 	Workers   []*epu.Worker // not gone, sorted by Created then ID
 	Limits    epu.Limits
 	Placement []epu.Placement
-	Synced    func(epu.SiteID) bool // endings are allowed there
+	Synced    func(epu.SiteID) bool // endings are allowed there; nil = everywhere
 	DrainTo   bool                  // a surplus running worker is drained before it is ended
 	Freeze    Freeze
-	Hold      bool      // launch nothing: switched off or recovering
-	Backoff   time.Time // no launch before it
-	Launched  int       // workers launched in the window of Limits.Launches
-	Ended     int       // workers ended in the window of Limits.Terminations
-	Suspect   bool      // silence is not acted on
-	Origin    func(key string) string
+	Hold      bool                          // launch nothing: the pool is being emptied
+	Canary    bool                          // one worker more than wished, to be the witness of a mass failure
+	Overdue   map[epu.WorkerID]Overdue      // a deadline of theirs has passed
+	Backoff   func(epu.Placement) time.Time // no launch there before it; nil = none
+	Launched  Used                          // of Limits.Launches
+	Ended     Used                          // of Limits.Terminations
+	Origin    func(key string) string       // where a limit is set; nil = unknown
+}
+
+// Used is what was taken of a limit within its window.
+type Used struct {
+	N    int
+	Next time.Time // when the oldest part leaves the window; zero when N is
+}
+
+// Overdue says why a worker has to go because of the time that has passed.
+type Overdue struct {
+	Reason  string
+	Drained bool // it was taken out of service; else it never came into it
 }
 
 // Launch asks for workers at one site.
@@ -53,6 +68,7 @@ type End struct {
 	Worker  *epu.Worker
 	Reason  string
 	Surplus bool // not wanted any more, as opposed to failed
+	Limited bool // it counts toward Limits.Terminations
 }
 
 // Plan is the answer.
@@ -62,7 +78,7 @@ type Plan struct {
 	Drains   []*epu.Worker
 	Resumes  []*epu.Worker
 	Refused  []epu.Reason // what the guard rails kept from being done
-	Wait     bool         // something was refused that time alone will allow
+	Until    time.Time    // when time alone may allow something that was refused; zero = never
 }
 
 // Empty reports that nothing is to be done.
@@ -73,11 +89,12 @@ func (p *Plan) Empty() bool {
 // planner carries the budgets of one answer.
 type planner struct {
 	Input
-	plan    Plan
-	ends    int // endings still allowed
-	starts  int // launches still allowed
-	startBy string
-	perSite map[epu.SiteID]int
+	plan               Plan
+	ends               int // endings still allowed
+	starts             int // launches still allowed, by the rule startBy
+	startBy, startText string
+	startAt            time.Time
+	perSite            map[epu.SiteID]int
 }
 
 // Actions says what is to be done now.
@@ -96,17 +113,17 @@ func Actions(in Input) Plan {
 // budgets works out how many workers may be launched and ended now.
 func (p *planner) budgets() {
 	l := p.Limits
+	p.ends = len(p.Workers)
 	n := l.Terminations.N
 	if n == 0 {
 		n = max(1, len(p.Workers)/5)
 	}
-	p.ends = max(0, n-p.Ended)
-	if l.Terminations.Window == 0 {
-		p.ends = len(p.Workers)
+	if l.Terminations.Window > 0 {
+		p.ends = max(0, n-p.Ended.N)
 	}
-	p.starts, p.startBy = 1<<30, ""
-	p.cap(l.Launches.Window > 0, l.Launches.N-p.Launched, "limits.launches",
-		fmt.Sprintf("%d launches per %s", l.Launches.N, l.Launches.Window))
+	p.starts, p.startBy = math.MaxInt, ""
+	p.cap(l.Launches.Window > 0, l.Launches.N-p.Launched.N, "limits.launches",
+		fmt.Sprintf("%d launches per %s", l.Launches.N, l.Launches.Window), p.Launched.Next)
 	inFlight := 0
 	for _, w := range p.Workers {
 		p.perSite[w.Site]++
@@ -114,36 +131,46 @@ func (p *planner) budgets() {
 			inFlight++
 		}
 	}
-	p.cap(l.InFlight > 0, l.InFlight-inFlight, "limits.in_flight", fmt.Sprintf("%d workers starting at once", l.InFlight))
-	p.cap(p.Now.Before(p.Backoff), 0, "backoff", "launches failed; the next try is at "+p.Backoff.UTC().Format(time.TimeOnly)+" UTC")
-	p.cap(p.Hold, 0, "hold", "launching is switched off")
+	p.cap(l.InFlight > 0, l.InFlight-inFlight, "limits.in_flight", fmt.Sprintf("%d workers starting at once", l.InFlight), time.Time{})
+	p.cap(p.Hold, 0, "hold", "the pool is being emptied", time.Time{})
 }
 
-func (p *planner) cap(applies bool, n int, rule, text string) {
+// cap bounds the launches. Until is when time lifts the bound; zero when something has to happen.
+func (p *planner) cap(applies bool, n int, rule, text string, until time.Time) {
 	if applies && n < p.starts {
-		p.starts, p.startBy = max(0, n), rule+": "+text
+		p.starts, p.startBy, p.startText, p.startAt = max(0, n), rule, text, until
 	}
 }
 
-// sort ends the workers that must be replaced and splits the rest into named and generic ones.
+// sort ends the workers that must go and splits the rest into named and generic ones.
 func (p *planner) sort() (named map[string][]*epu.Worker, generic []*epu.Worker) {
 	named = map[string][]*epu.Worker{}
 	for _, w := range p.Workers {
-		if !w.Open() {
-			continue
-		}
-		if w.Unhealthy() && !p.Wish.NoHeal {
-			if p.end(w, unhealthyReason(w), false) {
-				continue
-			}
-		}
-		if w.Name != "" {
+		switch {
+		case !w.Open() || p.mustGo(w):
+		case w.Name != "":
 			named[w.Name] = append(named[w.Name], w)
-		} else {
+		default:
 			generic = append(generic, w)
 		}
 	}
 	return named, generic
+}
+
+// mustGo ends a worker whatever the wish says: its drain is over, it is unhealthy or it never started.
+func (p *planner) mustGo(w *epu.Worker) bool {
+	over, late := p.Overdue[w.ID]
+	switch {
+	case late && over.Drained:
+		return p.end(w, over.Reason, true, false)
+	case p.Wish.NoHeal:
+		return false
+	case late:
+		return p.end(w, over.Reason, false, true)
+	case w.Unhealthy():
+		return p.end(w, unhealthyReason(w), false, true)
+	}
+	return false
 }
 
 func unhealthyReason(w *epu.Worker) string {
@@ -157,28 +184,34 @@ func unhealthyReason(w *epu.Worker) string {
 	return why
 }
 
-// end orders an end within the termination limit; machines already gone are not its business.
-func (p *planner) end(w *epu.Worker, reason string, surplus bool) bool {
+// end orders an end, within the termination limit if it is limited; a slot that may have no machine yet
+// is not the limit's business.
+func (p *planner) end(w *epu.Worker, reason string, surplus, limited bool) bool {
+	limited = limited && w.State >= epu.Pending
 	switch {
 	case surplus && p.Freeze != Thawed:
 		return false
 	case p.Synced != nil && !p.Synced(w.Site):
-		p.refuse("first sync", "site "+string(w.Site)+" has not been listed since the start: nothing is ended there yet")
+		p.refuse("first sync", "site "+string(w.Site)+" has not been listed since the start: nothing is ended there yet", time.Time{})
 		return false
-	case p.ends == 0 && w.State >= epu.Pending:
-		p.refuse("limits.terminations", "the limit on terminations is used up: "+string(w.ID)+" stays for now")
+	case limited && p.ends == 0:
+		p.refuse("limits.terminations", "the limit on terminations is used up: "+string(w.ID)+" stays for now", p.Ended.Next)
 		return false
 	}
-	if w.State >= epu.Pending {
+	if limited {
 		p.ends--
 	}
-	p.plan.Ends = append(p.plan.Ends, End{Worker: w, Reason: reason, Surplus: surplus})
+	p.plan.Ends = append(p.plan.Ends, End{Worker: w, Reason: reason, Surplus: surplus, Limited: limited})
 	return true
 }
 
-func (p *planner) refuse(rule, text string) {
-	p.plan.Wait = true
-	if n := len(p.plan.Refused); n > 0 && p.plan.Refused[n-1].Rule == rule {
+// refuse notes what a guard rail kept from being done, once per rule. Until is when time alone may
+// allow it.
+func (p *planner) refuse(rule, text string, until time.Time) {
+	if !until.IsZero() && (p.plan.Until.IsZero() || until.Before(p.plan.Until)) {
+		p.plan.Until = until
+	}
+	if slices.ContainsFunc(p.plan.Refused, func(r epu.Reason) bool { return r.Rule == rule }) {
 		return
 	}
 	r := epu.Reason{Rule: rule, Text: text}
@@ -188,21 +221,26 @@ func (p *planner) refuse(rule, text string) {
 	p.plan.Refused = append(p.plan.Refused, r)
 }
 
-// uniques keeps one open worker of every wanted name and none of others.
+// uniques keeps one open worker of every wanted name and none of others. Of several the one that serves
+// stays, then the oldest; one that drains is called back when its name is wanted again.
 func (p *planner) uniques(named map[string][]*epu.Worker) {
 	for _, name := range slices.Sorted(maps.Keys(named)) {
 		have := named[name]
-		keep := 1
-		reason := "a second worker of the unique name " + name
-		if _, wanted := p.Wish.Uniques[name]; !wanted {
-			keep, reason = 0, "the unique name "+name+" is no longer wanted"
+		slices.SortStableFunc(have, func(a, b *epu.Worker) int { return cmp.Compare(boolInt(a.Draining), boolInt(b.Draining)) })
+		reason := "the unique name " + name + " is no longer wanted"
+		if _, wanted := p.Wish.Uniques[name]; wanted {
+			reason = "a second worker of the unique name " + name
+			if have[0].Draining && p.Freeze == Thawed {
+				p.plan.Resumes = append(p.plan.Resumes, have[0])
+			}
+			have = have[1:]
 		}
-		for _, w := range have[min(keep, len(have)):] {
+		for _, w := range have {
 			p.surplus(w, reason)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Wish.Uniques)) {
-		if len(named[name]) > 0 || !p.mayGrow() {
+		if len(named[name]) > 0 {
 			continue
 		}
 		u := p.Wish.Uniques[name]
@@ -213,10 +251,6 @@ func (p *planner) uniques(named map[string][]*epu.Worker) {
 	}
 }
 
-// mayGrow says whether launches are allowed. A frozen pool with healing on may replace what is being
-// ended, which it does by launching up to the wish that was in force when it was frozen.
-func (p *planner) mayGrow() bool { return p.Freeze != Frozen }
-
 // surplus takes a worker out of service: by drain when it works, at once otherwise.
 func (p *planner) surplus(w *epu.Worker, reason string) {
 	if p.Freeze != Thawed || w.Draining {
@@ -226,12 +260,15 @@ func (p *planner) surplus(w *epu.Worker, reason string) {
 		p.plan.Drains = append(p.plan.Drains, w)
 		return
 	}
-	p.end(w, reason, true)
+	p.end(w, reason, true, true)
 }
 
 // generics brings the nameless workers to the target less the uniques.
 func (p *planner) generics(have []*epu.Worker) {
 	want := max(0, p.Wish.Target-len(p.Wish.Uniques))
+	if p.Canary {
+		want++
+	}
 	serving := make([]*epu.Worker, 0, len(have))
 	var draining []*epu.Worker
 	for _, w := range have {
@@ -243,12 +280,12 @@ func (p *planner) generics(have []*epu.Worker) {
 	}
 	switch n := want - len(serving); {
 	case n > 0:
-		if p.Freeze == Thawed {
+		if p.Freeze == Thawed && !p.Canary { // one that was there before is no witness
 			back := draining[:min(n, len(draining))]
 			p.plan.Resumes = append(p.plan.Resumes, back...)
 			n -= len(back)
 		}
-		if n > 0 && p.mayGrow() {
+		if n > 0 {
 			p.launch(Launch{
 				Site: p.Wish.Site, Allocation: p.Wish.Allocation, Market: p.Wish.Market, N: n, Vars: p.Wish.Vars,
 				Reason: fmt.Sprintf("%d of %d wanted", len(serving), want),
@@ -262,17 +299,18 @@ func (p *planner) generics(have []*epu.Worker) {
 	}
 }
 
-// launch spreads a launch over the pool's placement, within the launch budget.
+// launch spreads a launch over the pool's places in their order, within the launch budget. A place that
+// is full or backing off is passed over.
 func (p *planner) launch(l Launch) {
 	if l.N > p.starts {
-		p.refuse(ruleOf(p.startBy), fmt.Sprintf("%d of %d launches wait (%s)", l.N-p.starts, l.N, p.startBy))
+		p.refuse(p.startBy, fmt.Sprintf("%d of %d launches wait: %s", l.N-p.starts, l.N, p.startText), p.startAt)
 		l.N = p.starts
 	}
-	places := p.Placement
-	if l.Site != "" {
-		places = []epu.Placement{{Site: l.Site, Allocation: l.Allocation, Market: l.Market}}
-	}
-	for _, place := range places {
+	backoff := time.Time{}
+	for _, place := range p.Placement {
+		if l.Site != "" && place.Site != l.Site {
+			continue
+		}
 		n := l.N
 		if place.Max > 0 {
 			n = min(n, max(0, place.Max-p.perSite[place.Site]))
@@ -280,29 +318,30 @@ func (p *planner) launch(l Launch) {
 		if n == 0 {
 			continue
 		}
+		place.Allocation = cmp.Or(l.Allocation, place.Allocation)
+		place.Market = cmp.Or(l.Market, place.Market)
+		if p.Backoff != nil {
+			if until := p.Backoff(place); p.Now.Before(until) {
+				if backoff.IsZero() || until.Before(backoff) {
+					backoff = until
+				}
+				continue
+			}
+		}
 		part := l
-		part.Site, part.N = place.Site, n
-		if part.Allocation == "" {
-			part.Allocation = place.Allocation
-		}
-		if part.Market == "" {
-			part.Market = place.Market
-		}
+		part.Site, part.Allocation, part.Market, part.N = place.Site, place.Allocation, place.Market, n
 		p.plan.Launches = append(p.plan.Launches, part)
 		p.perSite[place.Site] += n
 		p.starts -= n
 		l.N -= n
 	}
-	if l.N > 0 {
-		p.refuse("placement", fmt.Sprintf("%d workers find no place: every site of the pool is at its max", l.N))
+	switch {
+	case l.N <= 0:
+	case !backoff.IsZero():
+		p.refuse("backoff", "launches failed; the next try is at "+backoff.UTC().Format(time.TimeOnly)+" UTC", backoff)
+	case l.Site != "":
+		p.refuse("placement", fmt.Sprintf("%d workers find no place: %s is at its max or not in the pool's placement", l.N, l.Site), time.Time{})
+	default:
+		p.refuse("placement", fmt.Sprintf("%d workers find no place: every site of the pool is at its max", l.N), time.Time{})
 	}
-}
-
-func ruleOf(s string) string {
-	for i := range s {
-		if s[i] == ':' {
-			return s[:i]
-		}
-	}
-	return s
 }
