@@ -1,4 +1,3 @@
-// Package examples carries the example files that epud dev starts with.
 package examples
 
 import "embed"

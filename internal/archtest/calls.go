@@ -51,6 +51,7 @@ var bans = []ban{
 		from:   []string{"math/rand", "math/rand/v2"},
 		except: []string{"New", "NewSource", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "Source", "Source64", "PCG", "ChaCha8", "Zipf"},
 		edges: []edge{
+			{"actors/supervise.go", "spreads restarts; nothing of a simulated run passes here"},
 			{"internal/agent/main.go", "wires the agent's real surroundings; its randomness spreads beats"},
 			{"iaas/local/crash_test.go", "draws the seed that it prints"},
 		},
@@ -95,6 +96,7 @@ var bans = []ban{
 
 // clockEdges are the places where real time comes in.
 var clockEdges = []edge{
+	{"actors/supervise.go", "has the real Clock, which everything else is given"},
 	{"cmd/...", "the outermost edge"},
 	{"internal/daemon", "wires the real clock"},
 	{"internal/cli/env.go", "all that a command line asks of its surroundings, as one value"},

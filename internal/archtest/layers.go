@@ -35,9 +35,9 @@ var layers = []layer{
 		why: "engines see a snapshot and state a wish; acting, storing and sending are for others",
 	},
 	{
-		who: []string{"scripts", "scripts/..."},
+		who: []string{"scripts", "scripts/...", "examples"},
 		may: []string{"scripts/..."},
-		why: "scripts are data that packages embed",
+		why: "scripts and examples are data that packages embed",
 	},
 	{
 		who: []string{"persistence", "iaas"},
@@ -70,7 +70,7 @@ var layers = []layer{
 	},
 	{
 		who: []string{"internal/daemon", "internal/daemon/..."},
-		may: []string{"actors", "actors/...", "policies", "policies/...", "iaas/...", "persistence/...", "cluster/...", "scripts/...", "internal/..."},
+		may: []string{"actors", "actors/...", "policies", "policies/...", "iaas/...", "persistence/...", "cluster/...", "scripts/...", "examples", "internal/..."},
 		why: "the daemon wires everything but is no part of a program's main",
 	},
 	{

@@ -18,6 +18,8 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/iaas/local"
+	"github.com/nimbus-epu/epu/internal/agent"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/config"
 )
@@ -35,6 +37,14 @@ type program struct {
 
 // Main runs epud with its arguments (without its name) and gives the exit code.
 func Main(ctx context.Context, args, environ []string, streams cli.IO, env cli.Env) (code int) {
+	if len(args) > 0 { // the local site starts this binary again: as the keeper of an instance, and as its agent
+		switch args[0] {
+		case local.KeeperCommand:
+			return local.KeeperMain(args[1:])
+		case AgentCommand:
+			return agent.Main(args[1:], environ, streams.In, streams.Out, streams.Err)
+		}
+	}
 	p := &program{environ: environ, streams: streams, env: env, form: cli.FormTable}
 	defer func() {
 		if r := recover(); r != nil {

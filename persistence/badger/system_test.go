@@ -90,7 +90,7 @@ func (s *small) complete() {
 
 // Goal: a store that fills its disk stops at the reserve and goes on when there is room. Method: a
 // small real file system, and appends until one is refused.
-func TestRealDiskDownToReserve(t *testing.T) {
+func TestSystemRealDiskDownToReserve(t *testing.T) {
 	s := newSmall(t)
 	if _, err := s.ballast.Write(make([]byte, 100<<20)); err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestRealDiskDownToReserve(t *testing.T) {
 // Method: another file takes the last byte while the store is at rest. Not shown, since it can't be
 // prevented: someone who takes it while Badger merges tables ends the process by a signal; then the
 // next start with room finds everything, as after any kill.
-func TestRealDiskFull(t *testing.T) {
+func TestSystemRealDiskFull(t *testing.T) {
 	s := newSmall(t)
 	if err := s.write(10); err != nil {
 		t.Fatal(err)
