@@ -28,6 +28,8 @@ type NodeInfo struct {
 	Version *msg.Version
 	Started time.Time
 	Roles   []string
+	// APIBudget is how many calls a site may make now.
+	APIBudget func(epu.SiteID) int
 }
 
 // Gateway brings commands and questions from outside to the actors they concern, and their answers

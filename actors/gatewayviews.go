@@ -56,7 +56,11 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 	}
 	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
 		view, err := ask[msg.SiteView](ctx, g, msg.SiteAddress(site), msg.SiteQuery{})
-		out.Sites = append(out.Sites, siteStatus(v.Sites[site], view, err))
+		s := siteStatus(v.Sites[site], view, err)
+		if g.info.APIBudget != nil {
+			s.ApiBudget = int32(g.info.APIBudget(site))
+		}
+		out.Sites = append(out.Sites, s)
 	}
 	out.Nodes = append(out.Nodes, g.node(ctx))
 	out.Alerts = alerts(out)
@@ -163,7 +167,7 @@ func siteStatus(spec epu.SiteSpec, v msg.SiteView, err error) *msg.SiteStatus {
 	}
 	s.Instances, s.Stuck, s.Condemned = int32(v.Instances), int32(v.Stuck), int32(v.Condemned)
 	s.Error = v.Fault
-	s.ApiBudget, s.ApiBurst = int32(spec.APIBurst), int32(spec.APIBurst)
+	s.ApiBurst = int32(spec.APIBurst)
 	for _, st := range v.Strays {
 		if !st.Condemned {
 			s.Foreign++

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/cluster/identity"
 )
@@ -22,7 +23,7 @@ func (a *agents) CheckIn(ctx context.Context, claims identity.Claims, in msg.Che
 	answer, err := a.node.tree.Ask(ctx, msg.ControllerAddress(claims.Owner, claims.Pool),
 		msg.CheckInWorker{Launch: in.Launch, Instance: in.Instance})
 	if err != nil {
-		return msg.CheckedIn{}, a.gone(err)
+		return msg.CheckedIn{}, a.gone(ctx, claims, err)
 	}
 	w, ok := answer.(msg.WorkerCheckedIn)
 	if !ok {
@@ -52,7 +53,7 @@ func (a *agents) Commands(ctx context.Context, claims identity.Claims, after str
 func (a *agents) orders(ctx context.Context, claims identity.Claims, m any) (msg.BeatReply, error) {
 	answer, err := a.node.tree.Ask(ctx, msg.WorkerAddress(claims.Owner, claims.Pool, claims.Worker), m)
 	if err != nil {
-		return msg.BeatReply{}, a.gone(err)
+		return msg.BeatReply{}, a.gone(ctx, claims, err)
 	}
 	orders, ok := answer.(msg.AgentOrders)
 	switch {
@@ -64,11 +65,36 @@ func (a *agents) orders(ctx context.Context, claims identity.Claims, m any) (msg
 	return msg.BeatReply{Commands: orders.Commands}, nil
 }
 
-// gone tells a worker that is no more from one whose actors have not come up yet: only after every
-// controller has been activated does a missing actor mean that the worker has ended.
-func (a *agents) gone(err error) error {
-	if epu.KindOf(err) == epu.NotFound && !a.node.activated() {
-		return epu.E(epu.Unavailable, "answer agent", "", errors.New("this node is starting"))
+// gone judges an answer "not found". The agent of a worker that has ended stops its programs, so this is
+// said only when it is certain: the registry has no such pool, or the pool's controller has taken in its
+// stream and has no such worker. An actor that is being restarted is no proof, nor is a restored store.
+func (a *agents) gone(ctx context.Context, claims identity.Claims, err error) error {
+	if epu.KindOf(err) != epu.NotFound {
+		return err
+	}
+	unsure := func(why string) error {
+		return epu.E(epu.Unavailable, "answer agent of", string(claims.Worker), errors.New(why))
+	}
+	if a.node.journal.Meta().Recovery {
+		return unsure("the store was restored: the operator has to decide about this machine")
+	}
+	answer, askErr := a.node.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
+	registry, ok := answer.(msg.RegistryView)
+	if askErr != nil || !ok {
+		return unsure("this node is starting")
+	}
+	if _, ok := registry.Pools[claims.Pool]; !ok {
+		return err
+	}
+	answer, askErr = a.node.tree.Ask(ctx, msg.ControllerAddress(claims.Owner, claims.Pool), msg.PoolQuery{})
+	pool, ok := answer.(msg.PoolView)
+	if askErr != nil || !ok {
+		return unsure("the pool's controller is starting")
+	}
+	for _, w := range pool.Workers {
+		if w.Open() && (w.ID == claims.Worker || claims.Worker == "" && w.Launch == claims.Launch) {
+			return unsure("the worker's actor is starting")
+		}
 	}
 	return err
 }

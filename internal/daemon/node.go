@@ -9,7 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -50,7 +50,7 @@ type Node struct {
 	relay   *relay.Server
 	web     *webServer
 	started time.Time
-	ready   atomic.Bool // every actor was activated once
+	budgets sync.Map // of calls, by epu.SiteID: *rate.Limiter
 
 	relayListener net.Listener
 	served        chan error
@@ -110,6 +110,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.gateway = actors.NewGateway(n.tree, &files{library: n.library, tick: resource.Options{Tick: n.conf.Tick}}, actors.NodeInfo{
 		Name: n.conf.Node.Name, Version: n.opts.Version, Started: n.started, Roles: []string{"provisioner", "controllers"},
+		APIBudget: n.apiBudget,
 	})
 	if err := n.serve(); err != nil {
 		return err
@@ -153,26 +154,6 @@ func (n *Node) agentURLs() []string {
 	return []string{"http://" + n.HTTPAddress()}
 }
 
-// activated reports that the registry, every site and every controller have been activated since the
-// start: what is missing now is missing for good.
-func (n *Node) activated() bool {
-	if n.ready.Load() {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), activatedTimeout)
-	defer cancel()
-	for _, c := range n.conditions(ctx) {
-		if !c.OK && c.Activation {
-			return false
-		}
-	}
-	n.ready.Store(true)
-	return true
-}
-
-// activatedTimeout bounds one look at the actors.
-const activatedTimeout = 2 * time.Second
-
 // Stop ends the node: first its listeners, then its actors, then the store. What is due stays due.
 func (n *Node) Stop(ctx context.Context) error {
 	n.relay.Stop(ctx)
@@ -189,10 +170,9 @@ func (n *Node) Close(ctx context.Context) error {
 
 // condition is one thing that must be so for a node to be ready.
 type condition struct {
-	Name       string
-	OK         bool
-	Text       string
-	Activation bool // an actor that has not come up, as opposed to one that can't do its work now
+	Name string
+	OK   bool
+	Text string
 }
 
 // conditions looks at every durable actor and every site.
@@ -201,7 +181,7 @@ func (n *Node) conditions(ctx context.Context) []condition {
 	answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
 	view, ok := answer.(msg.RegistryView)
 	if err != nil || !ok {
-		return append(out, condition{Name: "registry", Text: fmt.Sprintf("does not answer: %v", err), Activation: true})
+		return append(out, condition{Name: "registry", Text: fmt.Sprintf("does not answer: %v", err)})
 	}
 	for site := range view.Sites {
 		name := "site " + string(site)
@@ -222,9 +202,9 @@ func (n *Node) durable(ctx context.Context, name string, addr msg.Address) condi
 	s, ok := answer.(actors.DurableState)
 	switch {
 	case err != nil || !ok:
-		return condition{Name: name, Text: fmt.Sprintf("does not answer: %v", err), Activation: true}
+		return condition{Name: name, Text: fmt.Sprintf("does not answer: %v", err)}
 	case !s.Ready:
-		return condition{Name: name, Text: "is being loaded", Activation: true}
+		return condition{Name: name, Text: "is being loaded"}
 	case s.Degraded != nil:
 		return condition{Name: name, Text: s.Degraded.Error()}
 	}

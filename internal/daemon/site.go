@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/time/rate"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/iaas"
@@ -22,6 +24,7 @@ const secretBytesMax = 64 << 10
 // node are filled in just before a call, and are nowhere kept.
 type siteExecutor struct {
 	provider iaas.Provider
+	budget   *rate.Limiter // of calls, shared by everything that asks this account and region
 	getenv   func(string) string
 	nodes    func() []string // base URLs that agents dial
 	sign     func(owner epu.Owner, pool epu.PoolID, launch epu.LaunchID) string
@@ -29,13 +32,17 @@ type siteExecutor struct {
 
 // Do carries out one call.
 func (s *siteExecutor) Do(ctx context.Context, call any) (any, error) {
-	switch c := call.(type) {
-	case actors.PrepareCall:
+	if c, ok := call.(actors.PrepareCall); ok {
 		req, err := s.fill(c.Request)
 		if err != nil {
 			return nil, err
 		}
 		return req.Digest(), nil
+	}
+	if err := s.budget.Wait(ctx); err != nil {
+		return nil, epu.E(epu.Throttled, "wait for the call budget of", "the site", err)
+	}
+	switch c := call.(type) {
 	case actors.RunCall:
 		req, err := s.fill(c.Request)
 		if err != nil {
@@ -134,11 +141,22 @@ func (n *Node) Site(spec epu.SiteSpec) (actors.Executor, error) {
 	if err != nil {
 		return nil, err
 	}
+	budget := rate.NewLimiter(rate.Limit(spec.APIPerSecond), spec.APIBurst)
+	n.budgets.Store(spec.Name, budget)
 	exec := &siteExecutor{
-		provider: p, getenv: n.opts.Getenv, nodes: n.agentURLs,
+		provider: p, budget: budget, getenv: n.opts.Getenv, nodes: n.agentURLs,
 		sign: func(owner epu.Owner, pool epu.PoolID, launch epu.LaunchID) string {
 			return n.signer.Bootstrap(n.journal.Meta().Installation, owner, pool, launch)
 		},
 	}
 	return exec.Do, nil
+}
+
+// apiBudget is how many calls a site may make now.
+func (n *Node) apiBudget(site epu.SiteID) int {
+	b, ok := n.budgets.Load(site)
+	if !ok {
+		return 0
+	}
+	return max(0, int(b.(*rate.Limiter).TokensAt(n.opts.Clock.Now())))
 }
