@@ -28,7 +28,7 @@ func (n *Node) listenHTTP(ctx context.Context, p relay.Protection) (*webServer, 
 	return &webServer{listener: l}, nil
 }
 
-func (w *webServer) start(n *Node, _ *tls.Config) {
+func (w *webServer) start(n *Node, conf *tls.Config) {
 	a := &agents{node: n}
 	mux := http.NewServeMux()
 	answer := func(rw http.ResponseWriter, v any, err error) {
@@ -80,6 +80,9 @@ func (w *webServer) start(n *Node, _ *tls.Config) {
 		v, err := a.Commands(r.Context(), claims, r.URL.Query().Get("after"))
 		answer(rw, v, err)
 	})
+	if conf != nil {
+		w.listener = tls.NewListener(w.listener, conf)
+	}
 	w.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		if err := w.server.Serve(w.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -90,4 +93,3 @@ func (w *webServer) start(n *Node, _ *tls.Config) {
 
 func (w *webServer) stop(ctx context.Context) { _ = w.server.Shutdown(ctx) }
 
-func (n *Node) serverTLS() (*tls.Config, error) { return nil, nil }

@@ -95,13 +95,13 @@ const memTableBytesDefault = 64 << 20
 
 // Start opens the listeners and starts the actors. It returns when the node answers.
 func (n *Node) Start(ctx context.Context) error {
-	protection := relay.Protection{TLS: n.conf.TLS.Enabled(), Insecure: n.conf.Insecure}
-	listener, err := relay.Listen(ctx, n.conf.Listen, protection)
+	// Operators prove themselves by certificate, agents by token: each listener needs its own.
+	listener, err := relay.Listen(ctx, n.conf.Listen, relay.Protection{TLS: n.conf.TLS.ClientCA != "", Insecure: n.conf.Insecure})
 	if err != nil {
 		return err
 	}
 	n.relayListener = listener
-	if n.web, err = n.listenHTTP(ctx, protection); err != nil {
+	if n.web, err = n.listenHTTP(ctx, relay.Protection{TLS: n.conf.TLS.Enabled(), Insecure: n.conf.Insecure}); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	sys := actors.NewSystem(n.opts.Clock, n.journal, n.history, n.log, func() string { return ulid.Make().String() })
@@ -128,7 +128,7 @@ func (n *Node) serve() error {
 	}
 	n.relay = relay.NewServer(n.gateway, relay.Options{TLS: tls, Log: n.log})
 	go func() { n.served <- n.relay.Serve(n.relayListener) }()
-	n.web.start(n, tls)
+	n.web.start(n, agentTLS(tls))
 	return nil
 }
 
@@ -150,6 +150,9 @@ func (n *Node) Failed() <-chan error { return n.served }
 func (n *Node) agentURLs() []string {
 	if n.conf.AgentURL != "" {
 		return []string{n.conf.AgentURL}
+	}
+	if n.conf.TLS.Enabled() {
+		return []string{"https://" + n.HTTPAddress()}
 	}
 	return []string{"http://" + n.HTTPAddress()}
 }
