@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/actortest"
@@ -18,16 +21,19 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 40, "seeds of the campaign")
+	seeds = flag.Int("seeds", 0, "seeds of the campaign; default EPU_CAMPAIGN, or a few dozen")
 	trace = flag.String("trace", "", "write the steps, messages and events of the run to this file")
 	seed  = flag.Uint64("seed", 0, "run this one seed of the campaign only")
 )
+
+// seedsDefault keeps the test short; make campaign runs thousands.
+const seedsDefault = 30
 
 func campaignPool() epu.PoolSpec {
 	return epu.PoolSpec{
 		Name: "epu-web", Owner: epu.DefaultOwner, DeployableType: "worker", Tick: 5 * time.Second,
 		Policy:    epu.PolicySpec{Name: "npreserving", Conf: map[string]any{"preserve_n": 3}},
-		Placement: []epu.Placement{{Site: "cloud"}},
+		Placement: []epu.Placement{{Site: "cloud", Max: 12}, {Site: "second"}},
 		Health: epu.HealthSpec{
 			Source: epu.HealthAgent, Heartbeat: 10 * time.Second, BootGrace: 2 * time.Minute, MissingAfter: time.Minute,
 			SecondChance: 15 * time.Second, ZombieAfter: 2 * time.Minute, LaunchDeadline: 10 * time.Minute,
@@ -41,34 +47,69 @@ func campaignPool() epu.PoolSpec {
 	}
 }
 
-func campaignSite() epu.SiteSpec {
+func campaignSite(name epu.SiteID) epu.SiteSpec {
 	return epu.SiteSpec{
-		Name: "cloud", Driver: epu.DriverSim, CallTimeout: 20 * time.Second, LaunchesMax: 10,
+		Name: name, Driver: epu.DriverSim, CallTimeout: 20 * time.Second, LaunchesMax: 10,
 		PollEvery: 10 * time.Second, VisibilityWindow: time.Minute, BackoffFirst: 5 * time.Second, BackoffCap: time.Minute,
 	}
 }
 
-// Goal: whatever the cloud, the network and kill -9 do, nothing leaks, doubles or is ended wrongly, and
-// the pool converges. Method: seeded hours of abuse on a deterministic host, then an hour of peace, then
-// the invariants.
+// Goal: whatever the clouds, the network, operators and kill -9 do, nothing leaks, doubles or is ended
+// wrongly, and the pool converges. Method: seeded hours of abuse on a deterministic host, then hours of
+// peace, then the invariants.
 func TestCampaign(t *testing.T) {
 	if *seed != 0 {
 		abuse(t, *seed)
 		return
 	}
-	for s := uint64(1); s <= uint64(*seeds); s++ {
+	n := *seeds
+	if n == 0 {
+		n = seedsDefault
+		if s := os.Getenv("EPU_CAMPAIGN"); s != "" {
+			var err error
+			if n, err = strconv.Atoi(s); err != nil {
+				t.Fatalf("EPU_CAMPAIGN: %v", err)
+			}
+		}
+	}
+	for s := uint64(1); s <= uint64(n); s++ {
 		t.Run(fmt.Sprint(s), func(t *testing.T) { abuse(t, s) })
 	}
 }
 
-// climate draws how bad a seed's cloud, network and node are: some are merely rough, in some nearly
-// every call goes wrong.
-func climate(r *rand.Rand) (sim.Options, actortest.Faults, float64) {
-	cloud := sim.Rough()
-	faults := actortest.Faults{
-		Lose: 0.3 * r.Float64(), Double: 0.3 * r.Float64(), Slow: 0.3 * r.Float64(), SlowMax: 20 * time.Minute,
-		Crash: 0.03 * r.Float64(), Refuse: 0.05 * r.Float64(),
+// Goal: a seed reproduces a run byte for byte. Method: a few seeds run twice, traces are compared.
+func TestCampaignIsDeterministic(t *testing.T) {
+	for s := uint64(1); s <= 4; s++ {
+		var sums [2]uint64
+		for i := range sums {
+			h := fnv.New64a()
+			c := newCampaign(s)
+			c.Trace = func(line string) { _, _ = h.Write([]byte(line)) }
+			c.abuse(30)
+			c.peace(20 * time.Minute)
+			sums[i] = h.Sum64()
+		}
+		if sums[0] != sums[1] {
+			t.Errorf("seed %d gave two different runs", s)
+		}
 	}
+}
+
+// campaign is one seed's fleet and what its operators want.
+type campaign struct {
+	*actortest.Fleet
+	want, names int
+	remove      bool // at the end
+	restores    bool // the store is restored now and then
+	backup      []byte
+	recovering  int // steps since the store was restored; 0 = it was not
+}
+
+// newCampaign draws how bad a seed's clouds, network and node are: some are merely rough, in some nearly
+// every call goes wrong.
+func newCampaign(s uint64) *campaign {
+	r := rand.New(rand.NewPCG(s, 1))
+	cloud := sim.Rough()
 	if r.IntN(2) == 0 {
 		cloud.Failures = []sim.Failure{
 			{Op: "launch", Kind: epu.Capacity, P: 0.4 * r.Float64()},
@@ -77,12 +118,28 @@ func climate(r *rand.Rand) (sim.Options, actortest.Faults, float64) {
 			{Kind: epu.Transient, P: 0.2 * r.Float64()},
 		}
 	}
-	return cloud, faults, 0.6 * r.Float64()
+	first := campaignSite("cloud")
+	if r.IntN(2) == 0 {
+		first.InstancesMax = 8
+	}
+	c := &campaign{Fleet: actortest.NewFleet(s, cloud, campaignPool(), first, campaignSite("second")), want: 3}
+	c.Faults = actortest.Faults{
+		Lose: 0.3 * r.Float64(), Double: 0.3 * r.Float64(), Slow: 0.3 * r.Float64(), SlowMax: 20 * time.Minute,
+		Crash: 0.03 * r.Float64(), Refuse: 0.05 * r.Float64(),
+	}
+	c.CallLost, c.CallDoubled, c.CallSlowMax = 0.6*r.Float64(), 0.1, 40*time.Second
+	if r.IntN(4) == 0 {
+		c.CallLate = 0.1
+		c.Lenient()
+	}
+	c.remove = r.IntN(8) == 0
+	c.restores = r.IntN(4) == 0
+	c.OnCrash = func() { c.After(time.Duration(c.Rand().Int64N(int64(time.Minute))), c.Start) }
+	return c
 }
 
 func abuse(t *testing.T, s uint64) {
-	cloud, faults, lost := climate(rand.New(rand.NewPCG(s, 1)))
-	f := actortest.NewFleet(s, cloud, campaignPool(), campaignSite())
+	c := newCampaign(s)
 	if *trace != "" {
 		out, err := os.Create(*trace)
 		if err != nil {
@@ -91,76 +148,145 @@ func abuse(t *testing.T, s uint64) {
 		defer out.Close()
 		w := bufio.NewWriter(out)
 		defer w.Flush()
-		f.Trace = func(line string) { w.WriteString(line + "\n") }
+		c.Trace = func(line string) { _, _ = w.WriteString(line + "\n") }
 	}
-	f.Faults = faults
-	f.CallLost, f.CallDoubled, f.CallSlowMax = lost, 0.1, 40*time.Second
-	f.OnCrash = func() { f.After(time.Duration(f.Rand().Int64N(int64(time.Minute))), f.Start) }
-	want := 3
-	for range 120 {
-		pause := time.Minute
-		if f.Rand().IntN(3) == 0 {
-			pause = 5 * time.Second
-		}
-		f.World.Run(time.Duration(f.Rand().Int64N(int64(pause))))
-		want = hurt(f, want)
+	c.abuse(120)
+	c.peace(3 * time.Hour)
+	t.Logf("seed %d: %d crashes, %d machines, %d steps", s, c.Crashes, len(c.Machines()), c.Steps)
+	wrong := c.Check(max(c.want, c.names), c.names)
+	if c.remove && !c.Removed {
+		wrong = append(wrong, "the pool was not removed")
 	}
-	f.Faults, f.CallLost, f.CallDoubled = actortest.Faults{}, 0, 0
-	f.Cloud.Calm(sim.Options{Boot: sim.Range{Min: 5 * time.Second, Max: time.Minute}, Visibility: time.Minute})
-	f.Thaw()
-	f.World.Run(30 * time.Minute) // the last of the slow messages arrive
-	f.Scale(want)
-	f.World.Run(3 * time.Hour)
-	t.Logf("seed %d: %d crashes, %d machines, %d launches, %d steps", s, f.Crashes, len(f.Cloud.Machines()), len(f.Cloud.Orders()), f.Steps)
-	if wrong := f.Check(want); len(wrong) > 0 {
+	if len(wrong) > 0 {
 		t.Errorf("seed %d (go test ./actors -run TestCampaign -seed %d):", s, s)
 		for _, w := range wrong {
 			t.Error(w)
 		}
-		t.Log(f.Describe())
+		t.Log(c.Describe())
 	}
 }
 
-// hurt does one thing that an operator, a cloud or fate may do, and returns the size that is wanted.
-func hurt(f *actortest.Fleet, want int) int {
-	r := f.Rand()
-	machines := f.Cloud.Machines()
-	command := func(body any) {
-		f.Tell(msg.Command{ID: fmt.Sprint("command-", f.Steps), User: "anna", Body: body})
+func (c *campaign) abuse(steps int) {
+	for range steps {
+		pause := time.Minute
+		if c.Rand().IntN(3) == 0 {
+			pause = 5 * time.Second
+		}
+		c.Run(time.Duration(c.Rand().Int64N(int64(pause))))
+		c.hurt()
+		if c.restores {
+			c.restore()
+		}
 	}
-	switch r.IntN(10) {
+}
+
+// peace ends all faults, lets the last of the slow messages arrive, and waits.
+func (c *campaign) peace(wait time.Duration) {
+	c.Calm(sim.Options{Boot: sim.Range{Min: 5 * time.Second, Max: time.Minute}, Visibility: time.Minute})
+	c.Thaw()
+	for range 15 {
+		c.Run(2 * time.Minute)
+		if c.Restored {
+			c.Recover()
+		}
+	}
+	if c.Restored {
+		c.Run(time.Second)
+		c.EndRecovery()
+	}
+	c.Command(&msg.Reconfigure{Conf: must(structpb.NewStruct(map[string]any{"preserve_n": c.want, "names": c.names}))})
+	c.Run(time.Minute)
+	if c.remove {
+		c.want, c.names = 0, 0
+		c.Redefine(func(d *msg.Define) { d.Removing = true })
+	}
+	for range 6 {
+		c.Run(wait / 6)
+		if c.Restored {
+			c.Recover()
+			c.Run(10 * time.Minute)
+		}
+	}
+}
+
+// restore takes backups, and now and then puts one in the place of the store. Some steps later the
+// operator has decided about the machines that were found.
+func (c *campaign) restore() {
+	switch r := c.Rand(); {
+	case c.recovering > 0:
+		c.recovering++
+		c.Recover()
+		if c.recovering > 10 && r.IntN(10) == 0 {
+			c.EndRecovery()
+			c.recovering = 0
+		}
+	case c.backup == nil:
+		if r.IntN(10) == 0 {
+			c.backup = c.Backup()
+		}
+	case r.IntN(20) == 0:
+		c.Restore(c.backup)
+		c.backup, c.recovering = nil, 1
+	}
+}
+
+// hurt does one thing that an operator, a cloud or fate may do.
+func (c *campaign) hurt() {
+	r := c.Rand()
+	machines := c.Machines()
+	victim := func(do func(m actortest.Machine)) {
+		if len(machines) > 0 {
+			do(machines[r.IntN(len(machines))])
+		}
+	}
+	switch r.IntN(14) {
 	case 0, 1, 2:
-		want = r.IntN(30)
-		f.Scale(want)
+		c.want = r.IntN(30)
+		c.Scale(c.want)
 	case 3:
-		if ws := f.Workers(); len(ws) > 0 {
-			command(&msg.Kill{Instance: string(ws[r.IntN(len(ws))].ID)})
+		if ws := c.Workers(); len(ws) > 0 {
+			c.Command(&msg.Kill{Instance: string(ws[r.IntN(len(ws))].ID)})
 		}
 	case 4:
-		if len(machines) > 0 {
-			f.Cloud.Kill(machines[r.IntN(len(machines))].ID)
-		}
+		victim(actortest.Machine.Kill)
 	case 5:
-		if len(machines) > 0 {
-			f.Mute(machines[r.IntN(len(machines))].ID)
-		}
+		victim(func(m actortest.Machine) { c.Mute(m.ID) })
 	case 6:
-		if len(machines) > 0 {
-			f.Fail(machines[r.IntN(len(machines))].ID)
-		}
+		victim(func(m actortest.Machine) { c.Fail(m.ID) })
 	case 7:
-		f.Crash()
+		c.Crash()
 	case 8: // an apply with other limits, and terminate-all on or off
-		f.Redefine(func(d *msg.Define) {
+		c.Redefine(func(d *msg.Define) {
 			d.Spec.Limits.InFlight = 5 + r.IntN(50)
 			d.EndAll = r.IntN(4) == 0
 		})
 	case 9:
 		if r.IntN(2) == 0 {
-			command(&msg.FreezeCommand{Healing: r.IntN(2) == 0, For: durationpb.New(time.Minute)})
+			c.Command(&msg.FreezeCommand{Healing: r.IntN(2) == 0, For: durationpb.New(time.Minute)})
 		} else {
-			command(&msg.Thaw{})
+			c.Command(&msg.Thaw{})
+		}
+	case 10:
+		c.names = r.IntN(5)
+		c.Command(&msg.Reconfigure{Conf: must(structpb.NewStruct(map[string]any{"names": c.names}))})
+	case 11:
+		if r.IntN(2) == 0 {
+			c.Reimage()
+		} else {
+			c.Rerender()
+		}
+	case 12:
+		c.Sites[r.IntN(2)].Cloud.Outage(true)
+	case 13:
+		for _, s := range c.Sites {
+			s.Cloud.Outage(false)
 		}
 	}
-	return want
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

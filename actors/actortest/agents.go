@@ -1,0 +1,93 @@
+package actortest
+
+import (
+	"slices"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/iaas"
+)
+
+// agent is the epu-agent of one simulated machine.
+type agent struct {
+	worker   epu.WorkerID
+	failed   bool // its program fails
+	mute     bool // it is never heard again
+	stopped  bool // it was told that its worker has ended
+	draining bool
+	drained  bool
+	seq      uint64
+	acked    []string
+}
+
+// Mute silences a machine's agent for good.
+func (f *Fleet) Mute(id epu.InstanceID) { f.agent(id).mute = true }
+
+// Fail makes the program of a machine's worker fail.
+func (f *Fleet) Fail(id epu.InstanceID) { f.agent(id).failed = true }
+
+func (f *Fleet) agent(id epu.InstanceID) *agent {
+	a := f.agents[id]
+	if a == nil {
+		a = &agent{}
+		f.agents[id] = a
+	}
+	return a
+}
+
+// beat lets every machine's agent check in or beat.
+func (f *Fleet) beat() {
+	f.After(f.Pool.Health.Heartbeat, f.beat)
+	if !f.Up() {
+		return
+	}
+	for _, m := range f.Machines() {
+		if a := f.agent(m.ID); m.State == iaas.InstanceRunning && !a.mute && !a.stopped {
+			f.beatOf(m, a)
+		}
+	}
+}
+
+func (f *Fleet) beatOf(m Machine, a *agent) {
+	self := msg.Address("agent/" + m.ID)
+	f.SpawnPlain(self, func(x any, _ msg.Address) { a.hear(x) })
+	to := msg.WorkerAddress(epu.DefaultOwner, f.Pool.Name, a.worker)
+	if a.worker == "" || f.workers[to] == nil { // nobody knows its token: it checks in anew
+		f.Send(f.controllerAddress(), self, msg.CheckInWorker{Launch: epu.LaunchID(m.Tags[iaas.TagLaunch]), Instance: m.ID})
+		return
+	}
+	a.seq++
+	b := msg.Beat{
+		Worker: a.worker, Instance: m.ID, Seq: a.seq, State: "OK", Acked: slices.Clone(a.acked),
+		Draining: a.draining, Drained: a.drained,
+	}
+	if a.failed {
+		b.State = "PROCESS_ERROR"
+	}
+	a.drained = a.draining // its program stops until the next beat
+	f.Send(to, self, msg.BeatReceived{Worker: a.worker, At: f.Now(), Beat: b})
+}
+
+// hear takes in an answer.
+func (a *agent) hear(m any) {
+	switch m := m.(type) {
+	case msg.WorkerCheckedIn:
+		if a.worker != m.Worker {
+			a.worker, a.draining, a.drained, a.acked = m.Worker, false, false, nil
+		}
+	case msg.Refused:
+		a.stopped = a.stopped || epu.KindOf(m.Err) == epu.NotFound
+	case msg.AgentOrders:
+		a.stopped = a.stopped || m.Gone
+		a.acked = nil
+		for _, o := range m.Commands {
+			a.acked = append(a.acked, o.ID)
+			switch o.Kind {
+			case "drain":
+				a.draining = true
+			case "cancel-drain":
+				a.draining, a.drained = false, false
+			}
+		}
+	}
+}

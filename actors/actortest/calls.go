@@ -1,0 +1,119 @@
+package actortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/iaas"
+)
+
+// siteCall carries out a site's call against its cloud, over a bad network.
+func (f *Fleet) siteCall(s *Site, call any) (Exec, Latency) {
+	r := f.Rand()
+	lat := Latency{
+		Request: time.Duration(r.Int64N(int64(50 * time.Millisecond))),
+		Answer:  time.Duration(r.Int64N(int64(50 * time.Millisecond))), Deadline: s.Spec.CallTimeout,
+		Late: epu.E(epu.UnknownOutcome, "call", "", context.DeadlineExceeded),
+	}
+	if r.Float64() < f.CallLost {
+		slow := time.Duration(r.Int64N(int64(f.CallSlowMax) + 1))
+		if r.IntN(2) == 0 {
+			lat.Request = min(lat.Request+slow, s.Spec.CallTimeout)
+		} else {
+			lat.Answer += slow
+		}
+	}
+	if r.Float64() < f.CallLate {
+		lat.Request = s.Spec.CallTimeout + time.Duration(r.Int64N(int64(10*time.Minute)))
+	}
+	f.checkCall(s, call)
+	twice := r.Float64() < f.CallDoubled
+	return func(call any) (any, error) {
+		result, err := f.cloudCall(s, call)
+		if twice && err == nil { // an answer that was heard is the first one's: no transport mixes them up
+			_, _ = f.cloudCall(s, call)
+		}
+		return result, err
+	}, lat
+}
+
+func (f *Fleet) cloudCall(s *Site, call any) (any, error) {
+	ctx := context.Background()
+	switch c := call.(type) {
+	case actors.PrepareCall:
+		return f.render(c.Request).Digest(), nil
+	case actors.RunCall:
+		req := f.render(c.Request)
+		if req.Digest() != c.Digest {
+			return nil, epu.E(epu.Conflict, "launch", string(c.Launch), errors.New("the request's bytes changed"))
+		}
+		if was, ok := s.bytes[req.Token]; ok && was != c.Digest {
+			f.wrong("token %s of %s is used with other bytes", req.Token, c.Launch)
+		}
+		s.bytes[req.Token] = c.Digest
+		return s.Cloud.Launch(ctx, req)
+	case actors.ListCall:
+		list, err := s.Cloud.List(ctx, iaas.ListRequest{Tags: c.Tags})
+		s.listed = s.listed || err == nil
+		return list, err
+	case actors.FindCall:
+		return s.Cloud.List(ctx, iaas.ListRequest{IDs: c.IDs})
+	case actors.EndCall:
+		return nil, s.Cloud.Terminate(ctx, c.IDs)
+	}
+	panic(fmt.Sprintf("unknown call %T", call))
+}
+
+// render fills in what depends on the node's configuration.
+func (f *Fleet) render(req iaas.LaunchRequest) iaas.LaunchRequest {
+	req.UserData += fmt.Sprint(" rendering ", f.rendering)
+	return req
+}
+
+// poolCall carries out a controller's call: the rule of npreserving in Go, quick enough for thousands
+// of seeds. The first names of its workers are unique.
+func (f *Fleet) poolCall(call any) (Exec, Latency) {
+	return func(call any) (any, error) {
+		switch c := call.(type) {
+		case actors.DecideCall:
+			n := number(c.Conf["preserve_n"])
+			d := epu.Decision{
+				ID: c.Snapshot.Decision, Time: c.Snapshot.Now, Policy: c.Policy, Conf: c.Conf,
+				Wanted: epu.Wish{Target: n}, Reasons: []epu.Reason{{Rule: "preserve_n", Text: fmt.Sprintf("preserve_n = %d", n)}},
+			}
+			for i := range number(c.Conf["names"]) {
+				if d.Wanted.Uniques == nil {
+					d.Wanted.Uniques = map[string]epu.Unique{}
+				}
+				name := fmt.Sprint("unique-", i)
+				d.Wanted.Uniques[name] = epu.Unique{Vars: map[string]string{"NAME": name}}
+			}
+			return d, nil
+		case actors.CheckConfCall:
+			merged := maps.Clone(c.Conf)
+			if merged == nil {
+				merged = map[string]any{}
+			}
+			maps.Copy(merged, c.Changes)
+			return actors.CheckedConf{Conf: merged, Changed: slices.Sorted(maps.Keys(c.Changes))}, nil
+		}
+		panic(fmt.Sprintf("unknown call %T", call))
+	}, Latency{Request: time.Millisecond, Answer: time.Millisecond}
+}
+
+// number reads a number of a configuration, which comes from JSON after a restart.
+func number(v any) int {
+	switch v := v.(type) {
+	case int:
+		return v
+	case float64:
+		return int(v)
+	}
+	return 0
+}
