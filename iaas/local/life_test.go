@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +92,10 @@ func TestWhatAProgramGets(t *testing.T) {
 	if n := strings.Count(got, "\nenv "); n != 8 {
 		t.Errorf("got %d variables, want 8:\n%s", n, got)
 	}
-	if strings.Contains(got, "leaked") || !strings.Contains(got, "SigIgn:\t0000000000000000") {
+	// Bits 31 and 32 are the C library's own signals, which no Go program can set: they come from whoever
+	// started the test.
+	ignored := regexp.MustCompile(`SigIgn:\t0000000[01][08]0000000\n`)
+	if strings.Contains(got, "leaked") || !ignored.MatchString(got) {
 		t.Errorf("open files or signal settings of the keeper went on to the program:\n%s", got)
 	}
 	if !strings.HasPrefix(in.Address, "127.") || strings.HasPrefix(in.Address, "127.0.") {

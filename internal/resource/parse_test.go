@@ -132,6 +132,7 @@ func TestSleeper(t *testing.T) {
 	want.Drain.Timeout = 10 * time.Second
 	want.Limits.Max = 20
 	want.Limits.Launches = epu.Count{N: 50, Window: time.Minute}
+	want.Limits.Terminations = epu.Count{N: 20, Window: time.Minute}
 	got := set.Pools[0]
 	origins := got.Origins
 	got.Origins = nil
