@@ -17,9 +17,6 @@ const (
 	textType = "text/plain; charset=utf-8"
 )
 
-// noDeadline is what a connection's deadline is set to in order to lift it.
-var noDeadline = time.Time{}
-
 // httpError is an error whose status no kind stands for.
 type httpError struct {
 	status int

@@ -31,8 +31,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := out.Header()
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")
-	// Deadlines are of each request, not of the server, so that polls and streams can have their own. A
-	// body's deadline falls away once it is read; without a body there is nothing to wait for.
+	// Deadlines are of each request, not of the server, so that polls and streams can have their own.
 	h.writeBy(out, askTimeout+writeTimeout)
 	if r.Body != nil && r.Body != http.NoBody {
 		_ = http.NewResponseController(out).SetReadDeadline(h.o.Now().Add(readTimeout)) // tests' writers can't
@@ -100,8 +99,7 @@ func (a *answer) code() int {
 	return a.status
 }
 
-// readBody reads a body of at most max bytes within its deadline, and lifts the deadline then: on HTTP/1
-// it would otherwise cut the request when it passes.
+// readBody reads a body of at most max bytes within its deadline. At its end net/http lifts the deadline.
 func readBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, max))
 	var large *http.MaxBytesError
@@ -111,7 +109,5 @@ func readBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error)
 	case err != nil:
 		return nil, epu.E(epu.Invalid, "read the body", "", errors.New("it did not come whole or in time"))
 	}
-	// Without a connection underneath, as in tests, there is no deadline to lift.
-	_ = http.NewResponseController(w).SetReadDeadline(noDeadline)
 	return body, nil
 }

@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/cluster/identity"
 	"github.com/nimbus-epu/epu/internal/relay"
@@ -148,6 +150,7 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 // inBubble runs a server and one connection to it in a bubble.
 func inBubble(t *testing.T, w *world, f func(t *testing.T, conn net.Conn, in *bufio.Reader)) {
 	o := options(t, w)
+	o.Insecure = true // a pipe is no loopback
 	synctest.Test(t, func(t *testing.T) {
 		l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 		s := NewServer(New(o), nil)
@@ -219,6 +222,24 @@ func TestPollAfterBeatOnOneConnection(t *testing.T) {
 		fmt.Fprintf(conn, "GET %s?wait=60s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n\r\n", msg.AgentCommandsPath, auth)
 		if got := answerOn(t, in); !strings.Contains(got, "late") {
 			t.Errorf("poll: got %s", got)
+		}
+	})
+}
+
+// Goal: a command may take longer than its body may take to arrive. Method: a router that is slow.
+func TestSlowCommand(t *testing.T) {
+	w := &world{ask: func(ctx context.Context, _ *msg.Request, _ proto.Message) (proto.Message, error) {
+		select {
+		case <-time.After(askTimeout - time.Second):
+			return &msg.Done{Text: "at last"}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}}
+	inBubble(t, w, func(t *testing.T, conn net.Conn, in *bufio.Reader) {
+		fmt.Fprintf(conn, "POST /v1/command HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nX-EPU-User: anna\r\nContent-Length: %d\r\n\r\n%s", len(scale), scale)
+		if got := answerOn(t, in); !strings.Contains(got, "at last") {
+			t.Errorf("got %s", got)
 		}
 	})
 }
