@@ -157,7 +157,9 @@ func (c *Controller) Handle(tx *Tx, m any) {
 	case msg.PolicyChanged:
 		c.nextTick = tx.Now()
 	case msg.RecoveryEnded:
-		c.id.Recovery, c.dirty, c.nextTick = false, true, tx.Now()
+		if m.Epoch == c.id.Epoch {
+			c.id.Recovery, c.dirty, c.nextTick = false, true, tx.Now()
+		}
 	case CallResult:
 		c.callEnded(tx, m)
 	case Wake:

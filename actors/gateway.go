@@ -386,11 +386,12 @@ func (g *Gateway) endRecovery(ctx context.Context) (proto.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	ended := msg.RecoveryEnded{Epoch: g.tree.Journal.Meta().Epoch}
 	for site := range v.Sites {
-		g.tree.send(msg.SiteAddress(site), nil, msg.RecoveryEnded{})
+		g.tree.send(msg.SiteAddress(site), nil, ended)
 	}
 	for pool := range v.Pools {
-		g.tree.send(msg.ControllerAddress(epu.DefaultOwner, pool), nil, msg.RecoveryEnded{})
+		g.tree.send(msg.ControllerAddress(epu.DefaultOwner, pool), nil, ended)
 	}
 	return &msg.Done{Changed: true, Text: "recovery has ended: pools act again"}, nil
 }

@@ -177,9 +177,7 @@ func (s *Site) Handle(tx *Tx, m any) {
 	case msg.SweepSite:
 		s.sweep(tx, m)
 	case msg.RecoveryEnded:
-		if s.id.Recovery = false; s.st.Recovery != "" {
-			tx.Emit(recoveryEnded{})
-		}
+		s.endRecovery(tx, m)
 	case Wake:
 	default:
 		unknownMessage(tx, "site", m)
@@ -207,6 +205,16 @@ func (s *Site) callEnded(tx *Tx, r CallResult) {
 
 // recovering reports that the store can't be trusted: nothing is ended or launched.
 func (s *Site) recovering() bool { return s.id.Recovery || s.st.Recovery != "" }
+
+// endRecovery takes the operator's word that every machine was decided about.
+func (s *Site) endRecovery(tx *Tx, m msg.RecoveryEnded) {
+	if m.Epoch != s.id.Epoch {
+		return
+	}
+	if s.id.Recovery = false; s.st.Recovery != "" {
+		tx.Emit(recoveryEnded{})
+	}
+}
 
 // advance makes the transitions that follow from state alone; it runs after every message, over the
 // launches about which something may be left to do.

@@ -267,10 +267,11 @@ func (f *Fleet) EndRecovery() {
 	if err := f.Journal.SetRecovery(context.Background(), false); err != nil {
 		panic(fmt.Sprintf("actortest: end recovery: %v", err))
 	}
+	ended := msg.RecoveryEnded{Epoch: f.Journal.Meta().Epoch}
 	for _, s := range f.Sites {
-		f.Send(msg.SiteAddress(s.Spec.Name), operatorAddress, msg.RecoveryEnded{})
+		f.Send(msg.SiteAddress(s.Spec.Name), operatorAddress, ended)
 	}
-	f.Tell(msg.RecoveryEnded{})
+	f.Tell(ended)
 }
 
 // hearOperator takes in what actors tell the operator. Of a stray some are adopted, the others swept.

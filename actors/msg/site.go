@@ -58,5 +58,6 @@ type Swept struct {
 	Refused   []epu.InstanceID
 }
 
-// RecoveryEnded tells a site that the operator has decided about every machine.
-type RecoveryEnded struct{}
+// RecoveryEnded tells a site or controller that the operator has decided about every machine. One of
+// another epoch is dropped: it was said of another recovery.
+type RecoveryEnded struct{ Epoch epu.Epoch }
