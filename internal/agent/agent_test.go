@@ -261,7 +261,7 @@ func TestNodeAwayAndBack(t *testing.T) {
 		if b.count() == before {
 			t.Error("no beat within 15 s of the node's return")
 		}
-		b.node.orders <- msg.AgentCommand{ID: "c1", Kind: "beat-now"} // somebody listens
+		b.node.orders <- msg.AgentCommand{ID: "c1", Kind: "beat"} // somebody listens
 		b.pass(0)
 		if got := b.last().Acked; !slices.Equal(got, []string{"c1"}) {
 			t.Errorf("acknowledged: got %q, want c1 at once", got)

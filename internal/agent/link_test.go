@@ -92,9 +92,9 @@ func TestBeatNow(t *testing.T) {
 	w := newWorld(t, false)
 	w.pass(2 * time.Second)
 	w.trace = nil
-	w.command("c1", "beat-now")
+	w.command("c1", "beat")
 	w.check(`
-		  2.0s order beat-now
+		  2.0s order beat
 		  2.0s beat 2 OK ack=c1`)
 }
 
@@ -109,7 +109,7 @@ func TestNewsWhileABeatIsUnderWay(t *testing.T) {
 		t.Fatalf("got %+v, want one beat", todo)
 	}
 	w.trace = nil
-	w.commands = []msg.AgentCommand{{ID: "c1", Kind: "beat-now"}}
+	w.commands = []msg.AgentCommand{{ID: "c1", Kind: "beat"}}
 	w.c.pollAnswered(w.now, msg.BeatReply{Commands: w.commands})
 	w.exit(failure{Status: 3, Stderr: "boom"})
 	w.c.monitorFailed(w.now, "blind")

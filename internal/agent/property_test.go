@@ -120,7 +120,7 @@ func TestCoreKeepsItsPromises(t *testing.T) {
 		m.c = newCore("i-1", testUser, rapid.Bool().Draw(t, "drain command"), m.now, func() float64 { return 0.3 })
 		m.settle()
 		commands := func() (r msg.BeatReply) {
-			kinds := []string{"beat-now", "drain", "cancel-drain", "drain", "cancel-drain", "sing"}
+			kinds := []string{"beat", "drain", "cancel-drain", "drain", "cancel-drain", "sing"}
 			for range rapid.IntRange(0, 2).Draw(t, "commands") {
 				r.Commands = append(r.Commands, msg.AgentCommand{
 					ID: rapid.StringMatching(`[<]{63}[a-z]`).Draw(t, "id"), Kind: rapid.SampledFrom(kinds).Draw(t, "kind"),

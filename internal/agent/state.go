@@ -16,7 +16,7 @@ const (
 
 // The commands of a node.
 const (
-	commandBeatNow     = "beat-now"
+	commandBeatNow     = "beat"
 	commandDrain       = "drain"
 	commandCancelDrain = "cancel-drain"
 	commandStop        = "stop"

@@ -3,21 +3,35 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"net"
-	"net/http"
-	"strings"
-	"time"
+	"net/url"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/eventlog"
+	"github.com/nimbus-epu/epu/internal/metrics"
 	"github.com/nimbus-epu/epu/internal/relay"
+	"github.com/nimbus-epu/epu/internal/web"
 )
 
+// webServer is the node's HTTP side with what follows the node's records: metrics and the event log.
 type webServer struct {
 	listener net.Listener
-	server   *http.Server
+	handler  *web.Handler
+	server   *web.Server
+	metrics  *metrics.Metrics
+	events   *eventlog.Log // nil when no file is set
+	follow   context.Context
+	unfollow context.CancelFunc
+	running  sync.WaitGroup
 }
 
 func (n *Node) listenHTTP(ctx context.Context, p relay.Protection) (*webServer, error) {
@@ -25,71 +39,136 @@ func (n *Node) listenHTTP(ctx context.Context, p relay.Protection) (*webServer, 
 	if err != nil {
 		return nil, err
 	}
-	return &webServer{listener: l}, nil
+	w := &webServer{listener: l}
+	w.follow, w.unfollow = context.WithCancel(context.WithoutCancel(ctx))
+	if file := n.conf.Events.File; file != "" {
+		w.events, err = eventlog.Open(file, eventlog.Options{Cloudyvent: n.conf.Events.Cloudyvent, Log: n.log})
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	return w, nil
 }
 
+// start begins to serve and to follow the node's records.
 func (w *webServer) start(n *Node, conf *tls.Config) {
-	a := &agents{node: n}
-	mux := http.NewServeMux()
-	answer := func(rw http.ResponseWriter, v any, err error) {
-		switch {
-		case err == nil:
-			_ = json.NewEncoder(rw).Encode(v)
-		case epu.KindOf(err) == epu.NotFound:
-			http.Error(rw, err.Error(), http.StatusGone)
-		case epu.KindOf(err) == epu.Unavailable && strings.Contains(err.Error(), "not yet known"):
-			http.Error(rw, err.Error(), http.StatusTooEarly)
-		default:
-			http.Error(rw, err.Error(), http.StatusServiceUnavailable)
-		}
+	w.metrics = metrics.New(metrics.Options{
+		Status: n.askStatus, Counters: n.counters, Version: n.opts.Version, Process: true,
+	})
+	w.handler = web.New(web.Options{
+		Agents: &agents{node: n}, Tokens: n.signer, Installation: n.journal.Meta().Installation, Router: n.gateway,
+		Ready: n.conditions, NewID: func() string { return ulid.Make().String() }, Now: n.opts.Clock.Now,
+		Metrics: w.metrics.Handler(), Meter: w.metrics, Log: n.log, Insecure: n.conf.Insecure, Hosts: n.hosts(),
+	})
+	w.server = web.NewServer(w.handler, conf)
+	records, cancel := n.tree.Events.Subscribe()
+	w.running.Go(func() {
+		defer cancel()
+		w.metrics.Run(w.follow, records)
+	})
+	if w.events != nil {
+		w.log(n)
 	}
-	mux.HandleFunc("POST "+msg.AgentCheckInPath, func(rw http.ResponseWriter, r *http.Request) {
-		var in msg.CheckIn
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-			http.Error(rw, err.Error(), 400)
-			return
-		}
-		claims, err := n.signer.Verify(n.journal.Meta().Installation, in.Bootstrap)
-		if err != nil {
-			http.Error(rw, err.Error(), 401)
-			return
-		}
-		v, err := a.CheckIn(r.Context(), claims, in)
-		answer(rw, v, err)
-	})
-	mux.HandleFunc("POST "+msg.AgentBeatPath, func(rw http.ResponseWriter, r *http.Request) {
-		claims, err := n.signer.Verify(n.journal.Meta().Installation, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-		if err != nil {
-			http.Error(rw, err.Error(), 401)
-			return
-		}
-		var in msg.Beat
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-			http.Error(rw, err.Error(), 400)
-			return
-		}
-		v, err := a.Beat(r.Context(), claims, in)
-		answer(rw, v, err)
-	})
-	mux.HandleFunc("GET "+msg.AgentCommandsPath, func(rw http.ResponseWriter, r *http.Request) {
-		claims, err := n.signer.Verify(n.journal.Meta().Installation, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-		if err != nil {
-			http.Error(rw, err.Error(), 401)
-			return
-		}
-		v, err := a.Commands(r.Context(), claims, r.URL.Query().Get("after"))
-		answer(rw, v, err)
-	})
-	if conf != nil {
-		w.listener = tls.NewListener(w.listener, conf)
-	}
-	w.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		if err := w.server.Serve(w.listener); !errors.Is(err, http.ErrServerClosed) {
-			n.served <- err
-		}
-	}()
+	go func() { n.served <- w.server.Serve(w.listener) }()
 }
 
-func (w *webServer) stop(ctx context.Context) { _ = w.server.Shutdown(ctx) }
+// log writes the node's records to the event log; SIGHUP opens its file anew.
+func (w *webServer) log(n *Node) {
+	records, cancel := n.tree.Events.Subscribe()
+	w.running.Go(func() {
+		defer cancel()
+		w.events.Run(w.follow, records)
+	})
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	w.running.Go(func() {
+		defer signal.Stop(hangup)
+		for {
+			select {
+			case <-w.follow.Done():
+				return
+			case <-hangup:
+				if err := w.events.Reopen(); err != nil {
+					n.log.Error("event log can't be opened anew", "error", err)
+				}
+			}
+		}
+	})
+}
 
+// stop ends serving, then what follows the records.
+func (w *webServer) stop(ctx context.Context, n *Node) {
+	w.server.Stop(ctx)
+	w.unfollow()
+	w.running.Wait()
+	if w.events != nil {
+		if err := w.events.Close(); err != nil {
+			n.log.Error("event log can't be closed", "error", err)
+		}
+	}
+}
+
+// hosts are the names under which browsers may ask this node.
+func (n *Node) hosts() []string {
+	names := []string{n.conf.Node.Name}
+	if u, err := url.Parse(n.conf.AgentURL); err == nil && u.Hostname() != "" {
+		names = append(names, u.Hostname())
+	}
+	return names
+}
+
+// askStatus is the status that metrics are made from.
+func (n *Node) askStatus(ctx context.Context) (*msg.Status, error) {
+	answer, err := n.gateway.Ask(ctx, &msg.Request{User: "metrics"}, &msg.StatusQuery{})
+	if err != nil {
+		return nil, err
+	}
+	return answer.(*msg.Status), nil
+}
+
+// counters are the node's own numbers.
+func (n *Node) counters() metrics.Counters {
+	c := metrics.Counters{
+		ActorRestarts: n.tree.Restarts.Load(), UnknownMessages: n.tree.Unknowns.Load(), HistoryDropped: n.history.Dropped(),
+	}
+	if n.web.events != nil {
+		c.EventsDropped = n.web.events.Dropped()
+	}
+	return c
+}
+
+// conditions looks at every durable actor and every site.
+func (n *Node) conditions(ctx context.Context) []web.Condition {
+	out := []web.Condition{n.durable(ctx, "registry", actors.RegistryAddress)}
+	answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
+	view, ok := answer.(msg.RegistryView)
+	if err != nil || !ok {
+		return out
+	}
+	for site := range view.Sites {
+		c := n.durable(ctx, "site "+string(site), msg.SiteAddress(site))
+		answer, err := n.tree.Ask(ctx, msg.SiteAddress(site), msg.SiteQuery{})
+		if v, ok := answer.(msg.SiteView); err == nil && ok && !v.Synced && c.OK {
+			c = web.Condition{Name: c.Name, Text: "has not been listed since the start: " + v.Fault, Try: "epumgmt doctor"}
+		}
+		out = append(out, c)
+	}
+	for pool := range view.Pools {
+		out = append(out, n.durable(ctx, "pool "+string(pool), msg.ControllerAddress(epu.DefaultOwner, pool)))
+	}
+	return out
+}
+
+func (n *Node) durable(ctx context.Context, name string, addr msg.Address) web.Condition {
+	answer, err := n.tree.Ask(ctx, addr, actors.DurableStatus{})
+	s, ok := answer.(actors.DurableState)
+	switch {
+	case err != nil:
+		return web.Condition{Name: name, Text: "does not answer: " + err.Error(), Try: "look at the node's log"}
+	case !ok || !s.Ready:
+		return web.Condition{Name: name, Text: "is being loaded", Try: "wait a moment"}
+	case s.Degraded != nil:
+		return web.Condition{Name: name, Text: s.Degraded.Error(), Try: "make space on the disk of the data folder"}
+	}
+	return web.Condition{Name: name, OK: true}
+}

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -104,7 +103,11 @@ func (n *Node) Start(ctx context.Context) error {
 	if n.web, err = n.listenHTTP(ctx, relay.Protection{TLS: n.conf.TLS.Enabled(), Insecure: n.conf.Insecure}); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	sys := actors.NewSystem(n.opts.Clock, n.journal, n.history, n.log, func() string { return ulid.Make().String() })
+	journal, err := withCrashPoints(n.journal, n.opts.Getenv, n.log)
+	if err != nil {
+		return err
+	}
+	sys := actors.NewSystem(n.opts.Clock, journal, n.history, n.log, func() string { return ulid.Make().String() })
 	if n.tree, err = actors.Start(sys, n); err != nil {
 		return err
 	}
@@ -128,7 +131,7 @@ func (n *Node) serve() error {
 	}
 	n.relay = relay.NewServer(n.gateway, relay.Options{TLS: tls, Log: n.log})
 	go func() { n.served <- n.relay.Serve(n.relayListener) }()
-	n.web.start(n, agentTLS(tls))
+	n.web.start(n, tls)
 	return nil
 }
 
@@ -159,8 +162,9 @@ func (n *Node) agentURLs() []string {
 
 // Stop ends the node: first its listeners, then its actors, then the store. What is due stays due.
 func (n *Node) Stop(ctx context.Context) error {
+	n.web.handler.Drain()
 	n.relay.Stop(ctx)
-	n.web.stop(ctx)
+	n.web.stop(ctx, n)
 	n.tree.Stop()
 	return n.Close(ctx)
 }
@@ -169,47 +173,4 @@ func (n *Node) Stop(ctx context.Context) error {
 func (n *Node) Close(ctx context.Context) error {
 	flush := n.history.Flush(ctx)
 	return errors.Join(flush, n.history.Close(), n.journal.Close())
-}
-
-// condition is one thing that must be so for a node to be ready.
-type condition struct {
-	Name string
-	OK   bool
-	Text string
-}
-
-// conditions looks at every durable actor and every site.
-func (n *Node) conditions(ctx context.Context) []condition {
-	out := []condition{n.durable(ctx, "registry", actors.RegistryAddress)}
-	answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
-	view, ok := answer.(msg.RegistryView)
-	if err != nil || !ok {
-		return append(out, condition{Name: "registry", Text: fmt.Sprintf("does not answer: %v", err)})
-	}
-	for site := range view.Sites {
-		name := "site " + string(site)
-		out = append(out, n.durable(ctx, name, msg.SiteAddress(site)))
-		answer, err := n.tree.Ask(ctx, msg.SiteAddress(site), msg.SiteQuery{})
-		if v, ok := answer.(msg.SiteView); err == nil && ok && !v.Synced {
-			out = append(out, condition{Name: name, Text: "has not been listed since the start: " + v.Fault})
-		}
-	}
-	for pool := range view.Pools {
-		out = append(out, n.durable(ctx, "pool "+string(pool), msg.ControllerAddress(epu.DefaultOwner, pool)))
-	}
-	return out
-}
-
-func (n *Node) durable(ctx context.Context, name string, addr msg.Address) condition {
-	answer, err := n.tree.Ask(ctx, addr, actors.DurableStatus{})
-	s, ok := answer.(actors.DurableState)
-	switch {
-	case err != nil || !ok:
-		return condition{Name: name, Text: fmt.Sprintf("does not answer: %v", err)}
-	case !s.Ready:
-		return condition{Name: name, Text: "is being loaded"}
-	case s.Degraded != nil:
-		return condition{Name: name, Text: s.Degraded.Error()}
-	}
-	return condition{Name: name, OK: true}
 }

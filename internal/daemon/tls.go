@@ -9,8 +9,8 @@ import (
 	"github.com/nimbus-epu/epu"
 )
 
-// serverTLS makes the relay's TLS, which asks every client for a certificate; nil without TLS. Whoever
-// answers agents uses the same certificate, and asks for none: agents have tokens.
+// serverTLS makes the relay's TLS, which asks every client for a certificate; nil without TLS. The HTTP
+// side uses it too, and serves agents without one: they have tokens.
 func (n *Node) serverTLS() (*tls.Config, error) {
 	c := n.conf.TLS
 	if !c.Enabled() {
@@ -34,14 +34,4 @@ func (n *Node) serverTLS() (*tls.Config, error) {
 	}
 	conf.ClientAuth = tls.RequireAndVerifyClientCert
 	return conf, nil
-}
-
-// agentTLS is the TLS of the node's HTTP: the relay's without certificates of clients.
-func agentTLS(relay *tls.Config) *tls.Config {
-	if relay == nil {
-		return nil
-	}
-	conf := relay.Clone()
-	conf.ClientAuth, conf.ClientCAs = tls.NoClientCert, nil
-	return conf
 }
