@@ -1,0 +1,107 @@
+package actors
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// Goal: the roster's slices and sums are what one would count, and what it handed out never changes.
+// Method: random puts, against a map that is sorted and counted anew each time.
+func TestRosterAgainstMap(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	rapid.Check(t, func(rt *rapid.T) {
+		var r roster
+		model := map[epu.WorkerID]*epu.Worker{}
+		var shared, copied []*epu.Worker
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			if rapid.IntRange(0, 4).Draw(rt, "share") == 0 {
+				shared, _ = r.share()
+				copied = slices.Clone(shared)
+			}
+			n := rapid.IntRange(0, 12).Draw(rt, "worker")
+			launch := epu.NewLaunchID("web", 1, uint64(n/3))
+			w := &epu.Worker{
+				ID: epu.NewWorkerID(launch, n%3), Launch: launch, Slot: n % 3, Created: start.Add(time.Duration(n/6) * time.Minute),
+				State:  rapid.SampledFrom(epu.States()).Draw(rt, "state"),
+				Health: epu.Health(rapid.IntRange(0, int(epu.Zombie)).Draw(rt, "health")),
+				Ended:  rapid.IntRange(0, 4).Draw(rt, "ended") == 0, Draining: rapid.Bool().Draw(rt, "draining"),
+			}
+			r.put(w)
+			if model[w.ID] = w; w.State.Gone() {
+				delete(model, w.ID)
+			}
+			compare(rt, &r, model)
+			if !slices.Equal(shared, copied) {
+				rt.Fatal("slices that were handed out have changed")
+			}
+		}
+	})
+}
+
+func compare(rt *rapid.T, r *roster, model map[epu.WorkerID]*epu.Worker) {
+	var all, bad []*epu.Worker
+	var n policies.Counts
+	for _, w := range model {
+		all = append(all, w)
+		if r.get(&epu.Worker{Launch: w.Launch, Slot: w.Slot, Created: w.Created}) != w {
+			rt.Fatalf("worker %s is not found", w.ID)
+		}
+		switch {
+		case !w.Open():
+			n.Ending++
+			continue
+		case w.State >= epu.Running:
+			n.Running++
+		default:
+			n.Starting++
+		}
+		if w.Draining {
+			n.Draining++
+		}
+		if w.Unhealthy() {
+			n.Unhealthy++
+			bad = append(bad, w)
+		}
+	}
+	slices.SortFunc(all, compareWorkers)
+	slices.SortFunc(bad, compareWorkers)
+	if !slices.Equal(all, r.all) || !slices.Equal(bad, r.bad) {
+		rt.Fatalf("got %d workers and %d bad ones, want %d and %d in their order", len(r.all), len(r.bad), len(all), len(bad))
+	}
+	if diff := cmp.Diff(n, r.counts); diff != "" {
+		rt.Fatal(diff)
+	}
+}
+
+// Goal: a launch set is a sorted set. Method: random adds and deletes, against a map.
+func TestLaunchSet(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var s launchSet
+		model := map[epu.LaunchID]bool{}
+		for range rapid.IntRange(0, 40).Draw(rt, "steps") {
+			id := epu.NewLaunchID("web", 1, uint64(rapid.IntRange(0, 9).Draw(rt, "id")))
+			if rapid.Bool().Draw(rt, "add") {
+				s.add(id)
+				model[id] = true
+			} else {
+				s.del(id)
+				delete(model, id)
+			}
+			if !slices.IsSorted(s.ids) || len(s.ids) != len(model) {
+				rt.Fatalf("got %v, want the sorted keys of %v", s.ids, model)
+			}
+			for _, id := range s.all() {
+				if !model[id] {
+					rt.Fatalf("%s is in %v", id, s.ids)
+				}
+			}
+		}
+	})
+}
