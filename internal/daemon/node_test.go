@@ -1,0 +1,231 @@
+package daemon_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/config"
+	"github.com/nimbus-epu/epu/internal/daemon"
+	"github.com/nimbus-epu/epu/internal/relay"
+)
+
+// The local site starts the running binary again, which is this test: as a keeper and as an agent.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		streams := cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+		os.Exit(daemon.Main(context.Background(), os.Args[1:], os.Environ(), streams, cli.SystemEnv(os.Stdin, os.Stdout, os.Stderr)))
+	}
+	os.Exit(m.Run())
+}
+
+const files = `
+schema: epu/v1
+kind: site
+name: local
+driver: local
+---
+schema: epu/v1
+kind: deployable-type
+name: sleeper
+variables:
+  SECONDS: {default: 1000}
+sites:
+  local: {image: epu-agent, args: [worker]}
+agent:
+  install: in-image
+  run: [/bin/sleep, "${SECONDS}"]
+---
+schema: epu/v1
+kind: pool
+name: epu-test
+deployable_type: sleeper
+tick: 200ms
+policy: {conf: {preserve_n: 2}}
+placement: [{site: local}]
+health: {heartbeat: 200ms, boot_grace: 30s}
+drain: {timeout: 5s}
+limits: {terminations: 50 per 1m}
+`
+
+// running is a node with a client.
+type running struct {
+	node   *daemon.Node
+	client *relay.Client
+}
+
+// start starts a node on a data folder.
+func start(t *testing.T, dir string) *running {
+	t.Helper()
+	conf, _, err := config.LoadNode(config.NodeOptions{Dev: true, Environ: []string{
+		"EPU_DATA_DIR=" + dir, "EPU_LISTEN=127.0.0.1:0", "EPU_HTTP=127.0.0.1:0", "EPU_LOG_LEVEL=error",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := daemon.New(daemon.Options{
+		Conf: conf, Clock: actors.WallClock{}, Getenv: func(string) string { return "" },
+		Log: slog.New(slog.DiscardHandler), Version: &msg.Version{Version: "test"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	client, err := relay.Dial(node.RelayAddress(), relay.ClientOptions{User: "anna", NewID: func() string { return ulid.Make().String() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &running{node, client}
+}
+
+func (r *running) stop(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+	defer cancel()
+	if err := r.client.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := r.node.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// await watches the status until it is as wanted.
+func (r *running) await(t *testing.T, what string, ok func(*msg.Status) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	var last *msg.Status
+	for s, err := range relay.Watch[*msg.Status](ctx, r.client, &msg.StatusQuery{}) {
+		if err != nil {
+			t.Fatalf("waiting until %s: %v; last status %v", what, err, last)
+		}
+		if last = s; ok(s) {
+			return
+		}
+	}
+	t.Fatalf("the watch ended before %s", what)
+}
+
+func ask[T proto.Message](t *testing.T, r *running, body proto.Message) T {
+	t.Helper()
+	answer, err := relay.Ask[T](t.Context(), r.client, body)
+	if err != nil {
+		t.Fatalf("%T: %v", body, err)
+	}
+	return answer
+}
+
+func converged(n int32) func(*msg.Status) bool {
+	return func(s *msg.Status) bool {
+		return len(s.GetPools()) == 1 && s.GetPools()[0].GetConverged() == "yes" && s.GetPools()[0].GetHave() == n
+	}
+}
+
+func (r *running) instances(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, i := range ask[*msg.Instances](t, r, &msg.InstancesQuery{}).GetInstances() {
+		if !i.GetEnded() {
+			out[i.GetInstance()] = i.GetWorker()
+		}
+	}
+	return out
+}
+
+// Goal: the whole path with real processes: apply, run, kill, scale, restart, freeze, terminate-all.
+// Method: a node in this process, asked through its relay as epumgmt does.
+func TestNode(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	r := start(t, dir)
+	defer func() { r.stop(t) }()
+	pool := &msg.File{Path: "pool.yaml", Content: []byte(files)}
+	plan := ask[*msg.Plan](t, r, &msg.PlanQuery{Files: []*msg.File{pool}})
+	if len(plan.GetChanges()) != 3 {
+		t.Fatalf("plan: got %v, want 3 additions", plan)
+	}
+	ask[*msg.Applied](t, r, &msg.Apply{Files: []*msg.File{pool}, Index: plan.GetIndex()})
+	r.await(t, "two workers run", converged(2))
+	before := r.instances(t)
+
+	for id := range before {
+		ask[*msg.Done](t, r, &msg.Kill{Instance: id, Reason: "test"})
+		break
+	}
+	r.await(t, "the killed one is replaced", func(s *msg.Status) bool {
+		if !converged(2)(s) || s.GetPools()[0].GetEnding() > 0 {
+			return false
+		}
+		for id := range r.instances(t) {
+			if before[id] == "" {
+				return true
+			}
+		}
+		return false
+	})
+
+	ask[*msg.Done](t, r, &msg.Scale{Pool: "epu-test", N: 3})
+	r.await(t, "three workers run", converged(3))
+	lived := r.instances(t)
+	r.stop(t)
+	r = start(t, dir)
+	r.await(t, "the workers are found again", converged(3))
+	for id, w := range r.instances(t) {
+		if lived[id] != w {
+			t.Errorf("instance %s is worker %s after the restart, was %q", id, w, lived[id])
+		}
+	}
+
+	ask[*msg.Done](t, r, &msg.TerminateAll{})
+	r.await(t, "nothing is left", func(s *msg.Status) bool {
+		return len(ask[*msg.Done](t, r, &msg.TerminateAll{}).GetLeft()) == 0 && s.GetSites()[0].GetInstances() == 0
+	})
+}
+
+// Goal: refusals name everything that is wrong, and change nothing.
+func TestRefusals(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "data"))
+	defer r.stop(t)
+	for _, tt := range []struct {
+		name string
+		body proto.Message
+		kind epu.Kind
+		want string
+	}{
+		{"unknown pool", &msg.Scale{Pool: "nope", N: 1}, epu.NotFound, "nope"},
+		{"unknown instance", &msg.Kill{Instance: "i-1"}, epu.NotFound, "i-1"},
+		{"unknown site", &msg.SweepQuery{Site: "mars"}, epu.NotFound, "mars"},
+		{"moved plan", &msg.Apply{Files: []*msg.File{{Path: "p.yaml", Content: []byte(files)}}, Index: "old"}, epu.Conflict, "plan"},
+		{
+			"unknown policy",
+			&msg.PlanQuery{Files: []*msg.File{{Path: "p.yaml", Content: []byte(strings.Replace(files, "policy: {", "policy: {name: nopreserving, ", 1))}}},
+			epu.Invalid, "1 problem",
+		},
+		{
+			"wrong configuration",
+			&msg.PlanQuery{Files: []*msg.File{{Path: "p.yaml", Content: []byte(strings.Replace(files, "preserve_n: 2", "preserve_n: -2, colour: red", 1))}}},
+			epu.Invalid, "2 problems",
+		},
+	} {
+		_, err := relay.Ask[proto.Message](t.Context(), r.client, tt.body)
+		if epu.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v (%v), want %v with %q", tt.name, err, epu.KindOf(err), tt.kind, tt.want)
+		}
+	}
+	if s := ask[*msg.Status](t, r, &msg.StatusQuery{}); len(s.GetPools())+len(s.GetSites()) > 0 {
+		t.Errorf("refused files were applied: %v", s)
+	}
+}
