@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/persistence"
 )
 
 // Files reads what operators apply: it parses and checks files against what is applied already, and
@@ -93,13 +95,32 @@ func (g *Gateway) command(ctx context.Context, req *msg.Request, body proto.Mess
 	case *msg.Enable:
 		return g.enable(ctx, req)
 	case *msg.Sweep:
-		return g.sweep(ctx, req, m)
+		return g.audited(req, "sweep", m.GetInstances())(g.sweep(ctx, req, m))
 	case *msg.Adopt:
-		return g.adopt(ctx, req, m)
+		return g.audited(req, "adopt", m.GetInstances())(g.adopt(ctx, req, m))
 	case *msg.EndRecovery:
-		return g.endRecovery(ctx)
+		return g.audited(req, "end-recovery", nil)(g.endRecovery(ctx))
 	}
 	return nil, epu.E(epu.Invalid, "carry out", fmt.Sprintf("%T", body), errors.New("this node does not know it"))
+}
+
+// audited records a command that no single actor records, once it was carried out.
+func (g *Gateway) audited(req *msg.Request, name string, on []string) func(proto.Message, error) (proto.Message, error) {
+	return func(answer proto.Message, err error) (proto.Message, error) {
+		if err != nil {
+			return answer, err
+		}
+		data, merr := json.Marshal(map[string]any{"command": req.GetId(), "user": req.GetUser(), "instances": on})
+		if merr != nil {
+			panic("audit data is plain and always has a JSON form: " + merr.Error())
+		}
+		r := persistence.Record{
+			ID: g.tree.NewID(), Kind: persistence.KindAudit, Name: name, Owner: epu.DefaultOwner, Time: g.tree.Clock.Now(), Data: data,
+		}
+		g.tree.History.Record(r)
+		g.tree.Events.Publish(r)
+		return answer, nil
+	}
 }
 
 // ask sends a message to an actor and expects an answer of one type.
@@ -293,107 +314,6 @@ func (g *Gateway) enable(ctx context.Context, req *msg.Request) (proto.Message, 
 	}
 	done.Text = "launching is on"
 	return done, nil
-}
-
-// sweep condemns stray machines that the operator named, at the sites that list them.
-func (g *Gateway) sweep(ctx context.Context, req *msg.Request, m *msg.Sweep) (proto.Message, error) {
-	views, err := g.sites(ctx, m.GetSite())
-	if err != nil {
-		return nil, err
-	}
-	left := map[string]bool{}
-	for _, id := range m.GetInstances() {
-		left[id] = true
-	}
-	out := &msg.Done{}
-	for _, site := range slices.Sorted(maps.Keys(views)) {
-		var here []epu.InstanceID
-		for _, s := range views[site].Strays {
-			if left[string(s.Instance)] && !s.Condemned {
-				here = append(here, s.Instance)
-			}
-			if s.Condemned {
-				delete(left, string(s.Instance))
-			}
-		}
-		if len(here) == 0 {
-			continue
-		}
-		swept, err := ask[msg.Swept](ctx, g, msg.SiteAddress(site), msg.SweepSite{Instances: here})
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range swept.Condemned {
-			out.Changed = true
-			delete(left, string(id))
-		}
-	}
-	if len(left) > 0 {
-		err := epu.E(epu.NotFound, "sweep", fmt.Sprint(slices.Sorted(maps.Keys(left))), errors.New("no site lists them as stray"))
-		err.Try = "epumgmt sweep lists the strays"
-		return nil, err
-	}
-	out.Text = fmt.Sprintf("%d machines are being ended", len(m.GetInstances()))
-	return out, nil
-}
-
-// adopt gives stray machines to a pool.
-func (g *Gateway) adopt(ctx context.Context, req *msg.Request, m *msg.Adopt) (proto.Message, error) {
-	if err := g.knownPool(ctx, m.GetPool()); err != nil {
-		return nil, err
-	}
-	views, err := g.sites(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	out := &msg.Done{}
-	wanted := map[string]bool{}
-	for _, id := range m.GetInstances() {
-		wanted[id] = true
-	}
-	for _, site := range slices.Sorted(maps.Keys(views)) {
-		for _, s := range views[site].Strays {
-			if s.Condemned || len(wanted) > 0 && !wanted[string(s.Instance)] || len(wanted) == 0 && string(s.Pool) != m.GetPool() {
-				continue
-			}
-			done, err := ask[*msg.Done](ctx, g, msg.ControllerAddress(epu.DefaultOwner, epu.PoolID(m.GetPool())),
-				msg.AdoptMachine{Site: site, Instance: s.Instance})
-			if err != nil {
-				return nil, err
-			}
-			out.Changed = out.Changed || done.GetChanged()
-			delete(wanted, string(s.Instance))
-			out.Text = done.GetText()
-		}
-	}
-	if len(wanted) > 0 {
-		err := epu.E(epu.NotFound, "adopt", fmt.Sprint(slices.Sorted(maps.Keys(wanted))), errors.New("no site lists them as stray"))
-		err.Try = "epumgmt sweep lists the strays"
-		return nil, err
-	}
-	if !out.Changed {
-		out.Text = "there is nothing to adopt"
-	}
-	return out, nil
-}
-
-// endRecovery durably ends recovery and tells every actor.
-func (g *Gateway) endRecovery(ctx context.Context) (proto.Message, error) {
-	if err := g.tree.Journal.SetRecovery(ctx, false); err != nil {
-		return nil, epu.E(epu.Unavailable, "end recovery", "", err)
-	}
-	v, err := g.registry(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ended := msg.RecoveryEnded{Epoch: g.tree.Journal.Meta().Epoch}
-	for site := range v.Sites {
-		g.tree.send(msg.SiteAddress(site), nil, ended)
-	}
-	for pool := range v.Pools {
-		g.tree.send(msg.ControllerAddress(epu.DefaultOwner, pool), nil, ended)
-	}
-	return &msg.Done{Changed: true, Text: "recovery has ended: pools act again"}, nil
 }
 
 // sites asks one site or all for their views; each must answer.

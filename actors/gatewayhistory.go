@@ -120,30 +120,152 @@ func eventRecord(r persistence.Record) *msg.EventRecord {
 	return e
 }
 
-// strays lists machines that no record explains.
-func (g *Gateway) strays(ctx context.Context, q *msg.SweepQuery) (proto.Message, error) {
-	views, err := g.sites(ctx, q.GetSite())
+// explain says why a pool wants what it wants.
+func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Message, error) {
+	if err := g.knownPool(ctx, q.GetPool()); err != nil {
+		return nil, err
+	}
+	v, err := ask[msg.PoolView](ctx, g, msg.ControllerAddress(epu.DefaultOwner, epu.PoolID(q.GetPool())), msg.PoolQuery{})
 	if err != nil {
 		return nil, err
 	}
-	out := &msg.Strays{Recovery: g.tree.Journal.Meta().Recovery}
-	for site, v := range views {
-		out.Recovery = out.Recovery || v.Recovery
-		for _, s := range v.Strays {
-			verdict := "listed"
-			if s.Condemned {
-				verdict = "condemned"
+	now := g.tree.Clock.Now()
+	out := &msg.Explanation{Pool: poolStatus(v, now), Doing: doing(v), WouldChange: wouldChange(v)}
+	if q.GetDecision() == "" {
+		done, err := g.doneOf(ctx, v.Spec.Name, now)
+		if err != nil {
+			return nil, err
+		}
+		out.Doing = append(out.Doing, done...)
+	}
+	raw, err := g.decision(ctx, q, v)
+	if err != nil || raw == nil {
+		return out, err
+	}
+	out.Decision = &structpb.Struct{}
+	if err := out.Decision.UnmarshalJSON(raw); err != nil {
+		return nil, epu.E(epu.Internal, "read decision", q.GetDecision(), err)
+	}
+	return out, nil
+}
+
+// decision finds the record of the asked-for decision, or of the newest.
+func (g *Gateway) decision(ctx context.Context, q *msg.ExplainQuery, v msg.PoolView) (json.RawMessage, error) {
+	if q.GetDecision() == "" {
+		if v.Last == nil {
+			return nil, nil
+		}
+		raw, err := json.Marshal(v.Last)
+		if err != nil {
+			return nil, epu.E(epu.Internal, "read decision", string(v.Last.ID), err)
+		}
+		return raw, nil
+	}
+	find := persistence.Query{Kind: persistence.KindDecision, Pool: epu.PoolID(q.GetPool()), ID: q.GetDecision(), Limit: 1}
+	for r, err := range g.tree.History.Find(ctx, find) {
+		if err != nil {
+			return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
+		}
+		return r.Data, nil
+	}
+	err := epu.E(epu.NotFound, "find decision", q.GetDecision(), errors.New("the history has none with this ID"))
+	err.Try = "epumgmt decisions " + q.GetPool() + " lists them; equal ones are kept once, with a count"
+	return nil, err
+}
+
+// doing says what is being carried out now.
+func doing(v msg.PoolView) []string {
+	var out []string
+	for _, w := range v.Workers {
+		switch {
+		case w.Ended || w.State >= epu.Terminating:
+			why := w.EndReason
+			if why == "" {
+				why = w.Error
 			}
-			out.Strays = append(out.Strays, &msg.Stray{
-				Instance: string(s.Instance), Site: string(site), Launch: string(s.Launch), Pool: string(s.Pool),
-				Why: s.Why, Verdict: verdict,
-			})
+			out = append(out, fmt.Sprintf("end %s at %s: %s", w.ID, w.Site, why))
+		case w.Draining:
+			out = append(out, fmt.Sprintf("drain %s at %s", w.ID, w.Site))
+		case w.State < epu.Running:
+			out = append(out, fmt.Sprintf("launch %s at %s: %s", w.ID, w.Site, w.State.Word()))
 		}
 	}
-	slices.SortFunc(out.Strays, func(a, b *msg.Stray) int {
-		return strings.Compare(a.GetSite()+"/"+a.GetInstance(), b.GetSite()+"/"+b.GetInstance())
-	})
-	return out, nil
+	for _, r := range v.Refused {
+		out = append(out, "waits: "+r.Text)
+	}
+	return out
+}
+
+// wouldChange says what would lead to another answer.
+func wouldChange(v msg.PoolView) []string {
+	var out []string
+	if v.Last != nil {
+		for _, c := range v.Last.Clamps {
+			out = append(out, c.Rule+" were other than it is")
+		}
+	}
+	if n, ok := v.Conf[sizeKey]; ok {
+		out = append(out, fmt.Sprintf("%s other than %v (epumgmt scale %s N)", sizeKey, n, v.Spec.Name))
+	}
+	if v.Freeze != nil {
+		out = append(out, "epumgmt thaw "+string(v.Spec.Name))
+	}
+	return out
+}
+
+// Bounds of what explain tells of the past.
+const (
+	doneAge = 10 * time.Minute
+	doneMax = 10 // lines
+)
+
+// doneOf says what was done for a pool in the last minutes and why: the newest lines, oldest first.
+func (g *Gateway) doneOf(ctx context.Context, pool epu.PoolID, now time.Time) ([]string, error) {
+	if err := g.tree.History.Flush(ctx); err != nil {
+		return nil, epu.E(epu.Unavailable, "read history of", string(pool), err)
+	}
+	q := persistence.Query{Kind: persistence.KindEvent, Pool: pool, Since: now.Add(-doneAge), Limit: recordsMax}
+	var out []string
+	ordered := map[string]bool{} // workers whose end was decided here
+	for r, err := range g.tree.History.Find(ctx, q) {
+		if err != nil {
+			return nil, epu.E(epu.Unavailable, "read history of", string(pool), err)
+		}
+		var d struct {
+			Worker, Launch, Reason string
+			N                      int
+		}
+		if json.Unmarshal(r.Data, &d) != nil {
+			continue // a newer version wrote it; the others can still be shown
+		}
+		ago := max(0, now.Sub(r.Time)).Round(time.Second).String()
+		switch r.Name {
+		case "worker_ended":
+			ordered[d.Worker] = true
+			verb := "ended"
+			if failed(d.Reason) {
+				verb = "replaced"
+			}
+			out = append(out, fmt.Sprintf("%s %s %s ago: %s", verb, d.Worker, ago, d.Reason))
+		case "worker_failed", "worker_terminated":
+			if !ordered[d.Worker] {
+				out = append(out, fmt.Sprintf("lost %s %s ago: %s", d.Worker, ago, d.Reason))
+			}
+		case "launch_opened":
+			out = append(out, fmt.Sprintf("asked for %d more (%s) %s ago: %s", d.N, d.Launch, ago, d.Reason))
+		}
+	}
+	return out[max(0, len(out)-doneMax):], nil
+}
+
+// failed reports that a worker was ended because it was not well: such a reason begins with its health.
+func failed(reason string) bool {
+	for h := epu.MonitorError; h <= epu.Zombie; h++ {
+		if strings.HasPrefix(reason, h.String()) {
+			return true
+		}
+	}
+	return false
 }
 
 // alerts are what an operator should look at now.

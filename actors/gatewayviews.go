@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -129,7 +128,7 @@ func poolStatus(v msg.PoolView, now time.Time) *msg.PoolStatus {
 }
 
 func converged(v msg.PoolView, p *msg.PoolStatus) string {
-	met := p.GetGap() == 0 && p.GetStarting() == 0 && p.GetUnhealthy() == 0 && p.GetDraining() == 0
+	met := p.GetGap() == 0 && p.GetStarting() == 0 && p.GetUnhealthy() == 0 && p.GetDraining() == 0 && decidedSince(v)
 	switch {
 	case v.Recovery:
 		return "recovery"
@@ -143,6 +142,17 @@ func converged(v msg.PoolView, p *msg.PoolStatus) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// decidedSince reports that the policy has decided since an operator last changed what it is told:
+// whoever scales and then waits must not be answered with the wish from before.
+func decidedSince(v msg.PoolView) bool {
+	for _, o := range v.Overrides {
+		if v.Last != nil && o.Time.After(v.Last.Time) {
+			return false
+		}
+	}
+	return true
 }
 
 func healthWord(v msg.PoolView, p *msg.PoolStatus) string {
@@ -312,92 +322,6 @@ func (g *Gateway) ended(ctx context.Context, pool epu.PoolID) ([]*msg.Instance, 
 		})
 	}
 	return out, nil
-}
-
-// explain says why a pool wants what it wants.
-func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Message, error) {
-	if err := g.knownPool(ctx, q.GetPool()); err != nil {
-		return nil, err
-	}
-	v, err := ask[msg.PoolView](ctx, g, msg.ControllerAddress(epu.DefaultOwner, epu.PoolID(q.GetPool())), msg.PoolQuery{})
-	if err != nil {
-		return nil, err
-	}
-	now := g.tree.Clock.Now()
-	out := &msg.Explanation{Pool: poolStatus(v, now), Doing: doing(v), WouldChange: wouldChange(v)}
-	raw, err := g.decision(ctx, q, v)
-	if err != nil || raw == nil {
-		return out, err
-	}
-	out.Decision = &structpb.Struct{}
-	if err := out.Decision.UnmarshalJSON(raw); err != nil {
-		return nil, epu.E(epu.Internal, "read decision", q.GetDecision(), err)
-	}
-	return out, nil
-}
-
-// decision finds the record of the asked-for decision, or of the newest.
-func (g *Gateway) decision(ctx context.Context, q *msg.ExplainQuery, v msg.PoolView) (json.RawMessage, error) {
-	if q.GetDecision() == "" {
-		if v.Last == nil {
-			return nil, nil
-		}
-		raw, err := json.Marshal(v.Last)
-		if err != nil {
-			return nil, epu.E(epu.Internal, "read decision", string(v.Last.ID), err)
-		}
-		return raw, nil
-	}
-	find := persistence.Query{Kind: persistence.KindDecision, Pool: epu.PoolID(q.GetPool()), ID: q.GetDecision(), Limit: 1}
-	for r, err := range g.tree.History.Find(ctx, find) {
-		if err != nil {
-			return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
-		}
-		return r.Data, nil
-	}
-	err := epu.E(epu.NotFound, "find decision", q.GetDecision(), errors.New("the history has none with this ID"))
-	err.Try = "epumgmt decisions " + q.GetPool() + " lists them; equal ones are kept once, with a count"
-	return nil, err
-}
-
-// doing says what is being carried out now.
-func doing(v msg.PoolView) []string {
-	var out []string
-	for _, w := range v.Workers {
-		switch {
-		case w.Ended || w.State >= epu.Terminating:
-			why := w.EndReason
-			if why == "" {
-				why = w.Error
-			}
-			out = append(out, fmt.Sprintf("end %s at %s: %s", w.ID, w.Site, why))
-		case w.Draining:
-			out = append(out, fmt.Sprintf("drain %s at %s", w.ID, w.Site))
-		case w.State < epu.Running:
-			out = append(out, fmt.Sprintf("launch %s at %s: %s", w.ID, w.Site, w.State.Word()))
-		}
-	}
-	for _, r := range v.Refused {
-		out = append(out, "waits: "+r.Text)
-	}
-	return out
-}
-
-// wouldChange says what would lead to another answer.
-func wouldChange(v msg.PoolView) []string {
-	var out []string
-	if v.Last != nil {
-		for _, c := range v.Last.Clamps {
-			out = append(out, c.Rule+" were other than it is")
-		}
-	}
-	if n, ok := v.Conf[sizeKey]; ok {
-		out = append(out, fmt.Sprintf("%s other than %v (epumgmt scale %s N)", sizeKey, n, v.Spec.Name))
-	}
-	if v.Freeze != nil {
-		out = append(out, "epumgmt thaw "+string(v.Spec.Name))
-	}
-	return out
 }
 
 func toStruct(m map[string]any) (*structpb.Struct, error) {
