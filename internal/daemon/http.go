@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/url"
@@ -171,4 +172,31 @@ func (n *Node) durable(ctx context.Context, name string, addr msg.Address) web.C
 		return web.Condition{Name: name, Text: s.Degraded.Error(), Try: "make space on the disk of the data folder"}
 	}
 	return web.Condition{Name: name, OK: true}
+}
+
+// serverTLS makes the relay's TLS, which asks every client for a certificate; nil without TLS. The HTTP
+// side uses it too, and serves agents without one: they have tokens.
+func (n *Node) serverTLS() (*tls.Config, error) {
+	c := n.conf.TLS
+	if !c.Enabled() {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, epu.E(epu.Invalid, "read the certificate", c.Cert, err)
+	}
+	conf := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	if c.ClientCA == "" {
+		return conf, nil
+	}
+	pem, err := os.ReadFile(c.ClientCA)
+	if err != nil {
+		return nil, epu.E(epu.Invalid, "read the clients' authority", c.ClientCA, err)
+	}
+	conf.ClientCAs = x509.NewCertPool()
+	if !conf.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, epu.E(epu.Invalid, "read the clients' authority", c.ClientCA, errors.New("it holds no certificate"))
+	}
+	conf.ClientAuth = tls.RequireAndVerifyClientCert
+	return conf, nil
 }
