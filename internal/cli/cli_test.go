@@ -21,7 +21,7 @@ import (
 func TestExitCodes(t *testing.T) {
 	kinds := map[epu.Kind]int{
 		epu.Internal: 1, epu.NotFound: 11, epu.Conflict: 12, epu.Capacity: 1, epu.Quota: 1, epu.Throttled: 1, epu.Denied: 13,
-		epu.Invalid: 1, epu.Transient: 1, epu.UnknownOutcome: 14, epu.Unavailable: 10,
+		epu.Invalid: 4, epu.Transient: 1, epu.UnknownOutcome: 14, epu.Unavailable: 10,
 	}
 	for k := epu.Internal; k <= epu.Unavailable; k++ {
 		want, listed := kinds[k]

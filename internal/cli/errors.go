@@ -107,8 +107,13 @@ func describe(err error) reportError {
 	}
 	var bad *strictyaml.Error
 	if errors.As(err, &bad) {
-		r.Op, r.Why = "read the configuration", fmt.Sprintf("it has %d problems", len(bad.Problems))
-		if len(bad.Problems) == 1 {
+		what := "configuration"
+		if len(r.Problems) > 0 {
+			what = "configuration and files"
+		}
+		n := len(r.Problems) + len(bad.Problems)
+		r.Op, r.Why = "read the "+what, fmt.Sprintf("%d problems", n)
+		if n == 1 {
 			r.Why = "it has a problem"
 		}
 		r.Text = r.Op + ": " + r.Why

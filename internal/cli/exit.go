@@ -14,8 +14,8 @@ const (
 	CodeDone        = 0
 	CodeFailed      = 1
 	CodeAct         = 3   // succeeded, with something to act on: a plan has changes, the doctor warns
-	CodeUsage       = 4   // the command line is wrong; nothing was changed
-	CodeUnreachable = 10  // no node answers
+	CodeUsage       = 4   // the command line, or a file or value it names, is wrong; nothing was changed
+	CodeUnreachable = 10  // no node answers, or something the program needs can't be reached or written
 	CodeNotFound    = 11  // the subject does not exist
 	CodeConflict    = 12  // the world moved, or something holds a lock
 	CodeDenied      = 13  // credentials or permissions
@@ -68,6 +68,8 @@ func CodeOf(err error) int {
 		return failure.Code
 	}
 	switch epu.KindOf(err) {
+	case epu.Invalid:
+		return CodeUsage
 	case epu.Unavailable:
 		return CodeUnreachable
 	case epu.NotFound:
@@ -92,8 +94,8 @@ func CodeTable() string {
 		{CodeDone, "done"},
 		{CodeFailed, "failed"},
 		{CodeAct, "succeeded, with something to act on: a plan has changes, the doctor warns, something is left"},
-		{CodeUsage, "usage: the command line, or a file it names, is wrong; nothing was changed"},
-		{CodeUnreachable, "no node answers"},
+		{CodeUsage, "usage: the command line, or a file or value it names, is wrong; nothing was changed"},
+		{CodeUnreachable, "no node answers, or something the program needs can't be reached or written"},
 		{CodeNotFound, "not found"},
 		{CodeConflict, "conflict: the world moved, or something holds a lock"},
 		{CodeDenied, "denied"},

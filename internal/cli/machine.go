@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/proto"
@@ -84,9 +85,16 @@ func (p *Printer) yaml(v View) error {
 	return enc.Close()
 }
 
-// block turns the flow style of JSON into YAML's own; strings keep quotes where they need them.
+// block turns the flow style of JSON into YAML's own; strings keep quotes where they need them. Older
+// readers take yes, no, on and off for truth values, so those keep theirs too.
 func block(n *yaml.Node) {
 	n.Style = 0
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
+		switch strings.ToLower(n.Value) {
+		case "y", "n", "yes", "no", "on", "off":
+			n.Style = yaml.DoubleQuotedStyle
+		}
+	}
 	for _, c := range n.Content {
 		block(c)
 	}

@@ -98,11 +98,13 @@ enable. On a terminal the workers are shown and ALL must be typed; scripts give 
 func (s *session) terminateAll(ctx context.Context, m *msg.TerminateAll, timeout time.Duration) error {
 	end := s.env.Now().Add(timeout)
 	var last *msg.Done
-	said := -1
+	said, changed := -1, false
 	for {
 		done, err := ask[*msg.Done](ctx, s, m)
+		changed = changed || done.GetChanged()
 		switch {
 		case err == nil && len(done.GetLeft()) == 0:
+			done.Changed = changed // by the first time it was said
 			return s.done(done, cli.L("Launching is off. Undo: epumgmt enable"))
 		case ctx.Err() != nil:
 			return s.stopWaiting()

@@ -17,6 +17,7 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/relay"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
 )
 
 // past are the flags of questions about what was.
@@ -161,8 +162,17 @@ happens from now on, one line for each.`,
 			if err != nil {
 				return err
 			}
+			empty := "no events in that time"
+			if q.Pool != "" && len(a.GetEvents()) == 0 {
+				if known := s.poolNames(cmd.Context()); len(known) > 0 && !slices.Contains(known, q.Pool) {
+					empty = "no events in that time, and there is no pool " + q.Pool + " now"
+					if c := strictyaml.Closest(q.Pool, known); c != "" {
+						empty += "; did you mean: " + c
+					}
+				}
+			}
 			return s.print.Print(cli.View{
-				Type: cli.TypeOf(a), Data: a, Empty: "no events in that time", Tables: []cli.Table{eventTable(a.GetEvents(), s.env.Now())},
+				Type: cli.TypeOf(a), Data: a, Empty: empty, Tables: []cli.Table{eventTable(a.GetEvents(), s.env.Now())},
 			})
 		},
 	}
@@ -183,19 +193,22 @@ func eventTable(list []*msg.EventRecord, now time.Time) cli.Table {
 	return t
 }
 
-// fields writes data as key=value, in order of keys.
+// fields writes data as key=value, in order of keys. What is empty is left out: machines get it all.
 func fields(data *structpb.Struct) string {
 	m := data.AsMap()
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		text, ok := m[k].(string)
+		if m[k] == nil || ok && text == "" {
+			continue
+		}
 		if !ok {
 			raw, err := json.Marshal(m[k])
 			if err != nil {
 				continue
 			}
 			text = string(raw)
-		} else if text == "" || strings.ContainsAny(text, " \"=") {
+		} else if strings.ContainsAny(text, " \"=") {
 			text = strconv.Quote(text)
 		}
 		parts = append(parts, k+"="+text)

@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/cli"
-	"github.com/nimbus-epu/epu/internal/strictyaml"
 )
 
 // Main runs the program with its arguments (without its name) and gives the exit code. The context
@@ -65,14 +63,14 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 			if len(args) == 0 {
 				return cmd.Help()
 			}
-			return unknownCommand(cmd, args[0])
+			return cli.UnknownCommand(cmd, args[0])
 		},
 	}
 	root.SetIn(s.io.In)
 	root.SetOut(s.io.Out)
 	root.SetErr(s.io.Err)
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(cli.FlagError)
 	s.flags(root.PersistentFlags())
 	root.AddGroup(
 		&cobra.Group{ID: groupAsk, Title: "Look:"},
@@ -136,34 +134,6 @@ func addOldNames(s *session, root *cobra.Command) {
 	}
 }
 
-// unknownCommand names the command that was probably meant.
-func unknownCommand(cmd *cobra.Command, name string) error {
-	var known []string
-	for _, c := range cmd.Root().Commands() {
-		if !strings.HasPrefix(c.Name(), "__") {
-			known = append(known, c.Name())
-		}
-	}
-	try := "epumgmt help"
-	if c := strictyaml.Closest(name, known); c != "" {
-		try = "did you mean: epumgmt " + c
-	}
-	return cli.Usage(try, "unknown command %q", name)
-}
-
-// flagError names the flag that was probably meant.
-func flagError(cmd *cobra.Command, err error) error {
-	try := cmd.CommandPath() + " --help"
-	if word, unknown := strings.CutPrefix(err.Error(), "unknown flag: --"); unknown {
-		var known []string
-		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-		if c := strictyaml.Closest(word, known); c != "" {
-			try = "did you mean: --" + c
-		}
-	}
-	return cli.Usage(try, "%s: %w", cmd.CommandPath(), err)
-}
-
 // takes checks the number of arguments; max < 0 means any.
 func takes(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -201,7 +171,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 					return c.Help()
 				}
 			}
-			return unknownCommand(root, args[0])
+			return cli.UnknownCommand(root, args[0])
 		},
 	}
 }

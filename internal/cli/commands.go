@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/nimbus-epu/epu/internal/strictyaml"
+)
+
+// UnknownCommand says that cmd has no command of that name, and names the one that was probably meant.
+func UnknownCommand(cmd *cobra.Command, name string) error {
+	var known []string
+	for _, c := range cmd.Commands() {
+		if !strings.HasPrefix(c.Name(), "__") {
+			known = append(known, c.Name())
+		}
+	}
+	try := cmd.Root().Name() + " help"
+	if cmd.HasParent() {
+		try = cmd.CommandPath() + " --help"
+	}
+	if c := strictyaml.Closest(name, known); c != "" {
+		try = "did you mean: " + cmd.CommandPath() + " " + c
+	}
+	if cmd.HasParent() {
+		return Usage(try, "%s has no command %q", cmd.CommandPath(), name)
+	}
+	return Usage(try, "unknown command %q", name)
+}
+
+// Parent makes a command that only groups others: alone it shows its help, and a word that is none of
+// its commands is a mistake.
+func Parent(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return UnknownCommand(cmd, args[0])
+	}
+	return cmd
+}
+
+// FlagError says in our words what is wrong with a flag, and what to write instead.
+func FlagError(cmd *cobra.Command, err error) error {
+	help := cmd.CommandPath() + " --help"
+	if word, unknown := strings.CutPrefix(err.Error(), "unknown flag: --"); unknown {
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if c := strictyaml.Closest(word, known); c != "" {
+			help = "did you mean: --" + c
+		}
+		return Usage(help, "%s: %w", cmd.CommandPath(), err)
+	}
+	var value *pflag.InvalidValueError
+	if !errors.As(err, &value) {
+		return Usage(help, "%s: %w", cmd.CommandPath(), err)
+	}
+	flag := value.GetFlag()
+	switch flag.Value.Type() {
+	case "duration":
+		return Usage("--"+flag.Name+" 90s (or 15m, 2h)", "%s: --%s: %q is no time with its unit", cmd.CommandPath(), flag.Name, value.GetValue())
+	case "int", "int32", "int64", "uint", "uint32", "uint64":
+		return Usage("--"+flag.Name+" 20", "%s: --%s: %q is no whole number in its range", cmd.CommandPath(), flag.Name, value.GetValue())
+	}
+	return Usage(help, "%s: --%s: %q is no value for it", cmd.CommandPath(), flag.Name, value.GetValue())
+}
+
+// Reason is why a call on a file failed, without the call's name and the path: the error around it says
+// both.
+func Reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return fmt.Errorf("%w", path.Err)
+	}
+	return err
+}
