@@ -186,8 +186,15 @@ func zoned(L *lua.LState) int {
 		name string
 		n    int
 	}{
-		{"year", t.Year()}, {"month", int(t.Month())}, {"day", t.Day()}, {"hour", t.Hour()}, {"min", t.Minute()},
-		{"sec", t.Second()}, {"wday", int(t.Weekday()) + 1}, {"yday", t.YearDay()}, {"offset", offset},
+		{"year", t.Year()},
+		{"month", int(t.Month())},
+		{"day", t.Day()},
+		{"hour", t.Hour()},
+		{"min", t.Minute()},
+		{"sec", t.Second()},
+		{"wday", int(t.Weekday()) + 1},
+		{"yday", t.YearDay()},
+		{"offset", offset},
 	} {
 		out.RawSetString(f.name, lua.LNumber(f.n))
 	}

@@ -238,7 +238,7 @@ func textGsub(L *lua.LState) int {
 	with := L.CheckString(3)
 	// A match may be empty, so there are at most len(s)+1; each puts in the replacement, in which a
 	// capture of two bytes can stand for the whole subject.
-	most := len(s) + (len(s)+1)*(len(with)+(strings.Count(with, "$"))*len(s))
+	most := len(s) + (len(s)+1)*(len(with)+strings.Count(with, "$")*len(s))
 	if most > TextTotalMax {
 		L.RaiseError("text.gsub: the result could be too long")
 	}
