@@ -97,6 +97,7 @@ type Controller struct {
 type workerVitals struct {
 	fact   msg.WorkerFact
 	watch  msg.WatchWorker // what the actor was last told
+	proof  time.Time       // when it was first heard in this life
 	before bool            // it had checked in before this incarnation
 	ask    time.Time       // when to ask its actor; zero = not by itself
 }

@@ -313,6 +313,10 @@ func (c *Controller) merged(slot *poolSlot, s msg.Slot) epu.State {
 
 // push adds a stamp and drops those that are out of the window.
 func push(stamps []stamp, s stamp, window time.Duration) []stamp {
+	if n := len(stamps); n > 0 && stamps[n-1].Time.Equal(s.Time) {
+		stamps[n-1].N += s.N
+		return stamps
+	}
 	keep := stamps[:0:0]
 	for _, old := range stamps {
 		if s.Time.Sub(old.Time) <= window {

@@ -123,8 +123,10 @@ func (c *Controller) reconcile(tx *Tx) {
 		c.dirty, c.waitUntil = true, time.Time{}
 	}
 	for pass := 0; pass < reconcilePasses && c.dirty && c.acts(); pass++ {
-		plan := reconcile.Actions(c.reality(now))
-		c.dirty = false
+		var plan reconcile.Plan
+		if c.dirty = false; !c.steady() {
+			plan = reconcile.Actions(c.reality(now))
+		}
 		c.carryOut(tx, &plan) // makes it dirty again when it does anything
 		c.refused = plan.Refused
 		c.waitUntil = plan.Until
@@ -133,6 +135,14 @@ func (c *Controller) reconcile(tx *Tx) {
 		c.waitUntil = now.Add(time.Second)
 	}
 	c.keepDecision(tx)
+}
+
+// steady reports that the sums alone show that nothing is to be done: a check-in among ten thousand
+// workers costs no look at each of them.
+func (c *Controller) steady() bool {
+	n, d, w := &c.roster.counts, &c.st.Define, &c.st.Wish
+	return n.Open() == w.Target && n.Draining == 0 && n.Unhealthy == 0 && len(w.Uniques) == 0 && c.roster.named == 0 &&
+		len(c.overdue) == 0 && !c.suspicion.canary && !d.EndAll && !d.Removing
 }
 
 // acts reports that reality may be changed at all.

@@ -143,6 +143,9 @@ func (c *Controller) fact(tx *Tx, f msg.WorkerFact) {
 	old := v.fact
 	c.suspicion.drop(v)
 	v.fact = f
+	if f.Heard && v.proof.IsZero() {
+		v.proof = tx.Now()
+	}
 	c.suspicion.add(v)
 	c.askAt(f.Worker, v, f.Next)
 	if old.Health != f.Health || old.Error != f.Error || old.Busy != f.Busy || old.Idle != f.Idle {
@@ -311,9 +314,7 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 	if doubtful := s.doubtful(); doubtful != s.on {
 		s.on, s.since, s.confirmed, s.canary = doubtful, now, false, false
 		if !doubtful {
-			for _, id := range slices.Sorted(maps.Keys(c.vitals)) {
-				tx.Reply(msg.WorkerAddress(c.owner, c.pool, id), msg.RecountSilence{})
-			}
+			c.recount(tx, now)
 			c.record(tx, "suspicion_ended", nil)
 		}
 		c.respect()
@@ -321,7 +322,7 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 	if !s.on {
 		return
 	}
-	if w := c.witness(); w != s.confirmed {
+	if w := c.witness(now); w != s.confirmed {
 		s.confirmed = w
 		if w {
 			c.record(tx, "mass_failure_confirmed", map[string]any{"silent": s.silent, "of": s.expected})
@@ -334,11 +335,28 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 	}
 }
 
-// witness reports that a worker started since the suspicion began is being heard.
-func (c *Controller) witness() bool {
+// recount begins all counting of silence anew, here at once: what a worker's actor said of silence until
+// now is void.
+func (c *Controller) recount(tx *Tx, now time.Time) {
+	for _, id := range slices.Sorted(maps.Keys(c.vitals)) {
+		v := c.vitals[id]
+		tx.Reply(msg.WorkerAddress(c.owner, c.pool, id), msg.RecountSilence{})
+		c.suspicion.drop(v)
+		v.fact.At, v.fact.Silent = now, false
+		if v.fact.Health == epu.OutOfContact || v.fact.Health == epu.Missing {
+			v.fact.Health = epu.HealthUnknown
+		}
+		c.suspicion.add(v)
+	}
+}
+
+// witness reports that a worker started since the suspicion began is being heard, and has been for as
+// long as silence needs to count: whoever was deaf may hear the newest first.
+func (c *Controller) witness(now time.Time) bool {
 	all := c.roster.all
 	for i := len(all) - 1; i >= 0 && all[i].Created.After(c.suspicion.since); i-- {
-		if v := c.vitals[all[i].ID]; v != nil && v.fact.Heard && !v.fact.Silent && all[i].Health == epu.HealthOK {
+		v := c.vitals[all[i].ID]
+		if v != nil && v.fact.Heard && !v.fact.Silent && all[i].Health == epu.HealthOK && now.Sub(v.proof) > c.st.Define.Spec.Health.MissingAfter {
 			return true
 		}
 	}

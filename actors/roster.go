@@ -15,6 +15,7 @@ type roster struct {
 	all    []*epu.Worker
 	bad    []*epu.Worker
 	counts policies.Counts
+	named  int // open workers with a unique name
 	shared bool
 }
 
@@ -87,6 +88,9 @@ func (r *roster) tally(w *epu.Worker, d int) {
 		r.counts.Running += d
 	default:
 		r.counts.Starting += d
+	}
+	if w.Name != "" {
+		r.named += d
 	}
 	if w.Unhealthy() {
 		r.counts.Unhealthy += d

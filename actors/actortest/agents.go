@@ -38,7 +38,7 @@ func (f *Fleet) agent(id epu.InstanceID) *agent {
 // beat lets every machine's agent check in or beat.
 func (f *Fleet) beat() {
 	f.After(f.Pool.Health.Heartbeat, f.beat)
-	if !f.Up() {
+	if !f.Up() || f.Deaf {
 		return
 	}
 	for _, m := range f.Machines() {

@@ -26,6 +26,7 @@ type Fleet struct {
 	CallSlowMax                     time.Duration
 
 	Define   msg.Define // what the registry says; Redefine changes it
+	Deaf     bool       // nothing that agents send arrives
 	Removed  bool       // the pool has said that nothing of it is left
 	Restored bool       // the store was restored at least once
 	Wrong    []string   // violations seen on the way

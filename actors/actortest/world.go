@@ -134,6 +134,17 @@ func (w *World) Run(d time.Duration) {
 	w.now = end
 }
 
+// Stall stops the node for a while, as SIGSTOP does: nothing happens, then all that was due at once.
+func (w *World) Stall(d time.Duration) {
+	w.now = w.now.Add(d)
+	for i := range w.queue {
+		if w.queue[i].at.Before(w.now) {
+			w.queue[i].at = w.now
+		}
+	}
+	heap.Init(&w.queue)
+}
+
 // Start starts the node; its actors register by Spawn and SpawnPlain within OnStart.
 func (w *World) Start() {
 	w.life++

@@ -113,7 +113,6 @@ func Actions(in Input) Plan {
 // budgets works out how many workers may be launched and ended now.
 func (p *planner) budgets() {
 	l := p.Limits
-	p.ends = len(p.Workers)
 	n := l.Terminations.N
 	if n == 0 {
 		n = max(1, len(p.Workers)/5)
@@ -187,7 +186,7 @@ func unhealthyReason(w *epu.Worker) string {
 // end orders an end, within the termination limit if it is limited; a slot that may have no machine yet
 // is not the limit's business.
 func (p *planner) end(w *epu.Worker, reason string, surplus, limited bool) bool {
-	limited = limited && w.State >= epu.Pending
+	limited = limited && w.State >= epu.Pending && p.Limits.Terminations.Window > 0
 	switch {
 	case surplus && p.Freeze != Thawed:
 		return false

@@ -26,7 +26,7 @@ func newWorld() *world {
 	w := &world{unsynced: map[epu.SiteID]bool{}, backoff: map[epu.SiteID]time.Time{}}
 	w.in = reconcile.Input{
 		Now: start, Placement: []epu.Placement{{Site: "cloud"}}, DrainTo: true,
-		Limits:  epu.Limits{Max: -1},
+		Limits:  epu.Limits{Max: -1, Terminations: epu.Count{N: 20, Window: 10 * time.Minute}},
 		Synced:  func(s epu.SiteID) bool { return !w.unsynced[s] },
 		Overdue: map[epu.WorkerID]reconcile.Overdue{},
 		Backoff: func(p epu.Placement) time.Time { return w.backoff[p.Site] },
