@@ -76,8 +76,6 @@ type Registry struct {
 	told  map[epu.PoolID]uint64 // generation that a pool confirmed
 	left  map[epu.PoolID]int
 	sites map[epu.SiteID]uint64
-
-	announced uint64 // generation whose members were told to the tree
 }
 
 // NewRegistry makes the core of an owner's registry.

@@ -2,6 +2,8 @@ package actors
 
 import (
 	"log/slog"
+	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -25,6 +27,8 @@ type Tree struct {
 	exec Executors
 	root *actor.RootContext
 	top  []*actor.PID
+
+	announced atomic.Uint64 // 1 + generation of the registry whose members were told; read and set by several actors
 }
 
 // NewSystem makes what actors stand on.
@@ -50,8 +54,8 @@ func Start(sys *System, exec Executors) (*Tree, error) {
 		name string
 		make actor.Producer
 	}{
-		{"provisioner", func() actor.Actor { return &provisioner{tree: t, sites: map[epu.SiteID]*actor.PID{}} }},
-		{"controllers", func() actor.Actor { return &controllers{tree: t, pools: map[epu.PoolID]*actor.PID{}} }},
+		{"provisioner", func() actor.Actor { return &provisioner{tree: t} }},
+		{"controllers", func() actor.Actor { return &controllers{tree: t} }},
 		{string(RegistryAddress), func() actor.Actor { return registry }},
 	} {
 		pid, err := t.root.SpawnNamed(t.props(a.make), a.name)
@@ -81,49 +85,103 @@ func (t *Tree) Stop() {
 
 // memberPools and memberSites say which children there must be. They are absolute.
 type (
-	memberPools struct{ pools []epu.PoolID }
+	memberPools struct{ pools map[epu.PoolID]struct{} }
 	memberSites struct{ sites map[epu.SiteID]epu.SiteSpec }
 )
 
 // members tells the parents who their children are. It runs after every turn of the registry, so it
-// says nothing unless something changed.
+// says nothing unless something changed, or a parent began anew.
 func (t *Tree) members(r *Registry) {
 	pools, sites := r.Members()
-	if r.announced != r.st.Gen || r.st.Gen == 0 {
-		r.announced = r.st.Gen
-		t.Actors.Root.Send(t.Actors.NewLocalPID("controllers"), memberPools{pools})
-		t.Actors.Root.Send(t.Actors.NewLocalPID("provisioner"), memberSites{sites})
+	if t.announced.Swap(r.st.Gen+1) == r.st.Gen+1 {
+		return
 	}
+	wanted := make(map[epu.PoolID]struct{}, len(pools))
+	for _, id := range pools {
+		wanted[id] = struct{}{}
+	}
+	t.Actors.Root.Send(t.Actors.NewLocalPID("controllers"), memberPools{wanted})
+	t.Actors.Root.Send(t.Actors.NewLocalPID("provisioner"), memberSites{sites})
+}
+
+// announceAgain has the registry say anew who the children are: the parent that asks has none.
+func (t *Tree) announceAgain() {
+	t.announced.Store(0)
+	t.Actors.Root.Send(t.Actors.NewLocalPID(string(RegistryAddress)), msg.RegistryQuery{})
+}
+
+// brood are the children of a parent, by name. S is what a child is made from: one whose S changed is
+// stopped and made anew, and one that ended although it is wanted is started again.
+type brood[K comparable, S any] struct {
+	start   func(ctx actor.Context, name K, from S) *actor.PID
+	wanted  map[K]S
+	running map[K]*actor.PID
+	from    map[K]S
+}
+
+// follow makes the children those that are wanted.
+func (b *brood[K, S]) follow(ctx actor.Context, wanted map[K]S) {
+	b.wanted = wanted
+	for name, pid := range b.running {
+		if now, ok := wanted[name]; !ok || !reflect.DeepEqual(now, b.from[name]) {
+			ctx.Stop(pid) // its name is free once it is Terminated
+		}
+	}
+	for name, from := range wanted {
+		if b.running[name] == nil {
+			b.begin(ctx, name, from)
+		}
+	}
+}
+
+func (b *brood[K, S]) begin(ctx actor.Context, name K, from S) {
+	if pid := b.start(ctx, name, from); pid != nil {
+		ctx.Watch(pid)
+		b.running[name], b.from[name] = pid, from
+	}
+}
+
+// ended takes in that a child is no more.
+func (b *brood[K, S]) ended(ctx actor.Context, who *actor.PID) {
+	for name, pid := range b.running {
+		if !pid.Equal(who) {
+			continue
+		}
+		delete(b.running, name)
+		delete(b.from, name)
+		if from, ok := b.wanted[name]; ok {
+			b.begin(ctx, name, from)
+		}
+	}
+}
+
+func newBrood[K comparable, S any](start func(actor.Context, K, S) *actor.PID) *brood[K, S] {
+	return &brood[K, S]{start: start, running: map[K]*actor.PID{}, from: map[K]S{}}
 }
 
 // provisioner is the parent of the sites.
 type provisioner struct {
 	tree  *Tree
-	sites map[epu.SiteID]*actor.PID
+	sites *brood[epu.SiteID, epu.SiteSpec]
 }
 
 // Receive starts and stops sites.
 func (p *provisioner) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		p.sites = newBrood(p.start)
+		p.tree.announceAgain()
 	case memberSites:
-		for id, spec := range m.sites {
-			if p.sites[id] == nil {
-				p.sites[id] = p.start(ctx, spec)
-			}
-		}
+		p.sites.follow(ctx, m.sites)
 	case *actor.Terminated:
-		for id, pid := range p.sites {
-			if pid.Equal(m.Who) {
-				delete(p.sites, id)
-			}
-		}
+		p.sites.ended(ctx, m.Who)
 	case actor.SystemMessage, actor.AutoReceiveMessage:
 	default:
 		p.tree.unknown("provisioner", m)
 	}
 }
 
-func (p *provisioner) start(ctx actor.Context, spec epu.SiteSpec) *actor.PID {
+func (p *provisioner) start(ctx actor.Context, _ epu.SiteID, spec epu.SiteSpec) *actor.PID {
 	exec, err := p.tree.exec.Site(spec)
 	if err != nil {
 		p.tree.Log.Error("site can't be used", "site", spec.Name, "error", err)
@@ -139,7 +197,6 @@ func (p *provisioner) start(ctx actor.Context, spec epu.SiteSpec) *actor.PID {
 		p.tree.Log.Error("site can't be started", "site", spec.Name, "error", err)
 		return nil
 	}
-	ctx.Watch(pid)
 	return pid
 }
 
@@ -151,42 +208,26 @@ func (t *Tree) identity() SiteIdentity {
 // controllers is the parent of the pools' controllers.
 type controllers struct {
 	tree  *Tree
-	pools map[epu.PoolID]*actor.PID
+	pools *brood[epu.PoolID, struct{}]
 }
 
 // Receive starts and stops controllers.
 func (c *controllers) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		c.pools = newBrood(c.start)
+		c.tree.announceAgain()
 	case memberPools:
-		c.members(ctx, m.pools)
+		c.pools.follow(ctx, m.pools)
 	case *actor.Terminated:
-		for id, pid := range c.pools {
-			if pid.Equal(m.Who) {
-				delete(c.pools, id)
-			}
-		}
+		c.pools.ended(ctx, m.Who)
 	case actor.SystemMessage, actor.AutoReceiveMessage:
 	default:
 		c.tree.unknown("controllers", m)
 	}
 }
 
-func (c *controllers) members(ctx actor.Context, pools []epu.PoolID) {
-	wanted := make(map[epu.PoolID]bool, len(pools))
-	for _, id := range pools {
-		wanted[id] = true
-		if c.pools[id] == nil {
-			c.pools[id] = c.start(ctx, id)
-		}
-	}
-	for id, pid := range c.pools {
-		if !wanted[id] && pid != nil {
-			ctx.Stop(pid)
-		}
-	}
-}
-
-func (c *controllers) start(ctx actor.Context, pool epu.PoolID) *actor.PID {
+func (c *controllers) start(ctx actor.Context, pool epu.PoolID, _ struct{}) *actor.PID {
 	children := &workers{tree: c.tree, pool: pool}
 	a := &durableActor{
 		sys: c.tree.System, stream: epu.PoolStream(epu.DefaultOwner, pool), codec: PoolCodec(),
@@ -203,7 +244,6 @@ func (c *controllers) start(ctx actor.Context, pool epu.PoolID) *actor.PID {
 		c.tree.Log.Error("controller can't be started", "pool", pool, "error", err)
 		return nil
 	}
-	ctx.Watch(pid)
 	return pid
 }
 

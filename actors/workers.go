@@ -26,13 +26,11 @@ func (w *workers) follow(ctx actor.Context, c *Controller) {
 			continue
 		}
 		if _, ok := w.tree.Actors.ProcessRegistry.GetLocal(string(addr)); !ok {
-			id := ch.Worker
-			self := msg.Address(ctx.Self().Id)
-			props := w.tree.props(func() actor.Actor {
-				return &workerActor{sys: w.tree.System, core: NewWorker(id, self)}
-			})
-			if _, err := ctx.SpawnNamed(props, string(id)); err != nil {
-				w.tree.Log.Error("worker's actor can't be started", "pool", w.pool, "worker", id, "error", err)
+			// The core outlives a restart of its actor: nobody would tell a new one what it knew.
+			core := NewWorker(ch.Worker, msg.Address(ctx.Self().Id))
+			props := w.tree.props(func() actor.Actor { return &workerActor{sys: w.tree.System, core: core} })
+			if _, err := ctx.SpawnNamed(props, string(ch.Worker)); err != nil {
+				w.tree.Log.Error("worker's actor can't be started", "pool", w.pool, "worker", ch.Worker, "error", err)
 				continue
 			}
 		}
