@@ -99,3 +99,22 @@ func TestYAMLWordsKeepQuotes(t *testing.T) {
 		}
 	}
 }
+
+// Goal: people read what failed on which file, and no system call.
+// Method: the same error with and without the path around it.
+func TestErrorsOfFiles(t *testing.T) {
+	_, err := os.Open("no/such/file")
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{epu.E(epu.NotFound, "read", "no/such/file", err), "error: read no/such/file: no such file or directory\n"},
+		{epu.E(epu.NotFound, "read", "the plan", err), "error: read the plan: no/such/file: no such file or directory\n"},
+	} {
+		var out bytes.Buffer
+		PrintError(&out, tt.err, FormTable, Paint{})
+		if !strings.HasPrefix(out.String(), tt.want) {
+			t.Errorf("got %s, want %s", out.String(), tt.want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/nimbus-epu/epu"
@@ -96,9 +97,10 @@ func describe(err error) reportError {
 	if errors.As(err, &e) {
 		r.Op, r.On = e.Op, e.On
 		if e.Err != nil {
-			r.Why = e.Err.Error()
+			r.Why = withoutCall(e.Err.Error(), err)
 		}
 	}
+	r.Text = withoutCall(r.Text, err)
 	var refusal *msg.Refusal
 	if errors.As(err, &refusal) {
 		for _, p := range refusal.List {
@@ -135,6 +137,20 @@ func describe(err error) reportError {
 		r.Try = advice(r.ExitCode)
 	}
 	return r
+}
+
+// withoutCall takes the name of the system call out of a text about a file, and the path where it stands
+// in the text already.
+func withoutCall(text string, err error) string {
+	var path *fs.PathError
+	if !errors.As(err, &path) {
+		return text
+	}
+	rest := strings.Replace(text, path.Error(), path.Err.Error(), 1)
+	if strings.Contains(rest, path.Path) {
+		return rest
+	}
+	return strings.Replace(text, path.Error(), path.Path+": "+path.Err.Error(), 1)
 }
 
 // Clean takes control characters out of text from outside, so that nobody can write to a terminal

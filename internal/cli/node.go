@@ -75,8 +75,8 @@ func (f Finder) devNode() (address, path string, err error) {
 		switch {
 		case err == nil:
 			address := strings.TrimSpace(string(raw))
-			if _, _, perr := net.SplitHostPort(address); perr != nil {
-				return "", path, fileError("find the node in", path, errors.New("it holds no host:port"), "remove the file, or name the node with --node")
+			if _, _, perr := net.SplitHostPort(address); perr != nil && !strings.HasPrefix(address, "unix:") {
+				return "", path, fileError("find the node in", path, errors.New("it holds no address"), "remove the file, or name the node with --node")
 			}
 			return address, path, nil
 		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
@@ -114,13 +114,13 @@ func (t TLSFiles) Config() (*tls.Config, error) {
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fileError("read the authority's certificate", t.CA, errors.New("it holds no certificate in PEM form"), "epud ca makes a working set")
+			return nil, fileError("read the authority's certificate", t.CA, errors.New("it holds no certificate in PEM form"), "name the PEM file of the authority that signed the node's certificate")
 		}
 	}
 	if t.Cert != "" || t.Key != "" {
 		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 		if err != nil {
-			return nil, fileError("read the certificate", fmt.Sprintf("%s with key %s", t.Cert, t.Key), err, "check tls.cert and tls.key of the configuration; epud ca makes a working set")
+			return nil, fileError("read the certificate", fmt.Sprintf("%s with key %s", t.Cert, t.Key), err, "check tls.cert and tls.key of the configuration")
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}

@@ -191,6 +191,6 @@ func (l *layers) checkClient(c clientValues) {
 		if c.TLS.Cert == "" {
 			have, lack = lack, have
 		}
-		l.fail(have, "stands without "+lack, "give both; epud ca makes a working set")
+		l.fail(have, "stands without "+lack, "give both")
 	}
 }

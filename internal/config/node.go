@@ -87,7 +87,7 @@ type NodeOptions struct {
 
 // AddNodeFlags makes a flag of every setting of a node, and --config (-c) for the file.
 func AddNodeFlags(set *pflag.FlagSet) {
-	set.StringP("config", "c", "", "file of settings (default "+nodeFileDefault+" where it exists)")
+	set.StringP("config", "c", "", "`FILE` of settings (default "+nodeFileDefault+" where it exists)")
 	addFlags(set, nodeKeys())
 }
 
@@ -208,13 +208,13 @@ func (l *layers) checkNode(n Node) {
 		if n.TLS.Cert == "" {
 			have, lack = lack, have
 		}
-		l.fail(have, "stands without "+lack, "give both; epud ca makes a working set")
+		l.fail(have, "stands without "+lack, "give both")
 	}
 	if n.TLS.ClientCA != "" && !n.TLS.Enabled() {
 		l.fail("tls.client_ca", "stands without tls.cert", "give tls.cert and tls.key too")
 	}
 	if !n.Insecure {
-		safe := "127.0.0.1 for this machine only, TLS (epud ca makes a working set), or insecure: true in full view"
+		safe := "127.0.0.1 for this machine only, TLS with tls.cert, tls.key and tls.client_ca, or insecure: true in full view"
 		if isExposed(n.Listen) && (!n.TLS.Enabled() || n.TLS.ClientCA == "") {
 			l.fail("listen", n.Listen+" can be reached from other machines, and nobody would have to show who they are (tls.cert, tls.key, tls.client_ca)", safe)
 		}

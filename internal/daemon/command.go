@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
@@ -21,6 +22,7 @@ import (
 	"github.com/nimbus-epu/epu/iaas/local"
 	"github.com/nimbus-epu/epu/internal/agent"
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/reference"
 	"github.com/nimbus-epu/epu/internal/config"
 )
 
@@ -56,9 +58,31 @@ func Main(ctx context.Context, args, environ []string, streams cli.IO, env cli.E
 	root.SetArgs(args)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
-	err := root.ExecuteContext(ctx)
+	err := advise(root.ExecuteContext(ctx))
 	cli.PrintError(streams.Err, err, p.form, cli.ColorFor("auto", env.Getenv, env.StderrTTY))
 	return cli.CodeOf(err)
+}
+
+// advise says what to do about an error that does not say it itself. What epumgmt would advise is no help
+// to those who start a node.
+func advise(err error) error {
+	if err == nil || epu.TryOf(err) != "" {
+		return err
+	}
+	var try string
+	switch cli.CodeOf(err) {
+	case cli.CodeUnreachable:
+		try = "let the user that epud runs as write there, or name another place (epud config show --origin)"
+	case cli.CodeNotFound:
+		try = "name something that is there"
+	case cli.CodeConflict:
+		try = "stop what is in the way, then repeat the command"
+	case cli.CodeFailed:
+		try = "look at the lines above; epud validate checks the settings, epud journal check the store"
+	default:
+		return err
+	}
+	return &epu.Error{Kind: epu.KindOf(err), Err: err, Try: try}
 }
 
 // Root is the tree of commands without surroundings, for what only describes it.
@@ -67,7 +91,7 @@ func Root() *cobra.Command {
 }
 
 func (p *program) root() *cobra.Command {
-	root := &cobra.Command{
+	root := cli.Parent(&cobra.Command{
 		Use:   "epud",
 		Short: "Keep pools of workers alive",
 		Long: `epud is EPU's node daemon: it keeps the pools that were applied to it at the size their policies want,
@@ -76,10 +100,8 @@ replaces workers that fail, and can say why it does what it does. Operators talk
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return cli.Usage(c.CommandPath()+" --help", "%s", err)
 	})
+	root.SetFlagErrorFunc(cli.FlagError)
 	root.AddCommand(p.runCommand(), p.devCommand(), p.validateCommand(), p.configCommand(), p.journalCommand(), p.versionCommand())
 	return root
 }
@@ -105,8 +127,23 @@ same data folder finds them.`,
 			return p.serve(c.Context(), conf, false, nil)
 		},
 	}
-	config.AddNodeFlags(c.Flags())
+	settingsFlags(c)
 	return c
+}
+
+// settingsPage describes every setting; the reference of commands leads there.
+const settingsPage = "epud-config.md"
+
+// settingsFlags gives a command a flag for each setting.
+func settingsFlags(c *cobra.Command) {
+	own := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	config.AddNodeFlags(own)
+	own.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" {
+			f.Annotations = map[string][]string{reference.Settings: {settingsPage}}
+		}
+	})
+	c.Flags().AddFlagSet(own)
 }
 
 func (p *program) load(c *cobra.Command, dev bool) (config.Node, error) {
@@ -186,10 +223,12 @@ func orDash(s string) string {
 }
 
 func (p *program) configCommand() *cobra.Command {
-	parent := &cobra.Command{Use: "config", Short: "Look at a node's settings"}
+	parent := cli.Parent(&cobra.Command{Use: "config", Short: "Look at a node's settings", Example: "  epud config show --origin"})
 	var origin bool
 	show := &cobra.Command{
 		Use: "show", Short: "Print the settings that a node would run with", Args: noArgs,
+		Long: `Print every setting with the value that epud run would use. With --origin each says whether that is the
+default, or which line of the file, environment variable or flag it comes from.`,
 		Example: "  epud config show --origin",
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, origins, err := config.LoadNode(p.nodeOptions(c, false))
@@ -204,7 +243,7 @@ func (p *program) configCommand() *cobra.Command {
 		},
 	}
 	show.Flags().BoolVar(&origin, "origin", false, "say where each value comes from")
-	config.AddNodeFlags(show.Flags())
+	settingsFlags(show)
 	parent.AddCommand(show)
 	return parent
 }
@@ -228,8 +267,8 @@ func (p *program) validateCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringArrayVarP(&folders, "file", "f", nil, "file or folder of pools, sites and deployable types; may be repeated")
-	config.AddNodeFlags(c.Flags())
+	c.Flags().StringArrayVarP(&folders, "file", "f", nil, "file or folder `PATH` of pools, sites and deployable types; may be repeated")
+	settingsFlags(c)
 	return c
 }
 
@@ -253,7 +292,7 @@ func readFiles(paths []string) ([]*msg.File, error) {
 			return nil
 		})
 		if err != nil {
-			return nil, epu.E(epu.NotFound, "read", path, err)
+			return nil, cli.Usage("name a file or folder that can be read", "read %s: %w", path, cli.Reason(err))
 		}
 	}
 	return out, nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
@@ -27,6 +28,9 @@ import (
 // sampleFolder is where epud dev puts its sample pool, in the data folder.
 const sampleFolder = "sample"
 
+// devFolder is the data folder of epud dev. epumgmt looks for it in its folder and in those above.
+const devFolder = ".epu"
+
 // addressFile tells epumgmt, in the same folder or below, where the node is.
 const addressFile = "node"
 
@@ -34,8 +38,9 @@ func (p *program) devCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "dev", Short: "Run a node to try things out, with a sample pool", Args: noArgs,
 		Long: `Run one node in this folder, not for production: its store and its workers, which are processes of this
-machine, are in ./.epu. The first start applies a sample pool, epu-sleeper.`,
-		Example: "  epud dev",
+machine, are in ./.epu. The first start applies a sample pool, epu-sleeper. To begin anew, end the workers
+with epumgmt terminate-all, stop the node and remove the folder.`,
+		Example: "  epud dev\n  epud dev --listen 127.0.0.1:0 --http 127.0.0.1:0",
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := p.load(c, true)
 			if err != nil {
@@ -44,7 +49,9 @@ machine, are in ./.epu. The first start applies a sample pool, epu-sleeper.`,
 			return p.serve(c.Context(), conf, true, p.greet)
 		},
 	}
-	config.AddNodeFlags(c.Flags())
+	settingsFlags(c)
+	folder := c.Flags().Lookup("data-dir")
+	folder.Usage = strings.Replace(folder.Usage, "default /var/lib/epu", "default "+devFolder, 1)
 	return c
 }
 
@@ -56,19 +63,23 @@ func (p *program) greet(ctx context.Context, n *Node) error {
 	if err := n.applySample(ctx); err != nil {
 		return err
 	}
+	where, node := "in another terminal and this folder", ""
+	if filepath.Clean(n.conf.DataDir) != devFolder { // epumgmt does not look there
+		where, node = "in another terminal", " --node "+n.RelayAddress()
+	}
 	fmt.Fprintf(p.streams.Out, `
 epud dev: one node, not for production
-  data      %s
-  relay     %s
-  http      http://%s
-  sample    %s (change it, then: epumgmt apply -f %s)
+  data      %[1]s
+  commands  %[2]s
+  http      http://%[3]s
+  sample    %[4]s (change it, then: epumgmt%[6]s apply -f %[4]s)
 
-Try, in another terminal and this folder:
-  epumgmt status -w
-  epumgmt scale epu-sleeper 4
-  epumgmt explain epu-sleeper
-Ctrl-C ends the node; its workers live on until: epumgmt terminate-all
-`, n.conf.DataDir, n.RelayAddress(), n.HTTPAddress(), n.sampleDir(), n.sampleDir())
+Try, %[5]s:
+  epumgmt%[6]s status -w
+  epumgmt%[6]s scale epu-sleeper 4
+  epumgmt%[6]s explain epu-sleeper
+Ctrl-C ends the node; its workers live on until: epumgmt%[6]s terminate-all
+`, n.conf.DataDir, n.RelayAddress(), n.HTTPAddress(), n.sampleDir(), where, node)
 	return nil
 }
 

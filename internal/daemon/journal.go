@@ -17,20 +17,26 @@ import (
 
 // journalCommand has the tools for a store that no node has open.
 func (p *program) journalCommand() *cobra.Command {
-	parent := &cobra.Command{
+	parent := cli.Parent(&cobra.Command{
 		Use: "journal", Short: "Check, print, back up and restore a node's store",
-		Long: `Work on the store in a data folder while no node runs on it.`,
-	}
+		Long:    `Work on the store in a data folder while no node runs on it.`,
+		Example: "  epud journal check --data-dir /var/lib/epu",
+	})
 	var dir string
-	parent.PersistentFlags().StringVar(&dir, "data-dir", "", "the node's data `folder` (data_dir of its settings)")
+	parent.PersistentFlags().StringVar(&dir, "data-dir", "", "the node's data `FOLDER`, data_dir of its settings (EPU_DATA_DIR)")
 	folder := func() (string, error) {
 		if dir == "" {
-			return "", cli.Usage("epud journal check --data-dir /var/lib/epu", "--data-dir is missing")
+			dir = p.env.Getenv("EPU_DATA_DIR")
+		}
+		if dir == "" {
+			return "", cli.Usage("--data-dir /var/lib/epu, or --data-dir .epu for that of epud dev", "--data-dir is missing")
 		}
 		return filepath.Join(dir, "journal"), nil
 	}
 	check := &cobra.Command{
-		Use: "check", Short: "Look for damage", Args: noArgs, Example: "  epud journal check --data-dir /var/lib/epu",
+		Use: "check", Short: "Look for damage", Args: noArgs,
+		Long:    `Read the whole store and check every checksum and that no event is missing. Nothing is changed.`,
+		Example: "  epud journal check --data-dir /var/lib/epu",
 		RunE: func(*cobra.Command, []string) error {
 			at, err := folder()
 			if err != nil {
@@ -38,7 +44,7 @@ func (p *program) journalCommand() *cobra.Command {
 			}
 			report, err := badger.Check(at)
 			if err != nil {
-				return err
+				return p.noStore(err)
 			}
 			return p.printReport(report)
 		},
@@ -46,16 +52,18 @@ func (p *program) journalCommand() *cobra.Command {
 	var prefix string
 	dump := &cobra.Command{
 		Use: "dump", Short: "Print the events as JSON lines", Args: noArgs,
+		Long: `Print every event of the store, or of the streams whose name begins as --stream says, as one JSON object
+per line.`,
 		Example: "  epud journal dump --data-dir /var/lib/epu --stream pool/default/epu-web",
 		RunE: func(c *cobra.Command, _ []string) error {
 			at, err := folder()
 			if err != nil {
 				return err
 			}
-			return badger.Dump(c.Context(), at, p.streams.Out, prefix)
+			return p.noStore(badger.Dump(c.Context(), at, p.streams.Out, prefix))
 		},
 	}
-	dump.Flags().StringVar(&prefix, "stream", "", "only streams whose name begins so")
+	dump.Flags().StringVar(&prefix, "stream", "", "only streams whose name begins with `PREFIX`")
 	parent.AddCommand(check, dump, p.backupCommand(folder), p.restoreCommand(folder))
 	return parent
 }
@@ -63,6 +71,8 @@ func (p *program) journalCommand() *cobra.Command {
 func (p *program) backupCommand(folder func() (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "Write the whole store to a file (- for standard output)",
+		Long: `Write the whole store to a file, in a form that another kind of store could read too. The file is there
+whole or not at all. - writes to standard output.`,
 		Args:    oneFile,
 		Example: "  epud journal backup --data-dir /var/lib/epu epu.backup",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -71,9 +81,9 @@ func (p *program) backupCommand(folder func() (string, error)) *cobra.Command {
 				return err
 			}
 			if args[0] == "-" {
-				return badger.Backup(c.Context(), at, p.streams.Out)
+				return p.noStore(badger.Backup(c.Context(), at, p.streams.Out))
 			}
-			return writeWhole(args[0], func(w io.Writer) error { return badger.Backup(c.Context(), at, w) })
+			return p.noStore(writeWhole(args[0], func(w io.Writer) error { return badger.Backup(c.Context(), at, w) }))
 		},
 	}
 }
@@ -85,17 +95,24 @@ func oneFile(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// noStore adds to an error about a store that is not there what to do.
+func (p *program) noStore(err error) error {
+	if epu.KindOf(err) != epu.NotFound {
+		return err
+	}
+	return &epu.Error{Kind: epu.NotFound, Err: err, Try: "name the data folder of a node that has run: --data-dir FOLDER"}
+}
+
 // writeWhole writes a file that is there whole or not at all.
 func writeWhole(path string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
 	if err != nil {
 		return epu.E(epu.Unavailable, "write", path, err)
 	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
+	if err := write(f); err != nil { // of another kind than what follows: the store may be in use
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
-	err = errors.Join(err, f.Close())
+	err = errors.Join(f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -106,12 +123,18 @@ func writeWhole(path string, write func(io.Writer) error) error {
 }
 
 func (p *program) restoreCommand(folder func() (string, error)) *cobra.Command {
-	return &cobra.Command{
+	var floor uint64
+	c := &cobra.Command{
 		Use: "restore FILE", Short: "Make a store from a backup",
 		Long: `Make a store from a backup. A store that is there already is moved aside. The restored store is older than the
 machines that were launched since the backup, so the node starts in recovery: it launches and ends
-nothing until epumgmt adopt, sweep and end-recovery have decided about every machine.`,
-		Args: oneFile, Example: "  epud journal restore --data-dir /var/lib/epu epu.backup",
+nothing until epumgmt adopt, sweep and end-recovery have decided about every machine.
+
+Each life of a store has a number, its epoch; launches carry it (epu-web-3-17 is of epoch 3). The restored
+store gets a higher one than the backup and than the store in the folder. Where that store is lost, and the
+backup has been restored before or machines of a later epoch run, say the highest one with --epoch-floor.`,
+		Args:    oneFile,
+		Example: "  epud journal restore --data-dir /var/lib/epu epu.backup\n  epud journal restore --data-dir /var/lib/epu --epoch-floor 3 epu.backup",
 		RunE: func(c *cobra.Command, args []string) error {
 			at, err := folder()
 			if err != nil {
@@ -119,16 +142,18 @@ nothing until epumgmt adopt, sweep and end-recovery have decided about every mac
 			}
 			f, err := os.Open(args[0])
 			if err != nil {
-				return epu.E(epu.NotFound, "read", args[0], err)
+				return cli.Usage("name a backup that can be read", "read %s: %w", args[0], cli.Reason(err))
 			}
 			defer f.Close()
-			return p.restore(c.Context(), f, at)
+			return p.restore(c.Context(), f, at, badger.RestoreOptions{EpochFloor: epu.Epoch(floor)})
 		},
 	}
+	c.Flags().Uint64Var(&floor, "epoch-floor", 0, "highest epoch `N` known to have been in use")
+	return c
 }
 
-func (p *program) restore(ctx context.Context, r io.Reader, at string) error {
-	done, err := badger.Restore(ctx, r, at, badger.RestoreOptions{})
+func (p *program) restore(ctx context.Context, r io.Reader, at string, opt badger.RestoreOptions) error {
+	done, err := badger.Restore(ctx, r, at, opt)
 	if err != nil {
 		return err
 	}
@@ -136,6 +161,12 @@ func (p *program) restore(ctx context.Context, r io.Reader, at string) error {
 		fmt.Fprintf(p.streams.Out, "the store that was there is now %s\n", done.Replaced)
 	}
 	_, err = fmt.Fprintf(p.streams.Out, "restored %d streams; the store is now in epoch %d and in recovery\n", done.Streams, done.Meta.Epoch)
+	if done.Replaced == "" && opt.EpochFloor == 0 {
+		fmt.Fprintf(p.streams.Err, `note: no store was in the folder, so only the backup could say which epochs were in use. If launches of epoch %d or
+  higher are known (epu-web-3-17 is of epoch 3), restore again with --epoch-floor and the highest of them
+`, done.Meta.Epoch)
+	}
+	fmt.Fprintln(p.streams.Err, "Next: start the node, then epumgmt sweep")
 	return err
 }
 
@@ -146,7 +177,7 @@ func (p *program) printReport(r badger.Report) error {
 	}
 	if len(r.Problems) > 0 {
 		err := epu.E(epu.Internal, "check", "journal", fmt.Errorf("%d problems", len(r.Problems)))
-		err.Try = "restore the newest backup: epud journal restore"
+		err.Try = "restore the newest backup: epud journal restore FILE; the damaged store is kept beside it"
 		return err
 	}
 	return nil

@@ -60,7 +60,7 @@ func Listen(ctx context.Context, address string, p Protection) (net.Listener, er
 	if err != nil {
 		e := epu.E(epu.Unavailable, "listen on", address, plain(err))
 		if errors.Is(err, syscall.EADDRINUSE) {
-			e.Kind, e.Try = epu.Conflict, "stop the other program, or choose another port with --listen"
+			e.Kind, e.Try = epu.Conflict, "stop the other program, or choose another port with --listen (commands) or --http (agents, pages)"
 		}
 		return nil, e
 	}
@@ -85,7 +85,7 @@ func Allowed(ctx context.Context, address string, p Protection) error {
 		return &epu.Error{
 			Kind: epu.Denied, Op: "listen on", On: address,
 			Err: errors.New("others can reach this address, and without TLS anyone could command the node"),
-			Try: "configure TLS (epud ca makes a working set), listen on 127.0.0.1, or say --insecure",
+			Try: "configure tls.cert, tls.key and tls.client_ca, listen on 127.0.0.1, or say --insecure",
 		}
 	}
 	return nil

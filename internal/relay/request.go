@@ -38,7 +38,7 @@ func ByRole(cert *x509.Certificate, body proto.Message) error {
 	return &epu.Error{
 		Kind: epu.Denied, Op: "send", On: NameOf(body),
 		Err: fmt.Errorf("the certificate of %q has the roles [%s]", cert.Subject.CommonName, strings.Join(roles, " ")),
-		Try: "use an operator's certificate; epud ca makes one",
+		Try: "use a certificate that the node's authority signed for an operator",
 	}
 }
 

@@ -9,19 +9,27 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// Settings is the annotation of a flag that stands for a setting. Its value is the page that describes all
+// of them, to which the reference sends readers instead of repeating the list at each command.
+const Settings = "epu_settings_page"
+
 // Markdown is the whole reference of a program: each visible command with its flags and examples, then
 // the flags of all commands and the exit codes. exits has one table row ("| 0 | done |") a line.
 func Markdown(root *cobra.Command, exits string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\nGenerated from the program's own help; do not edit.\n\n%s\n\n", root.Name(), paragraph(root.Long))
-	for _, c := range visible(root) {
-		fmt.Fprintf(&b, "- [%s](#%s): %s\n", c.Name(), c.Name(), lowerFirst(c.Short))
+	list := visible(root)
+	for _, c := range list {
+		name := title(root, c)
+		fmt.Fprintf(&b, "- [%s](#%s): %s\n", name, strings.ReplaceAll(name, " ", "-"), lowerFirst(c.Short))
 	}
-	for _, c := range visible(root) {
+	for _, c := range list {
 		command(&b, root, c)
 	}
-	fmt.Fprintf(&b, "\n## Flags of every command\n\n")
-	flags(&b, root.PersistentFlags())
+	if root.PersistentFlags().HasAvailableFlags() {
+		fmt.Fprintf(&b, "\n## Flags of every command\n\n")
+		flags(&b, root.PersistentFlags())
+	}
 	fmt.Fprintf(&b, "\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n%s", exits)
 	if old := hidden(root); len(old) > 0 {
 		fmt.Fprintf(&b, "\n## Old names\n\nThese still work and print the new name on stderr: %s.\n", strings.Join(old, ", "))
@@ -34,10 +42,28 @@ func command(b *strings.Builder, root, c *cobra.Command) {
 	if long == "" {
 		long = c.Short + "."
 	}
-	fmt.Fprintf(b, "\n## %s\n\n    %s %s\n\n%s\n", c.Name(), root.Name(), c.Use, paragraph(long))
-	if c.LocalNonPersistentFlags().HasAvailableFlags() {
+	usage := strings.TrimPrefix(c.CommandPath(), root.Name()+" ")
+	if _, args, ok := strings.Cut(c.Use, " "); ok {
+		usage += " " + args
+	}
+	fmt.Fprintf(b, "\n## %s\n\n    %s %s\n\n%s\n", title(root, c), root.Name(), usage, paragraph(long))
+	own := pflag.NewFlagSet(c.Name(), pflag.ContinueOnError)
+	page := ""
+	add := func(f *pflag.Flag) {
+		if at := f.Annotations[Settings]; len(at) > 0 {
+			page = at[0]
+		} else if root.PersistentFlags().Lookup(f.Name) == nil {
+			own.AddFlag(f)
+		}
+	}
+	c.NonInheritedFlags().VisitAll(add)
+	c.InheritedFlags().VisitAll(add)
+	if own.HasAvailableFlags() {
 		b.WriteString("\n")
-		flags(b, c.LocalNonPersistentFlags())
+		flags(b, own)
+	}
+	if page != "" {
+		fmt.Fprintf(b, "\nEvery key of [the settings](%s) is a flag too.\n", page)
 	}
 	if c.Example != "" {
 		b.WriteString("\nExamples:\n\n")
@@ -47,14 +73,25 @@ func command(b *strings.Builder, root, c *cobra.Command) {
 	}
 }
 
-func visible(root *cobra.Command) []*cobra.Command {
+// title is a command's name with those of its groups.
+func title(root, c *cobra.Command) string {
+	return strings.TrimPrefix(c.CommandPath(), root.Name()+" ")
+}
+
+// visible lists commands by name; in the place of a group stand its own.
+func visible(parent *cobra.Command) []*cobra.Command {
+	children := slices.Clone(parent.Commands())
+	slices.SortFunc(children, func(a, b *cobra.Command) int { return strings.Compare(a.Name(), b.Name()) })
 	var list []*cobra.Command
-	for _, c := range root.Commands() {
-		if !c.Hidden {
+	for _, c := range children {
+		switch {
+		case c.Hidden:
+		case c.HasSubCommands():
+			list = append(list, visible(c)...)
+		default:
 			list = append(list, c)
 		}
 	}
-	slices.SortFunc(list, func(a, b *cobra.Command) int { return strings.Compare(a.Name(), b.Name()) })
 	return list
 }
 
