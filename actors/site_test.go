@@ -29,6 +29,8 @@ type siteBench struct {
 	seen    msg.SiteView
 }
 
+func testMeta() persistence.Meta { return persistence.Meta{Installation: "test", Epoch: 1} }
+
 func newSiteBench(t *testing.T, change func(*epu.SiteSpec)) *siteBench {
 	spec := campaignSite("cloud")
 	if change != nil {
@@ -36,7 +38,7 @@ func newSiteBench(t *testing.T, change func(*epu.SiteSpec)) *siteBench {
 	}
 	b := &siteBench{
 		script: &script{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}, t: t, spec: spec,
-		journal: memory.New(persistence.Meta{Installation: "test", Epoch: 1}),
+		journal: memory.New(testMeta()),
 		id:      actors.SiteIdentity{Installation: "test", Epoch: 1},
 	}
 	b.start()

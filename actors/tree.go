@@ -173,6 +173,8 @@ func (p *provisioner) Receive(ctx actor.Context) {
 		p.tree.announceAgain()
 	case memberSites:
 		p.sites.follow(ctx, m.sites)
+	case *actor.Stopping, *actor.Restarting:
+		p.sites.wanted = nil // children that end now are not to be started again
 	case *actor.Terminated:
 		p.sites.ended(ctx, m.Who)
 	case actor.SystemMessage, actor.AutoReceiveMessage:
@@ -219,6 +221,8 @@ func (c *controllers) Receive(ctx actor.Context) {
 		c.tree.announceAgain()
 	case memberPools:
 		c.pools.follow(ctx, m.pools)
+	case *actor.Stopping, *actor.Restarting:
+		c.pools.wanted = nil // children that end now are not to be started again
 	case *actor.Terminated:
 		c.pools.ended(ctx, m.Who)
 	case actor.SystemMessage, actor.AutoReceiveMessage:

@@ -44,28 +44,42 @@ func (f *Fleet) siteCall(s *Site, call any) (Exec, Latency) {
 }
 
 func (f *Fleet) cloudCall(s *Site, call any) (any, error) {
-	ctx := context.Background()
 	switch c := call.(type) {
 	case actors.PrepareCall:
 		return f.render(c.Request).Digest(), nil
 	case actors.RunCall:
-		req := f.render(c.Request)
-		if req.Digest() != c.Digest {
-			return nil, epu.E(epu.Conflict, "launch", string(c.Launch), errors.New("the request's bytes changed"))
+		c.Request = f.render(c.Request)
+		if was, ok := s.bytes[c.Request.Token]; ok && c.Request.Digest() == c.Digest && was != c.Digest {
+			f.wrong("token %s of %s is used with other bytes", c.Request.Token, c.Launch)
 		}
-		if was, ok := s.bytes[req.Token]; ok && was != c.Digest {
-			f.wrong("token %s of %s is used with other bytes", req.Token, c.Launch)
+		if c.Request.Digest() == c.Digest {
+			s.bytes[c.Request.Token] = c.Digest
 		}
-		s.bytes[req.Token] = c.Digest
-		return s.Cloud.Launch(ctx, req)
+		return Provide(context.Background(), s.Cloud, c)
 	case actors.ListCall:
-		list, err := s.Cloud.List(ctx, iaas.ListRequest{Tags: c.Tags})
+		list, err := Provide(context.Background(), s.Cloud, call)
 		s.listed = s.listed || err == nil
 		return list, err
+	}
+	return Provide(context.Background(), s.Cloud, call)
+}
+
+// Provide carries out a site's call with a provider.
+func Provide(ctx context.Context, p iaas.Provider, call any) (any, error) {
+	switch c := call.(type) {
+	case actors.PrepareCall:
+		return c.Request.Digest(), nil
+	case actors.RunCall:
+		if c.Request.Digest() != c.Digest {
+			return nil, epu.E(epu.Conflict, "launch", string(c.Launch), errors.New("the request's bytes changed"))
+		}
+		return p.Launch(ctx, c.Request)
+	case actors.ListCall:
+		return p.List(ctx, iaas.ListRequest{Tags: c.Tags})
 	case actors.FindCall:
-		return s.Cloud.List(ctx, iaas.ListRequest{IDs: c.IDs})
+		return p.List(ctx, iaas.ListRequest{IDs: c.IDs})
 	case actors.EndCall:
-		return nil, s.Cloud.Terminate(ctx, c.IDs)
+		return nil, p.Terminate(ctx, c.IDs)
 	}
 	panic(fmt.Sprintf("unknown call %T", call))
 }
@@ -76,35 +90,38 @@ func (f *Fleet) render(req iaas.LaunchRequest) iaas.LaunchRequest {
 	return req
 }
 
-// poolCall carries out a controller's call: the rule of npreserving in Go, quick enough for thousands
-// of seeds. The first names of its workers are unique.
-func (f *Fleet) poolCall(call any) (Exec, Latency) {
-	return func(call any) (any, error) {
-		switch c := call.(type) {
-		case actors.DecideCall:
-			n := number(c.Conf["preserve_n"])
-			d := epu.Decision{
-				ID: c.Snapshot.Decision, Time: c.Snapshot.Now, Policy: c.Policy, Conf: c.Conf,
-				Wanted: epu.Wish{Target: n}, Reasons: []epu.Reason{{Rule: "preserve_n", Text: fmt.Sprintf("preserve_n = %d", n)}},
-			}
-			for i := range number(c.Conf["names"]) {
-				if d.Wanted.Uniques == nil {
-					d.Wanted.Uniques = map[string]epu.Unique{}
-				}
-				name := fmt.Sprint("unique-", i)
-				d.Wanted.Uniques[name] = epu.Unique{Vars: map[string]string{"NAME": name}}
-			}
-			return d, nil
-		case actors.CheckConfCall:
-			merged := maps.Clone(c.Conf)
-			if merged == nil {
-				merged = map[string]any{}
-			}
-			maps.Copy(merged, c.Changes)
-			return actors.CheckedConf{Conf: merged, Changed: slices.Sorted(maps.Keys(c.Changes))}, nil
+// poolCall carries out a controller's call.
+func (f *Fleet) poolCall(any) (Exec, Latency) {
+	return Decide, Latency{Request: time.Millisecond, Answer: time.Millisecond}
+}
+
+// Decide carries out a controller's call: the rule of npreserving in Go, quick enough for thousands of
+// seeds. The first names of its workers are unique.
+func Decide(call any) (any, error) {
+	switch c := call.(type) {
+	case actors.DecideCall:
+		n := number(c.Conf["preserve_n"])
+		d := epu.Decision{
+			ID: c.Snapshot.Decision, Time: c.Snapshot.Now, Policy: c.Policy, Conf: c.Conf,
+			Wanted: epu.Wish{Target: n}, Reasons: []epu.Reason{{Rule: "preserve_n", Text: fmt.Sprintf("preserve_n = %d", n)}},
 		}
-		panic(fmt.Sprintf("unknown call %T", call))
-	}, Latency{Request: time.Millisecond, Answer: time.Millisecond}
+		for i := range number(c.Conf["names"]) {
+			if d.Wanted.Uniques == nil {
+				d.Wanted.Uniques = map[string]epu.Unique{}
+			}
+			name := fmt.Sprint("unique-", i)
+			d.Wanted.Uniques[name] = epu.Unique{Vars: map[string]string{"NAME": name}}
+		}
+		return d, nil
+	case actors.CheckConfCall:
+		merged := maps.Clone(c.Conf)
+		if merged == nil {
+			merged = map[string]any{}
+		}
+		maps.Copy(merged, c.Changes)
+		return actors.CheckedConf{Conf: merged, Changed: slices.Sorted(maps.Keys(c.Changes))}, nil
+	}
+	panic(fmt.Sprintf("unknown call %T", call))
 }
 
 // number reads a number of a configuration, which comes from JSON after a restart.
