@@ -26,8 +26,8 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name what; do printf '  %-13s %s\n' "$$name" "$$what"; done
 
 .PHONY: demo
-demo: build ## Start one node with local workers and a sample pool, to look around (no root, no network)
-	bin/epud dev
+demo: build ## Tell the story of EPU with real processes: about a minute to read, no root, no network (DEMO=auto: without keys)
+	@$(GO) run ./internal/demo bin
 
 .PHONY: test
 test: ## Run every test that needs nothing but Go, with the race detector where there is a C compiler

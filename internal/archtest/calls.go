@@ -66,6 +66,7 @@ var bans = []ban{
 			{"internal/config", "configuration is read from the environment in one place"},
 			{"internal/cli/env.go", "all that a command line asks of its surroundings, as one value"},
 			{"internal/systest", "CI=true decides between skipping and failing"},
+			{"internal/demo/main.go", "a program of its own, started by make demo"},
 		},
 		why: "read the environment in internal/config, or take the value as an argument",
 	},
@@ -89,7 +90,7 @@ var bans = []ban{
 	{
 		from:  []string{"os"},
 		names: []string{"Exit"},
-		edges: []edge{{"cmd/...", "mains map errors to exit codes"}},
+		edges: []edge{{"cmd/...", "mains map errors to exit codes"}, {"internal/demo/main.go", "a program of its own, started by make demo"}},
 		why:   "return an error: deferred work is lost by an exit",
 	},
 }
