@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/nimbus-epu/epu/internal/loopback"
 )
 
 // node is a running epud.
@@ -39,17 +40,11 @@ func surroundings(environ []string, color bool) ([]string, error) {
 			out = append(out, v)
 		}
 	}
-	for _, name := range []string{"EPU_LISTEN", "EPU_HTTP"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // not before the other is chosen
-		out = append(out, name+"="+l.Addr().String())
-		if name == "EPU_LISTEN" {
-			out = append(out, "EPU_NODE="+l.Addr().String())
-		}
+	at, err := loopback.Addresses(2)
+	if err != nil {
+		return nil, err
 	}
+	out = append(out, "EPU_LISTEN="+at[0], "EPU_NODE="+at[0], "EPU_HTTP="+at[1])
 	if color {
 		out = append(out, "CLICOLOR_FORCE=1")
 	}

@@ -74,6 +74,18 @@ func (s *screen) say(format string, args ...any) {
 	s.line(bold, "$  ", s.paint(bold, fmt.Sprintf(format, args...)))
 }
 
+// plain takes the colours out of a text.
+func plain(text string) string {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "\x1b[") {
+		if i > 0 {
+			_, part, _ = strings.Cut(part, "m")
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
 const indent = "    "
 
 // output shows what a command printed, to a reader.

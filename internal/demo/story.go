@@ -190,9 +190,9 @@ func (s *stage) explains(ctx context.Context, words ...string) error {
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(plain(text)) {
 		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
-			s.ok("explain says: %s", strings.TrimPrefix(strings.TrimSpace(line), "doing     "))
+			s.ok("explain says: %s", strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "doing")))
 			return nil
 		}
 	}
