@@ -64,7 +64,7 @@ func (s *Site) reportTodo(id epu.LaunchID, l *siteLaunch) Todo {
 
 // launchTodo is the next step of asking the cloud for a launch's machines.
 func (s *Site) launchTodo(id epu.LaunchID, l *siteLaunch) (Todo, bool) {
-	if l.Closed || l.Settling || s.otherEpoch(id) || l.Digest == "" && l.ended() {
+	if l.Closed || l.Settling || l.Digest == "" && l.ended() {
 		return Todo{}, false
 	}
 	t := Todo{Every: s.spec.BackoffFirst, Cap: s.spec.BackoffCap, Group: "launch", Max: s.spec.LaunchesMax}

@@ -194,8 +194,9 @@ func TestStoreOlderThanMachines(t *testing.T) {
 	b := newSiteBench(t, nil)
 	b.list()
 	_, done := b.launch(want(1, 1, 5))
-	i1, i2 := machine("i-1", "web-1-1", iaas.InstanceRunning), machine("i-2", "web-1-2", iaas.InstanceRunning)
+	i1, i2 := machine("i-1", "web-1-1", iaas.InstanceRunning), machine("i-2", "web-1-7", iaas.InstanceRunning)
 	done([]iaas.Instance{i1}, nil)
+	b.tell(want(2, 1, 5)) // accepted, not asked for
 	b.start()
 	b.tell(want(1, 1, 6, 0))
 	b.list(i1, i2)
@@ -230,12 +231,15 @@ func TestStoreOlderThanMachines(t *testing.T) {
 func TestNewEpoch(t *testing.T) {
 	b := newSiteBench(t, nil)
 	b.list()
-	b.launch(want(1, 2, 50))
-	b.launch(want(2, 1, 50))
+	_, done := b.launch(want(4, 1, 50))
+	done(nil, epu.E(epu.Capacity, "launch", "", errors.New("full")))
+	b.note(4, 60, true) // Wants of before revision 60 are void in this epoch
+	b.launch(want(1, 2, 70))
+	b.launch(want(2, 1, 70))
 	b.reports = nil
 	b.id.Epoch, b.id.Recovery = 2, true
 	b.start()
-	b.tell(want(1, 2, 60)) // of the older epoch: dropped
+	b.tell(want(1, 2, 80)) // of the older epoch: dropped
 	b.wait(time.Minute)
 	machines := []iaas.Instance{machine("i-1", "web-1-1", iaas.InstanceRunning), machine("i-3", "web-1-3", iaas.InstanceRunning)}
 	b.list(machines...)

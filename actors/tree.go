@@ -69,7 +69,7 @@ func Start(sys *System, exec Executors) (*Tree, error) {
 
 // props makes the properties of an actor whose children are supervised by our rule.
 func (t *Tree) props(make actor.Producer) *actor.Props {
-	return actor.PropsFromProducer(make, actor.WithSupervisor(&supervisor{clock: t.Clock, log: t.Log, restarts: &t.Restarts}))
+	return actor.PropsFromProducer(make, actor.WithMailbox(newMailbox), actor.WithSupervisor(&supervisor{clock: t.Clock, log: t.Log, restarts: &t.Restarts}))
 }
 
 // Stop ends the tree, children before parents. What is durable stays due; what is volatile comes back
