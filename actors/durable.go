@@ -190,6 +190,9 @@ func (d *Durable) Degraded() error { return d.degraded }
 // Ready reports that the incarnation has been activated.
 func (d *Durable) Ready() bool { return d.ready }
 
+// Settled reports that the core's state is durable: it is loaded, and no append is in flight.
+func (d *Durable) Settled() bool { return d.ready && !d.busy }
+
 // Dropped counts messages that the bound on the queue refused.
 func (d *Durable) Dropped() uint64 { return d.dropped }
 

@@ -231,13 +231,16 @@ func (g *Gateway) kill(ctx context.Context, req *msg.Request, m *msg.Kill) (prot
 	if err != nil {
 		return nil, err
 	}
-	views, _ := g.pools(ctx, slices.Sorted(maps.Keys(v.Pools)))
+	views, failed := g.pools(ctx, slices.Sorted(maps.Keys(v.Pools)))
 	for pool, view := range views {
 		for _, w := range view.Workers {
 			if string(w.ID) == m.GetInstance() || w.Instance != "" && string(w.Instance) == m.GetInstance() {
 				return g.toPool(ctx, req, string(pool), m)
 			}
 		}
+	}
+	for _, err := range failed { // it may be one of theirs
+		return nil, err
 	}
 	kerr := epu.E(epu.NotFound, "kill", m.GetInstance(), errors.New("no pool has such a worker"))
 	kerr.Try = "epumgmt instances"
@@ -284,27 +287,38 @@ func (g *Gateway) terminateAll(ctx context.Context, req *msg.Request, m *msg.Ter
 			out.Left = append(out.Left, fmt.Sprintf("pool %s: %d launches are not settled yet", pool, n))
 		}
 	}
-	return out, g.sitesLeft(ctx, v, m.GetProtectedToo(), out)
+	g.sitesLeft(ctx, v, views, out)
+	return out, nil
 }
 
 // sitesLeft adds what sites still have beyond the workers of pools.
-func (g *Gateway) sitesLeft(ctx context.Context, v msg.RegistryView, protectedToo bool, out *msg.Done) error {
-	protected := false
-	for _, p := range v.Pools {
-		protected = protected || p.Spec.Protected && !protectedToo
+func (g *Gateway) sitesLeft(ctx context.Context, v msg.RegistryView, pools map[epu.PoolID]msg.PoolView, out *msg.Done) {
+	workers := map[epu.SiteID]int{}
+	for _, p := range pools {
+		for _, w := range p.Workers {
+			workers[w.Site]++
+		}
 	}
 	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
 		view, err := ask[msg.SiteView](ctx, g, msg.SiteAddress(site), msg.SiteQuery{})
 		switch {
 		case err != nil:
 			out.Left = append(out.Left, fmt.Sprintf("site %s can't say: %v", site, err))
+			continue
 		case !view.Synced:
 			out.Left = append(out.Left, fmt.Sprintf("site %s has not been listed yet", site))
-		case view.Instances > 0 && !protected && len(out.Left) == 0:
-			out.Left = append(out.Left, fmt.Sprintf("site %s: %d instances", site, view.Instances))
+		}
+		for _, s := range view.Strays {
+			if s.Condemned {
+				out.Left = append(out.Left, fmt.Sprintf("%s at %s, of no worker: %s", s.Instance, site, s.Why))
+			} else {
+				out.Left = append(out.Left, fmt.Sprintf("%s at %s, left alone: %s (epumgmt sweep)", s.Instance, site, s.Why))
+			}
+		}
+		if n := view.Instances - view.Condemned - workers[site]; n > 0 {
+			out.Left = append(out.Left, fmt.Sprintf("site %s: %d machines that no pool counts any more", site, n))
 		}
 	}
-	return nil
 }
 
 func (g *Gateway) enable(ctx context.Context, req *msg.Request) (proto.Message, error) {

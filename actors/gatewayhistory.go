@@ -122,17 +122,23 @@ func eventRecord(r persistence.Record) *msg.EventRecord {
 
 // explain says why a pool wants what it wants.
 func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Message, error) {
-	if err := g.knownPool(ctx, q.GetPool()); err != nil {
+	view, err := g.registry(ctx)
+	if err != nil {
 		return nil, err
 	}
-	v, err := ask[msg.PoolView](ctx, g, msg.ControllerAddress(epu.DefaultOwner, epu.PoolID(q.GetPool())), msg.PoolQuery{})
+	pool := epu.PoolID(q.GetPool())
+	applied, known := view.Pools[pool]
+	if !known {
+		return nil, noPool(q.GetPool(), view)
+	}
+	v, err := ask[msg.PoolView](ctx, g, msg.ControllerAddress(epu.DefaultOwner, pool), msg.PoolQuery{})
 	if err != nil {
 		return nil, err
 	}
 	now := g.tree.Clock.Now()
-	out := &msg.Explanation{Pool: poolStatus(v, now), Doing: doing(v), WouldChange: wouldChange(v)}
+	out := &msg.Explanation{Pool: poolStatus(applied, v, now), Doing: doing(v), WouldChange: wouldChange(v)}
 	if q.GetDecision() == "" {
-		done, err := g.doneOf(ctx, v.Spec.Name, now)
+		done, err := g.doneOf(ctx, pool, now)
 		if err != nil {
 			return nil, err
 		}

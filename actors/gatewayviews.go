@@ -51,7 +51,7 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 			})
 			continue
 		}
-		out.Pools = append(out.Pools, poolStatus(views[name], now))
+		out.Pools = append(out.Pools, poolStatus(v.Pools[name], views[name], now))
 	}
 	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
 		view, err := ask[msg.SiteView](ctx, g, msg.SiteAddress(site), msg.SiteQuery{})
@@ -81,11 +81,11 @@ func (g *Gateway) node(ctx context.Context) *msg.NodeStatus {
 	return n
 }
 
-// poolStatus is a pool's line.
-func poolStatus(v msg.PoolView, now time.Time) *msg.PoolStatus {
+// poolStatus is a pool's line: what was applied, as the registry has it, and how far its controller is.
+func poolStatus(applied msg.PoolEntry, v msg.PoolView, now time.Time) *msg.PoolStatus {
 	p := &msg.PoolStatus{
-		Name: string(v.Spec.Name), Owner: string(v.Spec.Owner), Want: int32(v.Wish.Target), Engine: v.Engine,
-		Policy: v.Spec.Policy.Name, Error: v.Failure,
+		Name: string(applied.Spec.Name), Owner: string(applied.Spec.Owner), Want: int32(v.Wish.Target), Engine: v.Engine,
+		Policy: applied.Spec.Policy.Name, Error: v.Failure,
 	}
 	if v.EndAll || v.Removing {
 		p.Want = 0
@@ -123,15 +123,20 @@ func poolStatus(v msg.PoolView, now time.Time) *msg.PoolStatus {
 			p.Freeze.Until = timestamppb.New(f.Until)
 		}
 	}
-	p.Converged, p.Health = converged(v, p), healthWord(v, p)
+	if !decidedSince(v) {
+		p.Engine = "PENDING" // the wish is from before an operator's change
+	}
+	p.Converged, p.Health = converged(applied, v, p), healthWord(v, p)
 	return p
 }
 
-func converged(v msg.PoolView, p *msg.PoolStatus) string {
+func converged(applied msg.PoolEntry, v msg.PoolView, p *msg.PoolStatus) string {
 	met := p.GetGap() == 0 && p.GetStarting() == 0 && p.GetUnhealthy() == 0 && p.GetDraining() == 0 && decidedSince(v)
 	switch {
 	case v.Recovery:
 		return "recovery"
+	case v.Gen < applied.Gen: // its controller has not heard of the last change yet
+		return "no"
 	case v.Removing:
 		return "removing"
 	case v.Freeze != nil:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,7 +53,8 @@ type durableActor struct {
 	current  Core
 	shell    *Durable
 	host     *actorHost
-	failures int
+	failures int       // in a row, each soon after the one before
+	began    time.Time // of the incarnation
 }
 
 // posted brings the result of work off the mailbox back into the actor's turn.
@@ -94,19 +96,20 @@ func (a *durableActor) Receive(ctx actor.Context) {
 		if s := ctx.Sender(); s != nil {
 			from = msg.Address(s.Id)
 		}
-		if !a.shell.Receive(m, from) && from != "" {
+		if !a.shell.Receive(m, from) && strings.HasPrefix(string(from), futurePrefix) { // actors repeat by themselves
 			ctx.Respond(refuse(epu.Unavailable, "receive", a.self.Id, "too many messages wait for the store"))
 		}
 	}
 	if a.host != nil && a.host.failed {
 		a.again(ctx)
-	} else if a.after != nil && a.current != nil {
+	} else if a.after != nil && a.shell != nil && a.shell.Settled() { // outside hears of what is durable only
 		a.after(ctx, a.current)
 	}
 }
 
 // activate begins an incarnation.
 func (a *durableActor) activate() {
+	a.began = a.sys.Clock.Now()
 	a.host = &actorHost{a: a}
 	a.current = a.core()
 	a.shell = NewDurable(a.current, a.host, a.codec, a.stream)
@@ -116,7 +119,11 @@ func (a *durableActor) activate() {
 // again replaces an incarnation that failed, after a backoff in which messages are kept by the next.
 func (a *durableActor) again(ctx actor.Context) {
 	a.host.over.Store(true)
+	if a.sys.Clock.Now().Sub(a.began) > restartForget {
+		a.failures = 0
+	}
 	a.failures++
+	a.began = a.sys.Clock.Now()
 	wait := restartWait(a.failures)
 	a.sys.Restarts.Add(1)
 	if a.onLost != nil {
@@ -167,9 +174,6 @@ func (h *actorHost) Append(stream epu.StreamID, expected epu.Revision, events []
 			err = fmt.Errorf("%w: %w", persistence.ErrUnavailable, err)
 		}
 		h.post(func() {
-			if err == nil {
-				h.a.failures = 0
-			}
 			done(rev, err)
 		})
 	}()
@@ -199,8 +203,19 @@ func (h *actorHost) Go(call any, done func(any, error)) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), h.a.timeout)
 		defer cancel()
-		result, err := h.a.sys.try(ctx, h.a.exec, call)
-		h.post(func() { done(result, err) })
+		answer := make(chan func(), 1) // takes a late answer, which nobody hears
+		go func() {
+			result, err := h.a.sys.try(ctx, h.a.exec, call)
+			answer <- func() { done(result, err) }
+		}()
+		select {
+		case f := <-answer:
+			h.post(f)
+		case <-ctx.Done():
+			h.post(func() {
+				done(nil, epu.E(epu.UnknownOutcome, "carry out", typeName(call), fmt.Errorf("no answer within %s", h.a.timeout)))
+			})
+		}
 	}()
 }
 
@@ -239,7 +254,7 @@ func (s *System) try(ctx context.Context, exec Executor, call any) (result any, 
 func (s *System) Ask(ctx context.Context, to msg.Address, m any) (any, error) {
 	wait := askTimeout
 	if end, ok := ctx.Deadline(); ok {
-		wait = min(wait, end.Sub(s.Clock.Now()))
+		wait = max(0, min(wait, end.Sub(s.Clock.Now())))
 	}
 	answer, err := s.Actors.Root.RequestFuture(s.Actors.NewLocalPID(string(to)), m, wait).Result()
 	switch {
@@ -253,6 +268,9 @@ func (s *System) Ask(ctx context.Context, to msg.Address, m any) (any, error) {
 	}
 	return answer, nil
 }
+
+// futurePrefix begins the names of those who wait for an answer and are no actors.
+const futurePrefix = "future"
 
 // askTimeout bounds the wait for an actor's answer where the asker has no shorter deadline.
 const askTimeout = 10 * time.Second

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -255,7 +256,7 @@ func (c *Controller) recordSlot(tx *Tx, launch epu.LaunchID, i int) {
 	if name, ok := names[s.State]; ok {
 		c.record(tx, name, map[string]any{
 			"worker": epu.NewWorkerID(launch, i), "instance": s.Instance, "site": c.st.Launches[launch].Site,
-			"address": s.Address, "reason": s.Reason,
+			"address": s.Address, "reason": cmp.Or(s.EndReason, s.Reason),
 		})
 	}
 }

@@ -151,7 +151,7 @@ func (c *Controller) fact(tx *Tx, f msg.WorkerFact) {
 	if old.Health != f.Health || old.Error != f.Error || old.Busy != f.Busy || old.Idle != f.Idle {
 		c.refresh(w.Launch, w.Slot)
 	}
-	if old.Health != f.Health {
+	if old.Health != f.Health && w.Open() {
 		c.record(tx, "health_changed", map[string]any{
 			"worker": f.Worker, "from": old.Health.String(), "to": f.Health.String(), "error": f.Error,
 		})

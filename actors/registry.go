@@ -46,6 +46,9 @@ type (
 	}
 )
 
+// siteToldEvery is how often a site is told again what it has confirmed.
+const siteToldEvery = 10 * time.Second
+
 // RegistryCodec knows the events of registry streams.
 func RegistryCodec() *persistence.Codec {
 	c := persistence.NewCodec()
@@ -236,13 +239,16 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 		todo = append(todo, t)
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.st.Sites)) {
-		if r.sites[id] < r.st.SiteGen {
-			todo = append(todo, Todo{
-				Key: "site/" + string(id) + "/" + strconv.FormatUint(r.st.SiteGen, 10), To: msg.SiteAddress(id),
-				Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, Gen: r.st.SiteGen},
-				Every: 200 * time.Millisecond, Cap: 5 * time.Second,
-			})
+		t := Todo{
+			Key: "site/" + string(id) + "/" + strconv.FormatUint(r.st.SiteGen, 10), To: msg.SiteAddress(id),
+			Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, Gen: r.st.SiteGen},
+			Every: 200 * time.Millisecond, Cap: 5 * time.Second,
 		}
+		if r.sites[id] >= r.st.SiteGen {
+			// Confirmed; but a site forgets the switch when it begins anew, so it is told now and then.
+			t.Key, t.Every, t.Cap = t.Key+"/again", siteToldEvery, 0
+		}
+		todo = append(todo, t)
 	}
 	return todo, time.Time{}
 }

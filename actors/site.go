@@ -100,7 +100,6 @@ type Site struct {
 	notes     map[epu.InstanceID]*machineNote
 	missing   map[epu.InstanceID]struct{} // not listed though they should be: searched by ID
 	orphans   map[epu.LaunchID]struct{}   // launches with living machines that their controller does not know
-	callFault error                       // of the newest failed call; shown in the status
 }
 
 // callState is what this incarnation knows of a launch's calls.
@@ -187,9 +186,6 @@ func (s *Site) Handle(tx *Tx, m any) {
 
 // callEnded takes in the outcome of a call.
 func (s *Site) callEnded(tx *Tx, r CallResult) {
-	if r.Err != nil {
-		s.callFault = r.Err
-	}
 	switch call := r.Call.(type) {
 	case PrepareCall:
 		s.prepared(tx, call, r)

@@ -182,8 +182,6 @@ func (s *Site) view(now time.Time) msg.SiteView {
 	}
 	if s.listErr != nil {
 		v.Fault = s.listErr.Error()
-	} else if s.callFault != nil {
-		v.Fault = s.callFault.Error()
 	}
 	for id, n := range s.notes {
 		if !n.ending.IsZero() && s.endingNow(id) && now.Sub(n.ending) > endStuckAfter {

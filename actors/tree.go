@@ -135,8 +135,7 @@ func (b *brood[K, S]) follow(ctx actor.Context, wanted map[K]S) {
 }
 
 func (b *brood[K, S]) begin(ctx actor.Context, name K, from S) {
-	if pid := b.start(ctx, name, from); pid != nil {
-		ctx.Watch(pid)
+	if pid := b.start(ctx, name, from); pid != nil { // a parent hears of its children's end without watching
 		b.running[name], b.from[name] = pid, from
 	}
 }

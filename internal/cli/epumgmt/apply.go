@@ -305,6 +305,9 @@ func planView(typ string, data any, changes []*msg.Change, summary string) cli.V
 		}
 		v.Lines = append(v.Lines, cli.Line{{Text: symbol, Tone: tone}, cli.Text(fmt.Sprintf(" %s %s", c.GetKind(), c.GetName()))})
 		for _, d := range c.GetDifferences() {
+			if c.GetAction() == "add" && tellsNothing(d) {
+				continue
+			}
 			text := fmt.Sprintf("    %s: %s", d.GetKey(), difference(d))
 			if d.GetBy() != "" {
 				text += "   (" + d.GetBy() + ")"
@@ -322,4 +325,14 @@ func planView(typ string, data any, changes []*msg.Change, summary string) cli.V
 	}
 	v.Lines = append(v.Lines, cli.L(summary, n.add, n.change, n.remove, n.none))
 	return v
+}
+
+// tellsNothing is said of a difference of something new that stands in its heading already, or is empty.
+// Machine output has them all.
+func tellsNothing(d *msg.Difference) bool {
+	switch d.GetKey() {
+	case "schema", "kind", "name":
+		return true
+	}
+	return d.GetAfter() == "" || d.GetAfter() == "[]"
 }

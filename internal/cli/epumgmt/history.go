@@ -128,7 +128,7 @@ func alertTable(list []*msg.Alert, now time.Time) cli.Table {
 			severity.Tone = cli.Bad
 		}
 		t.Rows = append(t.Rows, cli.Row{Name: strings.TrimSuffix(a.GetCode()+"/"+a.GetSubject(), "/"), Message: a, Cells: []cli.Cell{
-			cli.Text(a.GetCode()), severity, cli.Text(orDash(a.GetSubject())), {Age: cli.Ago(a.GetSince(), now)}, cli.Text(a.GetTry()), cli.Text(a.GetText()),
+			cli.Text(a.GetCode()), severity, cli.Text(orDash(a.GetSubject())), since(a.GetSince(), now), cli.Text(a.GetTry()), cli.Text(a.GetText()),
 		}})
 	}
 	return t
@@ -258,4 +258,12 @@ func (s *session) event(e *msg.EventRecord) error {
 	}
 	line := cli.L("%s  %s  %s  %s", cli.Clock(e.GetTime().AsTime(), s.env.Now(), s.env.Zone), orDash(e.GetPool()), e.GetName(), fields(e.GetData()))
 	return s.print.Print(cli.View{Lines: []cli.Line{line}})
+}
+
+// since is how long an alert has been there; many don't know.
+func since(t *timestamppb.Timestamp, now time.Time) cli.Cell {
+	if t == nil {
+		return cli.Text("-")
+	}
+	return cli.Cell{Age: cli.Ago(t, now)}
 }

@@ -61,7 +61,7 @@ func missing(st *msg.Status, pools []string) error {
 // settled reports that a pool has what it wants. A frozen pool that does is no cause for alarm: someone
 // decided so.
 func settled(p *msg.PoolStatus) bool {
-	return p.GetConverged() == "yes" || p.GetConverged() == "frozen" && p.GetGap() == 0
+	return p.GetConverged() == "yes" || p.GetConverged() == "frozen" && p.GetGap() == 0 && p.GetEngine() != "PENDING"
 }
 
 func healthy(p *msg.PoolStatus) bool { return p.GetHealth() == "ok" }

@@ -1,0 +1,352 @@
+package actors
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/iaas"
+	"github.com/nimbus-epu/epu/persistence"
+	"github.com/nimbus-epu/epu/persistence/memory"
+)
+
+// benchRounds is how many rounds a ratio is the median of; ours and the baseline take turns.
+const benchRounds = 7
+
+// ratio runs both sides in turns and reports how many times the baseline's speed ours has.
+func ratio(b *testing.B, per int, ours, bare func()) {
+	var mine, theirs []float64
+	ours()
+	bare()
+	for range b.N {
+		mine, theirs = nil, nil
+		for range benchRounds {
+			mine = append(mine, float64(per)/took(ours).Seconds())
+			theirs = append(theirs, float64(per)/took(bare).Seconds())
+		}
+	}
+	slices.Sort(mine)
+	slices.Sort(theirs)
+	b.ReportMetric(mine[benchRounds/2], "ours/s")
+	b.ReportMetric(theirs[benchRounds/2], "bare/s")
+	b.ReportMetric(mine[benchRounds/2]/theirs[benchRounds/2], "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+func took(f func()) time.Duration {
+	begin := time.Now()
+	f()
+	return time.Since(begin)
+}
+
+// benchClock is a clock that stands still until it is moved.
+type benchClock struct{ now time.Time }
+
+func (c *benchClock) Now() time.Time { return c.now }
+
+func (c *benchClock) AfterFunc(time.Duration, func()) func() bool { return func() bool { return true } }
+
+func benchSystem(c Clock) *System {
+	return NewSystem(c, memory.New(persistence.Meta{Installation: "bench", Epoch: 1}), memory.NewHistory(0),
+		slog.New(slog.DiscardHandler), func() string { return "id" })
+}
+
+// counting tells when an actor has received a message.
+type counting struct {
+	actor.Actor
+	done *sync.WaitGroup
+}
+
+func (c *counting) Receive(ctx actor.Context) {
+	c.Actor.Receive(ctx)
+	if _, ok := ctx.Message().(msg.BeatReceived); ok {
+		c.done.Done()
+	}
+}
+
+// bareActor is all that the library needs.
+type bareActor struct{ beats int }
+
+func (a *bareActor) Receive(ctx actor.Context) {
+	if _, ok := ctx.Message().(msg.BeatReceived); ok {
+		a.beats++
+	}
+}
+
+func benchHealth() epu.HealthSpec {
+	return epu.HealthSpec{
+		Source: epu.HealthAgent, Heartbeat: 10 * time.Second, BootGrace: 5 * time.Minute, MissingAfter: 2 * time.Minute,
+		SecondChance: 15 * time.Second, ZombieAfter: 2 * time.Minute, LaunchDeadline: 15 * time.Minute,
+	}
+}
+
+// Heartbeats into worker actors, compared with as many bare actors that only count. The budget is 0.5.
+func BenchmarkHeartbeats(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			clock := &benchClock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+			sys := benchSystem(clock)
+			var done sync.WaitGroup
+			spawn := func(make func(i int) actor.Actor, opts ...actor.PropsOption) []*actor.PID {
+				pids := []*actor.PID{}
+				for i := range n {
+					a := &counting{make(i), &done}
+					pids = append(pids, sys.Actors.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return a }, opts...)))
+				}
+				return pids
+			}
+			ours := spawn(func(i int) actor.Actor {
+				return &workerActor{sys: sys, core: NewWorker(epu.WorkerID(fmt.Sprint("w/", i)), "")}
+			}, actor.WithMailbox(newMailbox))
+			bare := spawn(func(int) actor.Actor { return &bareActor{} })
+			for _, pid := range ours {
+				sys.Actors.Root.Send(pid, msg.WatchWorker{Running: true, Known: true, Spec: benchHealth()})
+			}
+			fan := func(pids []*actor.PID) func() {
+				return func() {
+					for range max(1, 200_000/n) {
+						clock.now = clock.now.Add(10 * time.Second)
+						done.Add(n)
+						for _, pid := range pids {
+							sys.Actors.Root.Send(pid, msg.BeatReceived{At: clock.now, Beat: msg.Beat{State: "OK"}})
+						}
+						done.Wait()
+					}
+				}
+			}
+			ratio(b, n*max(1, 200_000/n), fan(ours), fan(bare))
+			sys.Actors.Shutdown()
+		})
+	}
+}
+
+// benchHost commits at once and does nothing else by itself.
+type benchHost struct {
+	now     time.Time
+	journal persistence.Journal
+	done    func(any, error)
+	call    any
+	appends int
+	ids     int
+}
+
+func (h *benchHost) Now() time.Time { return h.now }
+
+func (h *benchHost) NewID() string {
+	h.ids++
+	return fmt.Sprint(h.ids)
+}
+
+func (h *benchHost) Load(s epu.StreamID, done func(persistence.Loaded, error)) {
+	done(h.journal.Load(context.Background(), s))
+}
+
+func (h *benchHost) Append(_ epu.StreamID, at epu.Revision, events []persistence.Event, done func(epu.Revision, error)) {
+	h.appends++
+	done(at+epu.Revision(len(events)), nil)
+}
+
+func (h *benchHost) Snapshot(_ epu.StreamID, _ epu.Revision, _ json.RawMessage, done func(error)) {
+	done(nil)
+}
+func (h *benchHost) Send(msg.Address, any)              {}
+func (h *benchHost) After(time.Duration, func())        {}
+func (h *benchHost) Go(call any, done func(any, error)) { h.call, h.done = call, done }
+func (h *benchHost) Record(persistence.Record)          {}
+func (h *benchHost) Unknown(UnknownMessage)             {}
+func (h *benchHost) Fail(err error)                     { panic(err) }
+
+// benchController is a controller of n running workers on a host that stands still.
+func benchController(n int) (*Controller, *Durable, *benchHost) {
+	h := &benchHost{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), journal: memory.New(persistence.Meta{Epoch: 1})}
+	c := NewController(epu.DefaultOwner, "web", SiteIdentity{Installation: "bench", Epoch: 1}, h.now)
+	d := NewDurable(c, h, PoolCodec(), "pool/default/web")
+	c.Apply(poolDefined{Define: msg.Define{Gen: 1, Spec: epu.PoolSpec{
+		Name: "web", Tick: 5 * time.Second, Health: benchHealth(), Placement: []epu.Placement{{Site: "cloud"}},
+		Limits: epu.Limits{Max: -1, Launches: epu.Count{N: 100, Window: 10 * time.Minute}},
+	}}})
+	c.Apply(wished{Decision: "d", Wish: epu.Wish{Target: n}})
+	for first := 0; first < n; first += launchSlotsMax {
+		size := min(launchSlotsMax, n-first)
+		id := epu.NewLaunchID("web", 1, uint64(first/launchSlotsMax+1))
+		c.Apply(launchOpened{Launch: id, Site: "cloud", N: size, Time: h.now})
+		slots := map[int]msg.Slot{}
+		for i := range size {
+			slots[i] = msg.Slot{State: epu.Started, Instance: epu.InstanceID(fmt.Sprintf("i-%017x", first+i)), Zone: "zone-1a", Address: "10.0.0.1"}
+		}
+		c.Apply(launchReported{Launch: id, Rev: 1, Closed: true, Slots: slots, Time: h.now})
+		for i := range size {
+			c.Apply(workerCheckedIn{Worker: epu.NewWorkerID(id, i), Time: h.now})
+		}
+	}
+	c.st.Epoch = 1
+	c.syncs["cloud"] = true
+	d.Start()
+	return c, d, h
+}
+
+// A tick when nothing changed, with few and with many workers: nothing is stored, and what it allocates
+// does not grow with the workers. The budget of the ratio is 1, but for noise.
+func BenchmarkQuietTick(b *testing.B) {
+	allocated := map[int]float64{}
+	for _, n := range []int{10, 10_000} {
+		_, d, h := benchController(n)
+		tick := func() {
+			h.now = h.now.Add(5 * time.Second)
+			d.Receive(Wake{}, "")
+			call := h.call.(DecideCall)
+			h.done(epu.Decision{ID: call.Snapshot.Decision, Wanted: call.Snapshot.Wish}, nil)
+		}
+		for range 300 {
+			tick()
+		}
+		stored := h.appends
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		begin := time.Now()
+		const ticks = 1000
+		for range ticks {
+			tick()
+		}
+		took := time.Since(begin)
+		runtime.ReadMemStats(&after)
+		allocated[n] = float64(after.TotalAlloc-before.TotalAlloc) / ticks
+		b.ReportMetric(allocated[n], fmt.Sprintf("B/tick-%d", n))
+		b.ReportMetric(float64(took.Nanoseconds())/ticks, fmt.Sprintf("ns/tick-%d", n))
+		b.ReportMetric(float64(h.appends-stored), fmt.Sprintf("appends-%d", n))
+	}
+	b.ReportMetric(allocated[10_000]/allocated[10], "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+// A message among a thousand launches in flight, compared with the same among one.
+func BenchmarkMessageInFlight(b *testing.B) {
+	took := map[int]float64{}
+	for _, n := range []int{1, 1000} {
+		c, d, h := benchController(0)
+		h.call = nil
+		for i := range n {
+			c.Apply(launchOpened{Launch: epu.NewLaunchID("web", 1, uint64(i+1)), Site: "cloud", N: 10, Time: h.now})
+		}
+		d.Receive(Wake{}, "")
+		begin := time.Now()
+		const messages = 500
+		for range messages {
+			d.Receive(msg.SyncQuery{}, "")
+			d.Receive(msg.Synced{Epoch: 1, Site: "cloud"}, "")
+		}
+		took[n] = float64(time.Since(begin).Nanoseconds()) / messages
+		b.ReportMetric(took[n], fmt.Sprintf("ns/message-%d", n))
+	}
+	b.ReportMetric(took[1000]/took[1], "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+// What an idle worker costs in memory: its place in its pool's and its site's state, and its actor that
+// has heard a beat. The budget is 2 KiB.
+func BenchmarkMemoryPerWorker(b *testing.B) {
+	const n = 10_000
+	clock := &benchClock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	sys := benchSystem(clock)
+	before := heapBytes()
+	c, d, _ := benchController(n)
+	s := NewSite(epu.SiteSpec{Name: "cloud"}, SiteIdentity{Epoch: 1}, clock.now)
+	for id, l := range c.st.Launches {
+		seen := map[int]slotSeen{}
+		for i, slot := range l.Slots {
+			seen[i] = slotSeen{State: slot.State, Instance: slot.Instance, Zone: slot.Zone, Address: slot.Address}
+		}
+		s.Apply(launchAccepted{Launch: id, Owner: epu.DefaultOwner, Pool: "web", N: len(l.Slots), Request: iaas.LaunchRequest{Image: "img"}})
+		s.Apply(slotsSeen{Launch: id, Slots: seen})
+		s.Apply(launchClosed{Launch: id})
+		s.Apply(launchNoted{Launch: id, Rev: s.st.Rev, PoolRev: 1})
+	}
+	cores := heapBytes()
+	for _, ch := range c.Children() {
+		core := NewWorker(ch.Worker, "")
+		pid, err := sys.Actors.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &workerActor{sys: sys, core: core} },
+			actor.WithMailbox(newMailbox)), string(ch.Worker))
+		if err != nil {
+			b.Fatal(err)
+		}
+		sys.Actors.Root.Send(pid, ch.Watch)
+		if _, err := sys.Actors.Root.RequestFuture(pid, msg.BeatReceived{At: clock.now, Beat: msg.Beat{State: "OK"}}, time.Minute).Result(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	after := heapBytes()
+	b.ReportMetric((after-before)/n, "B/worker")
+	b.ReportMetric((cores-before)/n, "B/worker-cores")
+	b.ReportMetric((after-before)/n/2048, "ratio")
+	b.ReportMetric(0, "ns/op")
+	runtime.KeepAlive([]any{c, d, s, sys})
+	sys.Actors.Shutdown()
+}
+
+// What a pool without workers costs in memory, but for its engine's Lua state (34 KiB). The budget of
+// both together is 96 KiB.
+func BenchmarkMemoryPerPool(b *testing.B) {
+	const n = 500
+	before := heapBytes()
+	pools := make([]any, 0, 2*n)
+	for range n {
+		c, d, _ := benchController(0)
+		pools = append(pools, c, d)
+	}
+	b.ReportMetric((heapBytes()-before)/n, "B/pool")
+	b.ReportMetric(0, "ns/op")
+	runtime.KeepAlive(pools)
+}
+
+func heapBytes() float64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+// Restart of a pool with ten thousand workers, compared with reading the same snapshot without doing
+// anything with it. The budget is a third of that speed.
+func BenchmarkRestart(b *testing.B) {
+	const n = 10_000
+	c, _, h := benchController(n)
+	stream := epu.PoolStream(epu.DefaultOwner, "web")
+	raw, err := json.Marshal(c.State())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := h.journal.Append(context.Background(), 1, stream, 0, persistence.Event{Type: "activated", V: 1, ID: "a"}); err != nil {
+		b.Fatal(err)
+	}
+	if err := h.journal.Snapshot(context.Background(), 1, stream, 1, raw); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(len(raw))/1024, "KiB")
+	ratio(b, n, func() {
+		fresh := NewController(epu.DefaultOwner, "web", SiteIdentity{Installation: "bench", Epoch: 1}, h.now)
+		d := NewDurable(fresh, h, PoolCodec(), stream)
+		if d.Start(); len(fresh.Workers()) != n {
+			b.Fatalf("got %d workers after the restart", len(fresh.Workers()))
+		}
+	}, func() {
+		l, err := h.journal.Load(context.Background(), stream)
+		var st poolState
+		if err == nil {
+			err = json.Unmarshal(l.Snapshot, &st)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	})
+}
