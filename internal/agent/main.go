@@ -62,6 +62,11 @@ func Main(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return ExitFailed
 }
 
+// Root is the tree of commands without a process around it, for what only describes it.
+func Root() *cobra.Command {
+	return newRoot(nil, io.Discard, io.Discard, new(int), new(bool))
+}
+
 func newRoot(env []string, stdout, stderr io.Writer, code *int, began *bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "epu-agent",

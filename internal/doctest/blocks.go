@@ -24,6 +24,9 @@ func (c commands) checkBlocks(p page) []problem {
 		case "text":
 		case "console":
 			found = append(found, c.checkConsole(b)...)
+			if strings.Contains(b.text, "$ epud dev\n") {
+				known = c.sample
+			}
 		case "yaml":
 			found = append(found, checkResource(b, &known)...)
 		case "yaml fragment":

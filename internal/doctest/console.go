@@ -6,18 +6,21 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nimbus-epu/epu/internal/resource"
 )
 
 // shell are the programs of others that pages may use without a check of their arguments.
 var shell = []string{
-	"cat", "cd", "cp", "curl", "git", "head", "install", "jq", "journalctl", "kill", "ls", "mkdir", "openssl", "rm",
+	"cat", "cd", "cp", "curl", "export", "git", "head", "install", "jq", "journalctl", "kill", "ls", "mkdir", "openssl", "pgrep", "rm",
 	"sed", "ssh", "stress-ng", "systemctl", "systemd-sysusers", "tail", "tar", "watch",
 }
 
 // commands is what console blocks are checked against.
 type commands struct {
 	programs map[string]func() *cobra.Command
-	targets  []string // of the Makefile
+	targets  []string     // of the Makefile
+	sample   resource.Set // what epud dev applies to a new store
 }
 
 var targetPattern = regexp.MustCompile(`(?m)^([a-z][a-z-]*):`)
@@ -62,6 +65,9 @@ func (c commands) checkConsole(b block) []problem {
 // check gives what is wrong with one command, or nothing.
 func (c commands) check(args []string) string {
 	for len(args) > 0 && (args[0] == "sudo" || strings.Contains(args[0], "=")) {
+		if len(args) > 2 && args[0] == "sudo" && args[1] == "-u" {
+			args = args[2:]
+		}
 		args = args[1:]
 	}
 	if len(args) == 0 {

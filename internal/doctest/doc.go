@@ -5,7 +5,8 @@
 //	console   lines that begin with "$ ": programs of this project are checked against their real
 //	          commands, flags and number of arguments, make against the targets of the Makefile
 //	yaml      documents with `schema: epu/v1` are read like `epumgmt apply` reads them, together with
-//	          those above them on the page; `yaml fragment` only has to be YAML
+//	          those above them on the page, and with the sample of `epud dev` once the page runs that;
+//	          `yaml fragment` only has to be YAML
 //	lua       policies are loaded like the daemon loads them
 //	json, go  are parsed
 //	text      is not checked: pictures and output

@@ -23,7 +23,7 @@ func TestPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := commands{programs: programs(), targets: makeTargets(string(makefile))}
+	c := commands{programs: programs(), targets: makeTargets(string(makefile)), sample: sample(t)}
 	report(t, checkLinks(top, pages))
 	for _, p := range pages {
 		t.Run(p.path, func(t *testing.T) { report(t, c.checkBlocks(p)) })
@@ -72,6 +72,28 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s: %s", dir, p)
 		}
 	}
+}
+
+// sample is what epud dev applies to a new store.
+func sample(t *testing.T) resource.Set {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(top, "examples", "sleeper", "*.yaml"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("got %v and %v, want the files of the sample", names, err)
+	}
+	var files []resource.File
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, resource.File{Path: name, Content: content})
+	}
+	set, bad := resource.Parse(files, resource.Options{})
+	for _, p := range bad {
+		t.Error(p)
+	}
+	return set
 }
 
 func report(t *testing.T, found []problem) {

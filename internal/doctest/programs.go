@@ -3,6 +3,7 @@ package doctest
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/nimbus-epu/epu/internal/agent"
 	"github.com/nimbus-epu/epu/internal/cli/epumgmt"
 	"github.com/nimbus-epu/epu/internal/daemon"
 )
@@ -11,7 +12,8 @@ import (
 // does not exist as far as the documentation is concerned.
 func programs() map[string]func() *cobra.Command {
 	return map[string]func() *cobra.Command{
-		"epud":    daemon.Root,
-		"epumgmt": epumgmt.Root,
+		"epu-agent": agent.Root,
+		"epud":      daemon.Root,
+		"epumgmt":   epumgmt.Root,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,5 +32,17 @@ func TestReferenceOfEpud(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("docs/reference/epud.md is stale (-want +got); go test ./internal/doctest -rewrite\n%s", diff)
+	}
+}
+
+// Goal: the table of exit codes is that of the programs.
+// Method: look for it on its page.
+func TestExitCodesPage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(top, "docs", "reference", "exit-codes.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), cli.CodeTable()) {
+		t.Errorf("docs/reference/exit-codes.md does not hold this table:\n%s", cli.CodeTable())
 	}
 }
