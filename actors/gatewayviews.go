@@ -168,7 +168,7 @@ func healthWord(v msg.PoolView, p *msg.PoolStatus) string {
 		return "suspect"
 	case p.GetUnhealthy() > 0, !v.Backoff.IsZero() && p.GetGap() > 0:
 		return "degraded"
-	case v.Last == nil:
+	case v.Last == nil && !v.EndAll: // after terminate-all the policy is not asked
 		return "unknown"
 	}
 	return "ok"
