@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -44,6 +45,52 @@ func Parent(cmd *cobra.Command) *cobra.Command {
 		return UnknownCommand(cmd, args[0])
 	}
 	return cmd
+}
+
+// helpWidthMin is the width below which help is not wrapped any further.
+const helpWidthMin = 40
+
+// FitHelp lets the help of all commands break its lines where a terminal of that width ends; 0 = leave it.
+func FitHelp(root *cobra.Command, width int) {
+	if width <= 0 {
+		return
+	}
+	width = max(width, helpWidthMin)
+	wrapped := fmt.Sprintf(".FlagUsagesWrapped %d | trim", width)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages | trim", wrapped))
+	fitLong(root, width)
+}
+
+func fitLong(cmd *cobra.Command, width int) {
+	paragraphs := strings.Split(cmd.Long, "\n\n")
+	for i, p := range paragraphs {
+		paragraphs[i] = wrap(p, width)
+	}
+	cmd.Long = strings.Join(paragraphs, "\n\n")
+	for _, c := range cmd.Commands() {
+		fitLong(c, width)
+	}
+}
+
+// wrap breaks a paragraph anew. A word longer than a line stands alone.
+func wrap(text string, width int) string {
+	var b strings.Builder
+	n := 0
+	for _, word := range strings.Fields(text) {
+		w := utf8.RuneCountInString(word)
+		switch {
+		case n == 0:
+		case n+1+w > width:
+			b.WriteByte('\n')
+			n = 0
+		default:
+			b.WriteByte(' ')
+			n++
+		}
+		b.WriteString(word)
+		n += w
+	}
+	return b.String()
 }
 
 // FlagError says in our words what is wrong with a flag, and what to write instead.

@@ -118,3 +118,29 @@ func TestErrorsOfFiles(t *testing.T) {
 		}
 	}
 }
+
+// Goal: help fits a terminal of 60 columns, and is left alone where there is none.
+// Method: the help of a command with a long text and a long flag.
+func TestHelpFits(t *testing.T) {
+	long := strings.Repeat("some words to fill a line with ", 8)
+	help := func(width int) string {
+		root := &cobra.Command{Use: "prog", Long: long + "\n\n" + long, Run: func(*cobra.Command, []string) {}}
+		root.Flags().String("file", "", long)
+		FitHelp(root, width)
+		var out bytes.Buffer
+		root.SetOut(&out)
+		root.SetArgs([]string{"--help"})
+		if err := root.Execute(); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	for line := range strings.Lines(help(60)) {
+		if n := len(strings.TrimRight(line, "\n")); n > 60 {
+			t.Errorf("a line of %d columns: %s", n, line)
+		}
+	}
+	if !strings.Contains(help(0), long[:200]) {
+		t.Error("help off a terminal was broken anew")
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/nimbus-epu/epu"
 )
 
 // Confirmation guards a command that ends machines. Scripts repeat the subject's name in --confirm;
@@ -43,7 +45,8 @@ func (c Confirmation) Ask(ctx context.Context, streams IO, tty bool, show func()
 	case <-ctx.Done():
 		fmt.Fprintln(streams.Err)
 	}
-	return &Failure{Code: CodeUsage, Kind: "not confirmed", Err: errNotConfirmed(c.Want)}
+	err := &epu.Error{Kind: epu.Invalid, Err: errNotConfirmed(c.Want), Try: c.Command + ", and type " + c.Want + " when you are sure"}
+	return &Failure{Code: CodeUsage, Kind: "not confirmed", Err: err}
 }
 
 // firstLine reads a line aside, because a read from a terminal can't be interrupted. If nobody waits for

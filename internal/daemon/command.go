@@ -55,6 +55,9 @@ func Main(ctx context.Context, args, environ []string, streams cli.IO, env cli.E
 		}
 	}()
 	root := p.root()
+	if env.StdoutTTY {
+		cli.FitHelp(root, env.Width)
+	}
 	root.SetArgs(args)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
@@ -179,6 +182,7 @@ func (p *program) serve(ctx context.Context, conf config.Node, dev bool, up func
 	if err == nil {
 		select {
 		case <-ctx.Done():
+			node.log.Info("epud was told to stop")
 		case err = <-node.Failed():
 		}
 	}

@@ -143,7 +143,11 @@ func (s *session) reviewed(cmd *cobra.Command, files []*msg.File, from []string,
 func (s *session) onStderr(v cli.View) error {
 	settings := s.out
 	settings.Form, settings.Columns = cli.FormTable, nil
-	return (&cli.Printer{Settings: settings, Out: s.io.Err, Err: s.io.Err, Paint: s.print.ErrPaint, Ellipsis: s.print.Ellipsis}).Print(v)
+	p := &cli.Printer{Settings: settings, Out: s.io.Err, Err: s.io.Err, Paint: s.print.ErrPaint, Ellipsis: s.print.Ellipsis}
+	if s.env.StderrTTY {
+		p.Width = s.env.Width
+	}
+	return p.Print(v)
 }
 
 // files reads what -f names: a file as it is, a folder with all *.yaml and *.yml below it. Hidden

@@ -1,6 +1,7 @@
 package epumgmt
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -193,11 +194,16 @@ func eventTable(list []*msg.EventRecord, now time.Time) cli.Table {
 	return t
 }
 
-// fields writes data as key=value, in order of keys. What is empty is left out: machines get it all.
+// whoFirst are the keys that say what a record is about and why: a narrow terminal cuts what stands last.
+var whoFirst = []string{"worker", "launch", "user", "reason", "error", "from", "to"}
+
+// fields writes data as key=value: whom it is about first, the others in order of keys. What is empty is left out: machines get it all.
 func fields(data *structpb.Struct) string {
 	m := data.AsMap()
 	var parts []string
-	for _, k := range slices.Sorted(maps.Keys(m)) {
+	keys := slices.Sorted(maps.Keys(m))
+	slices.SortStableFunc(keys, func(a, b string) int { return cmp.Compare(place(a), place(b)) })
+	for _, k := range keys {
 		text, ok := m[k].(string)
 		if m[k] == nil || ok && text == "" {
 			continue
@@ -214,6 +220,13 @@ func fields(data *structpb.Struct) string {
 		parts = append(parts, k+"="+text)
 	}
 	return strings.Join(parts, " ")
+}
+
+func place(key string) int {
+	if i := slices.Index(whoFirst, key); i >= 0 {
+		return i
+	}
+	return len(whoFirst)
 }
 
 // follow shows past events and then new ones. The watch begins where the past ends, and what is in both

@@ -29,6 +29,9 @@ func Main(ctx context.Context, args []string, streams cli.IO, env cli.Env) (code
 		}
 	}()
 	root := New(s)
+	if env.StdoutTTY {
+		cli.FitHelp(root, env.Width)
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if ctx.Err() != nil && err != nil {
