@@ -25,7 +25,6 @@ type node struct {
 	t       *testing.T
 	journal *memory.Journal
 	clouds  *clouds
-	gen     uint64
 }
 
 // clouds are the executors of a node: real time and goroutines, as in the daemon.
