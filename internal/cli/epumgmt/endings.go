@@ -206,11 +206,14 @@ func endRecoveryCommand(s *session) *cobra.Command {
 again. Machines that still no record explains are then treated as strays.`,
 		Example: "epumgmt end-recovery --confirm",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			strays, err := ask[*msg.Strays](cmd.Context(), s, &msg.SweepQuery{})
+			if err != nil {
+				return err
+			}
+			if !strays.GetRecovery() {
+				return s.done(&msg.Done{Text: "the store is not in recovery"}, cli.L("Next: epumgmt status"))
+			}
 			if !confirm {
-				strays, err := ask[*msg.Strays](cmd.Context(), s, &msg.SweepQuery{})
-				if err != nil {
-					return err
-				}
 				stake := fmt.Sprintf("the store acts again, and %s %s undecided", plural(len(strays.GetStrays()), "machine"), isAre(len(strays.GetStrays())))
 				if !s.env.StdinTTY {
 					return cli.Usage("epumgmt sweep, then epumgmt end-recovery --confirm", "%w", errors.New(stake+"; that needs a confirmation"))

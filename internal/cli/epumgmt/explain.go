@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,7 +85,18 @@ func (s *session) explanationView(e *msg.Explanation) (cli.View, error) {
 	return v, nil
 }
 
-const explainWidth = 100 // of lines of inputs, off a terminal
+const (
+	explainWidth = 100 // of lines of inputs, off a terminal
+	doingMax     = 10  // lines for people of what is being done; machines get all
+)
+
+// atMost cuts a list short and says how much is left out.
+func atMost(n int, list []string) []string {
+	if len(list) <= n {
+		return list
+	}
+	return append(slices.Clone(list[:n-1]), fmt.Sprintf("and %d more (epumgmt instances, or -o json)", len(list)-n+1))
+}
 
 func (s *session) explanation(e *msg.Explanation, d decided) []cli.Line {
 	now := s.env.Now()
@@ -107,12 +119,12 @@ func (s *session) explanation(e *msg.Explanation, d decided) []cli.Line {
 	lines = append(lines, labelled("saw", wrap(inputs(d.Inputs), width-labelWidth))...)
 	lines = append(lines, labelled("rule", reasons(d.Reasons))...)
 	clamps := reasons(d.Clamps)
-	if len(clamps) > 0 && d.Wanted.Target != d.Wish.Target {
+	if len(clamps) > 0 && d.Wanted.Target != d.Wish.Target && !strings.Contains(clamps[0], " -> ") { // it may say so itself
 		clamps[0] = fmt.Sprintf("%d -> %d   %s", d.Wanted.Target, d.Wish.Target, clamps[0])
 	}
 	lines = append(lines, labelled("clamped", clamps)...)
 	lines = append(lines, labelled("rejected", reasons(d.Rejected))...)
-	lines = append(lines, labelled("doing", e.GetDoing())...)
+	lines = append(lines, labelled("doing", atMost(doingMax, e.GetDoing()))...)
 	lines = append(lines, labelled("alert", d.Alerts)...)
 	if f := e.GetPool().GetFreeze(); f != nil {
 		c := lastDecision(e.GetPool(), now)
@@ -161,9 +173,15 @@ func reasons(list []epu.Reason) []string {
 	return out
 }
 
+// inputHooks is the input that says which functions of a policy ran before the decision.
+const inputHooks = "hooks"
+
 func inputs(list []epu.Input) []string {
 	var out []string
 	for _, in := range list {
+		if in.Name == inputHooks { // what replaying needs; the rule and the events say it in words
+			continue
+		}
 		out = append(out, strings.TrimSpace(in.Name+" "+inputText(in.Value)))
 	}
 	return out
