@@ -119,8 +119,8 @@ func (s *stage) converged(ctx context.Context, n int) error {
 	return s.check(fmt.Sprintf("the pool wants %d and has %d, and the machine runs %d", n, n, len(ws)), len(ws) == n, fmt.Sprint(n), fmt.Sprint(len(ws)))
 }
 
-// heard waits until every worker was heard from after a time.
-func (s *stage) heard(ctx context.Context, ws []worker, since time.Time) error {
+// heard waits until the node, just started, has heard from every worker: until then it knows of no beat.
+func (s *stage) heard(ctx context.Context, ws []worker) error {
 	f, err := s.follow(ctx, "instances", pool, "-w")
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func (s *stage) heard(ctx context.Context, ws []worker, since time.Time) error {
 		if err != nil {
 			return err
 		}
-		if w.LastBeat.After(since) && w.Health == "OK" {
+		if w.LastBeat.After(s.node.started) && w.Health == "OK" {
 			delete(left, w.Worker)
 		}
 	}

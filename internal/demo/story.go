@@ -139,11 +139,10 @@ func survives(ctx context.Context, s *stage) error {
 	if err := s.startNode(ctx); err != nil {
 		return err
 	}
-	back := s.now()
-	if err := s.heard(ctx, before, back); err != nil {
+	if err := s.heard(ctx, before); err != nil {
 		return err
 	}
-	s.ok("%s after the restart every worker has been heard from again", seconds(s.now().Sub(back)))
+	s.ok("%s after the restart every worker has been heard from again", seconds(s.now().Sub(s.node.started)))
 	if err := s.converged(ctx, len(before)); err != nil {
 		return err
 	}

@@ -139,7 +139,8 @@ func marks(ps []census.Process) string {
 	return strings.Join(out, " ")
 }
 
-// heard waits until every worker was heard from after a time.
+// heard waits until every worker was heard from by the node that was started at that time: until then it
+// knows of no beat.
 func (n *node) heard(ws []workerLine, since time.Time) {
 	n.t.Helper()
 	left := map[string]bool{}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -32,7 +33,14 @@ const (
 // programs is the folder of epud, built with crash points, and epumgmt. TestMain sets it once.
 var programs string
 
+// nodesMax is how many tests run side by side: they wait more than they compute.
+const nodesMax = "6"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", nodesMax); err != nil {
+		panic(err)
+	}
 	os.Exit(withPrograms(m.Run))
 }
 
@@ -183,8 +191,10 @@ func (n *node) start() *life {
 }
 
 // deadline is a context that ends factMax from now, or with the test.
-func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), factMax)
+func deadline(t *testing.T) context.Context { return deadlineOf(t, factMax) }
+
+func deadlineOf(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
 }
