@@ -96,7 +96,8 @@ func (w *waiter) run(ctx context.Context) error {
 			return w.finish(ctx, w.s.env.Now().Sub(start))
 		case ctx.Err() != nil:
 			return errInterrupted
-		case bounded.Err() != nil:
+		case bounded.Err() != nil, epu.KindOf(err) == epu.UnknownOutcome:
+			// The deadline is the wait's own; the node's clock may see it pass a moment before ours does.
 			return w.tooLate()
 		case err != nil && (epu.KindOf(err) != epu.Unavailable || !w.heard):
 			return err
