@@ -97,20 +97,19 @@ func BenchmarkHeartbeats(b *testing.B) {
 			clock := &benchClock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 			sys := benchSystem(clock)
 			var done sync.WaitGroup
-			spawn := func(make func(i int) actor.Actor, opts ...actor.PropsOption) []*actor.PID {
+			spawn := func(make func() actor.Actor, opts ...actor.PropsOption) []*actor.PID {
 				pids := []*actor.PID{}
-				for i := range n {
-					a := &counting{make(i), &done}
-					pids = append(pids, sys.Actors.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return a }, opts...)))
+				props := actor.PropsFromProducer(func() actor.Actor { return &counting{make(), &done} }, opts...)
+				for range n {
+					pids = append(pids, sys.Actors.Root.Spawn(props))
 				}
 				return pids
 			}
-			ours := spawn(func(i int) actor.Actor {
-				return &workerActor{sys: sys, core: NewWorker(epu.WorkerID(fmt.Sprint("w/", i)), "")}
-			}, actor.WithMailbox(newMailbox))
-			bare := spawn(func(int) actor.Actor { return &bareActor{} })
+			ours := spawn(func() actor.Actor { return &workerActor{sys: sys} }, actor.WithMailbox(newMailbox))
+			bare := spawn(func() actor.Actor { return &bareActor{} })
+			health := benchHealth()
 			for _, pid := range ours {
-				sys.Actors.Root.Send(pid, msg.WatchWorker{Running: true, Known: true, Spec: benchHealth()})
+				sys.Actors.Root.Send(pid, msg.WatchWorker{Running: true, Known: true, Spec: &health})
 			}
 			fan := func(pids []*actor.PID) func() {
 				return func() {
@@ -189,9 +188,16 @@ func benchController(n int) (*Controller, *Durable, *benchHost) {
 			c.Apply(workerCheckedIn{Worker: epu.NewWorkerID(id, i), Time: h.now})
 		}
 	}
+	for id := range c.vitals { // they are heard
+		c.vitals[id].fact = msg.WorkerFact{Worker: id, Health: epu.HealthOK, Heard: true}
+	}
 	c.st.Epoch = 1
 	c.syncs["cloud"] = true
 	d.Start()
+	for _, v := range c.vitals { // and have answered what they were asked
+		v.ask = time.Time{}
+	}
+	c.looks = nil
 	return c, d, h
 }
 
@@ -272,10 +278,9 @@ func BenchmarkMemoryPerWorker(b *testing.B) {
 		s.Apply(launchNoted{Launch: id, Rev: s.st.Rev, PoolRev: 1})
 	}
 	cores := heapBytes()
+	props := workerProps(sys)
 	for _, ch := range c.Children() {
-		core := NewWorker(ch.Worker, "")
-		pid, err := sys.Actors.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &workerActor{sys: sys, core: core} },
-			actor.WithMailbox(newMailbox)), string(ch.Worker))
+		pid, err := sys.Actors.Root.SpawnNamed(props, string(msg.WorkerAddress(epu.DefaultOwner, "web", ch.Worker)))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -66,6 +66,7 @@ type Controller struct {
 	hot      launchSet          // launches about which something may be left to do or say
 	bySite   map[epu.SiteID]int // launches that are not forgotten
 	syncs    map[epu.SiteID]bool
+	health   *epu.HealthSpec // as defined; shared with the workers
 	vitals   map[epu.WorkerID]*workerVitals
 	checks   []CheckConfCall
 	looks    lookHeap
@@ -107,6 +108,7 @@ func NewController(owner epu.Owner, pool epu.PoolID, id SiteIdentity, now time.T
 	return &Controller{
 		owner: owner, pool: pool, id: id, started: now, lastWake: now,
 		st:       poolState{Launches: map[epu.LaunchID]*poolLaunch{}},
+		health:   &epu.HealthSpec{},
 		bySite:   map[epu.SiteID]int{},
 		syncs:    map[epu.SiteID]bool{},
 		vitals:   map[epu.WorkerID]*workerVitals{},
@@ -126,6 +128,8 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 	if c.st.Launches == nil {
 		c.st.Launches = map[epu.LaunchID]*poolLaunch{}
 	}
+	health := c.st.Define.Spec.Health
+	c.health = &health
 	for _, id := range slices.Sorted(maps.Keys(c.st.Launches)) {
 		c.hot.add(id)
 		c.bySite[c.st.Launches[id].Site]++

@@ -14,6 +14,7 @@ import (
 // Due derives what is still to be done: wants not yet shown done, sites not yet synced, the evaluation
 // and the checks that are out.
 func (c *Controller) Due(_ time.Time, rev epu.Revision) (todo []Todo, next time.Time) {
+	todo = make([]Todo, 0, len(c.hot.ids)+4)
 	for _, id := range c.hot.ids {
 		if l := c.st.Launches[id]; l != nil && c.wantDue(l) {
 			todo = append(todo, c.wantTodo(id, l, rev))

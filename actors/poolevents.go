@@ -223,6 +223,9 @@ func (c *Controller) applyDefined(e poolDefined) {
 	}
 	retuned := e.Define.Spec.Health != c.st.Define.Spec.Health
 	c.st.Define = e.Define
+	if retuned {
+		c.health = &e.Define.Spec.Health
+	}
 	c.st.Streaks = nil // what failed may be mended now
 	c.dirty = true
 	for id := range c.st.Launches {

@@ -142,7 +142,7 @@ func (c *Controller) reconcile(tx *Tx) {
 func (c *Controller) steady() bool {
 	n, d, w := &c.roster.counts, &c.st.Define, &c.st.Wish
 	return n.Open() == w.Target && n.Draining == 0 && n.Unhealthy == 0 && len(w.Uniques) == 0 && c.roster.named == 0 &&
-		len(c.overdue) == 0 && !c.suspicion.canary && !d.EndAll && !d.Removing
+		len(c.overdue) == 0 && c.suspicion.canaries == 0 && !d.EndAll && !d.Removing
 }
 
 // acts reports that reality may be changed at all.
@@ -158,7 +158,7 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 		Now: now, Wish: c.st.Wish, Workers: c.roster.all, Limits: spec.Limits, Placement: spec.Placement,
 		Synced:  func(s epu.SiteID) bool { return c.syncs[s] },
 		DrainTo: spec.Health.Source == epu.HealthAgent,
-		Overdue: c.overdue, Canary: c.suspicion.canary, Backoff: c.backoffOf,
+		Overdue: c.overdue, Canaries: c.suspicion.canaries, Backoff: c.backoffOf,
 		Launched: used(c.st.Launched, now, spec.Limits.Launches.Window),
 		Ended:    used(c.st.Ended, now, spec.Limits.Terminations.Window),
 		Origin:   func(key string) string { return spec.Origins[key] },
@@ -172,7 +172,7 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 	if d := c.st.Define; d.EndAll || d.Removing {
 		in.Wish = epu.Wish{}
 		in.Limits.Terminations.Window = 0 // the operator said so
-		in.Hold, in.Canary = true, false
+		in.Hold, in.Canaries = true, 0
 		in.Freeze = reconcile.Thawed
 		in.DrainTo = in.DrainTo && !d.EndAll
 	}

@@ -70,8 +70,7 @@ func (c *Controller) tell(id epu.WorkerID, v *workerVitals) {
 func (c *Controller) track(w *epu.Worker) {
 	clock(c.starting, w.ID, w.Open() && w.State < epu.Running)
 	clock(c.drains, w.ID, w.Open() && w.Draining)
-	spec := c.st.Define.Spec.Health
-	if spec.Source != epu.HealthAgent {
+	if c.st.Define.Spec.Health.Source != epu.HealthAgent {
 		c.unwatch(w.ID)
 		return
 	}
@@ -82,7 +81,7 @@ func (c *Controller) track(w *epu.Worker) {
 	}
 	watch := msg.WatchWorker{
 		Running: w.State >= epu.Running && w.State < epu.Terminating, Known: c.checkedIn(w),
-		Ended: w.Ended || w.State >= epu.Terminating, Draining: w.Draining, Spec: spec,
+		Ended: w.Ended || w.State >= epu.Terminating, Draining: w.Draining, Spec: c.health,
 	}
 	if v.watch != watch {
 		c.suspicion.drop(v)
@@ -275,16 +274,21 @@ func (c *Controller) end(tx *Tx, w *epu.Worker, reason string, failed, limited b
 	})
 }
 
+// canariesMax bounds the workers more than wished when one suspicion follows the other.
+const canariesMax = 3
+
 // suspicion is the doubt whether workers are dead or this node is deaf. While it is on, silence is
 // shown and alarmed but not acted on; it is confirmed once a worker started since is being heard.
 type suspicion struct {
 	on        bool
 	confirmed bool
 	since     time.Time
-	canary    bool // one more worker is wanted, to be the witness
-	expected  int  // workers that have been heard, now or before this incarnation
-	heard     int  // of those, heard in this incarnation
-	silent    int  // of those, three beats overdue
+	asked     bool      // for a witness of this suspicion
+	canaries  int       // workers more than wished, to be witnesses
+	calm      time.Time // canaries are kept until then: who was silent may yet be heard
+	expected  int       // workers that have been heard, now or before this incarnation
+	heard     int       // of those, heard in this incarnation
+	silent    int       // of those, three beats overdue
 }
 
 func (s *suspicion) add(v *workerVitals)  { s.count(v, 1) }
@@ -312,14 +316,19 @@ func (s *suspicion) doubtful() bool {
 func (c *Controller) suspect(tx *Tx, now time.Time) {
 	s := &c.suspicion
 	if doubtful := s.doubtful(); doubtful != s.on {
-		s.on, s.since, s.confirmed, s.canary = doubtful, now, false, false
+		s.on, s.since, s.confirmed, s.asked = doubtful, now, false, false
 		if !doubtful {
+			health := c.st.Define.Spec.Health
+			s.calm = now.Add(health.MissingAfter + health.SecondChance)
 			c.recount(tx, now)
 			c.record(tx, "suspicion_ended", nil)
 		}
 		c.respect()
 	}
 	if !s.on {
+		if s.canaries > 0 && now.After(s.calm) {
+			s.canaries, c.dirty = 0, true
+		}
 		return
 	}
 	if w := c.witness(now); w != s.confirmed {
@@ -329,8 +338,9 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 		}
 		c.respect()
 	}
-	if confirm := c.st.Define.Spec.Limits.MassConfirm; !s.canary && s.silent > 0 && confirm > 0 && now.Sub(s.since) > confirm {
-		s.canary, c.dirty = true, true
+	if confirm := c.st.Define.Spec.Limits.MassConfirm; !s.asked && s.canaries < canariesMax && s.silent > 0 && confirm > 0 && now.Sub(s.since) > confirm {
+		s.asked, c.dirty = true, true
+		s.canaries++
 		c.record(tx, "canary_launched", map[string]any{"silent": s.silent, "of": s.expected})
 	}
 }
@@ -341,6 +351,7 @@ func (c *Controller) recount(tx *Tx, now time.Time) {
 	for _, id := range slices.Sorted(maps.Keys(c.vitals)) {
 		v := c.vitals[id]
 		tx.Reply(msg.WorkerAddress(c.owner, c.pool, id), msg.RecountSilence{})
+		c.told = append(c.told, id)
 		c.suspicion.drop(v)
 		v.fact.At, v.fact.Silent = now, false
 		if v.fact.Health == epu.OutOfContact || v.fact.Health == epu.Missing {

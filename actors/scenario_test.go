@@ -52,15 +52,17 @@ func ended(f *actortest.Fleet) int {
 // A node that was stopped for a while has heard nobody, and blames nobody.
 func TestStoppedNodeBlamesNobody(t *testing.T) {
 	f := calmFleet(t, 10, nil)
+	f.Scale(12)
+	f.Run(8 * time.Second) // two are launched and not yet there
 	f.Stall(time.Hour)
 	f.Deaf = true // agents back off while their node is away
 	f.Run(50 * time.Second)
 	f.Deaf = false
 	f.Run(10 * time.Minute)
-	if n := ended(f); n > 0 || len(f.Machines()) != 10 {
-		t.Errorf("%d machines were ended and %d launched", n, len(f.Machines())-10)
+	if n := ended(f); n > 0 || len(f.Machines()) != 12 {
+		t.Errorf("%d machines were ended and %d launched", n, len(f.Machines())-12)
 	}
-	settled(t, f, 10, 0)
+	settled(t, f, 12, 0)
 }
 
 // A node that hears nobody for hours, the canary included, ends nobody. When it hears again, only the
@@ -89,6 +91,36 @@ func TestDeafNodeEndsNobody(t *testing.T) {
 		}
 	}
 	settled(t, f, 10, 0)
+}
+
+// The first one to be heard again is the canary, and the others follow soon: nobody is ended.
+func TestCanaryIsHeardFirst(t *testing.T) {
+	f := calmFleet(t, 10, nil)
+	for _, m := range f.Machines() {
+		f.Mute(m.ID)
+	}
+	heard := func() bool {
+		ws := f.Workers()
+		return ws[len(ws)-1].Created.After(ws[0].Created) && ws[len(ws)-1].Health == epu.HealthOK
+	}
+	for steps := 0; !heard(); steps++ {
+		if f.Run(5 * time.Second); steps > 200 {
+			t.Fatal("there is no canary")
+		}
+	}
+	f.Run(30 * time.Second)
+	for _, m := range f.Machines() {
+		f.Unmute(m.ID)
+	}
+	f.Run(10 * time.Minute)
+	for _, m := range f.Machines()[:10] {
+		if !m.Asked.IsZero() {
+			t.Errorf("machine %s was ended though nothing was wrong with it", m.ID)
+		}
+	}
+	if wrong := f.Check(10, 0); len(f.Machines()) != 11 || len(wrong) > 0 {
+		t.Log(wrong)
+	}
 }
 
 // Most workers really die: nobody is ended before a canary is heard, then they are, within the limit.

@@ -75,18 +75,19 @@ func (WallClock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
 // as a beat to a worker whose actor is just being started, would end the process.
 type mailbox struct {
 	actor.Mailbox
-	open   atomic.Bool
-	mu     sync.Mutex // guards what follows: senders of early messages are other goroutines
-	system []any
-	user   []any
+	open  atomic.Bool
+	mu    sync.Mutex // guards what follows: senders of early messages are other goroutines
+	early *early     // what came before the mailbox was open; nil when nothing did
 }
+
+type early struct{ system, user []any }
 
 // newMailbox makes a mailbox that keeps what comes too early.
 func newMailbox() actor.Mailbox { return &mailbox{Mailbox: actor.Unbounded()()} }
 
 // PostUserMessage implements actor.Mailbox.
 func (m *mailbox) PostUserMessage(x any) {
-	if m.open.Load() || !m.keep(&m.user, x) {
+	if m.open.Load() || !m.keep(x, false) {
 		m.Mailbox.PostUserMessage(x)
 	}
 }
@@ -94,19 +95,26 @@ func (m *mailbox) PostUserMessage(x any) {
 // PostSystemMessage implements actor.Mailbox. The first one is the actor's start.
 func (m *mailbox) PostSystemMessage(x any) {
 	_, start := x.(*actor.Started)
-	if start || m.open.Load() || !m.keep(&m.system, x) {
+	if start || m.open.Load() || !m.keep(x, true) {
 		m.Mailbox.PostSystemMessage(x)
 	}
 }
 
 // keep keeps an early message, unless the mailbox has been opened meanwhile.
-func (m *mailbox) keep(early *[]any, x any) bool {
+func (m *mailbox) keep(x any, system bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.open.Load() {
 		return false
 	}
-	*early = append(*early, x)
+	if m.early == nil {
+		m.early = &early{}
+	}
+	if system {
+		m.early.system = append(m.early.system, x)
+	} else {
+		m.early.user = append(m.early.user, x)
+	}
 	return true
 }
 
@@ -115,12 +123,14 @@ func (m *mailbox) Start() {
 	m.Mailbox.Start()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, x := range m.system {
-		m.Mailbox.PostSystemMessage(x)
+	if m.early != nil {
+		for _, x := range m.early.system {
+			m.Mailbox.PostSystemMessage(x)
+		}
+		for _, x := range m.early.user {
+			m.Mailbox.PostUserMessage(x)
+		}
 	}
-	for _, x := range m.user {
-		m.Mailbox.PostUserMessage(x)
-	}
-	m.system, m.user = nil, nil
+	m.early = nil
 	m.open.Store(true)
 }

@@ -231,7 +231,7 @@ func (c *controllers) Receive(ctx actor.Context) {
 }
 
 func (c *controllers) start(ctx actor.Context, pool epu.PoolID, _ struct{}) *actor.PID {
-	children := &workers{tree: c.tree, pool: pool}
+	children := newWorkers(c.tree, pool)
 	a := &durableActor{
 		sys: c.tree.System, stream: epu.PoolStream(epu.DefaultOwner, pool), codec: PoolCodec(),
 		exec: c.tree.exec.Controller(epu.DefaultOwner, pool), timeout: engineTimeout,

@@ -15,22 +15,33 @@ const errorsMax = 10
 
 // Worker is the core of one worker's actor. It is volatile: health, errors and the busy lease come back
 // with the next beat, so a restart loses nothing that matters. It tells its controller only what
-// changed, and when to ask again.
+// changed, and when to ask again. There are many, and most do well: what only troubled ones need is apart.
 type Worker struct {
 	id         epu.WorkerID
 	controller msg.Address
-	vital      *lifecycle.Vital
+	vital      *lifecycle.Vital // nil until the controller has told what it knows
 	watch      msg.WatchWorker
 	said       msg.WorkerFact
-	beat       msg.Beat // newest
-	errors     []msg.ProcessReport
-	errorsAt   []time.Time
-	newest     string             // newest error, one line
-	orders     []msg.AgentCommand // not acknowledged
-	ordered    uint64
-	asked      bool        // the controller waits for an answer
-	waiting    msg.Address // of the agent's long poll
-	waitAfter  string
+	busy, idle float64 // of the newest beat, in seconds
+	drained    bool    // of the newest beat
+	asked      bool    // the controller waits for an answer
+	ordered    uint32
+	trouble    *trouble
+	talk       *talk
+}
+
+// trouble is what people want to know of a worker that failed.
+type trouble struct {
+	errors []msg.ProcessReport
+	at     []time.Time
+	newest string // one line
+}
+
+// talk is what an agent has not acknowledged, and its long poll.
+type talk struct {
+	orders  []msg.AgentCommand
+	waiting msg.Address
+	after   string
 }
 
 // NewWorker makes the core of a worker's actor.
@@ -39,32 +50,23 @@ func NewWorker(id epu.WorkerID, controller msg.Address) *Worker {
 }
 
 // Handle takes in one message; send delivers what it leads to. It reports false for an unknown message.
+// Messages are unpacked one call further down: the stack of a beat stays small, and beats are many.
 func (w *Worker) Handle(now time.Time, from msg.Address, m any, send func(msg.Address, any)) bool {
-	switch m := m.(type) {
-	case msg.WatchWorker:
-		w.watched(now, m)
+	switch m.(type) {
 	case msg.BeatReceived:
 		w.beaten(m)
-		send(from, w.answer())
-	case msg.CommandsQuery:
-		if w.waiting != "" && w.waiting != from { // the poll before it was given up
-			send(w.waiting, w.answer())
+		if from != "" {
+			w.reply(from, send)
 		}
-		w.waiting, w.waitAfter = from, m.After
+	case msg.WatchWorker, msg.Look:
+		w.watched(now, m)
+	case msg.CommandsQuery:
+		w.polled(from, m, send)
 	case msg.WorkerQuery:
 		send(from, w.view())
 		return true
-	case msg.Look:
-		w.watched(now, m.Watch)
-		w.asked = true
-	case msg.ShiftTimes:
-		if w.vital != nil {
-			w.vital.Shift(m.By, now)
-		}
-	case msg.RecountSilence:
-		if w.vital != nil {
-			w.vital.Recount(now)
-		}
+	case msg.ShiftTimes, msg.RecountSilence:
+		w.recount(now, m)
 	default:
 		return false
 	}
@@ -73,24 +75,54 @@ func (w *Worker) Handle(now time.Time, from msg.Address, m any, send func(msg.Ad
 }
 
 // watched takes over what the controller durably knows.
-func (w *Worker) watched(now time.Time, m msg.WatchWorker) {
+func (w *Worker) watched(now time.Time, x any) {
+	m, told := x.(msg.WatchWorker)
+	if !told {
+		m, w.asked = x.(msg.Look).Watch, true
+	}
 	if w.vital == nil {
 		w.vital = lifecycle.NewVital(m.Spec, m.Known, now)
 	}
-	if m.Spec != w.watch.Spec {
-		w.vital.Retune(m.Spec)
-	}
+	w.vital.Retune(m.Spec)
 	if m.Running {
 		w.vital.Running(now)
 	}
 	if m.Ended {
 		w.vital.End(now)
-		w.orders = nil
-	}
-	if was := w.watch.Draining; !m.Ended && m.Draining != was {
+		w.talking().orders = nil
+	} else if m.Draining != w.watch.Draining {
 		w.orderDrain(m.Draining)
 	}
 	w.watch = m
+}
+
+// recount forgives a span, or all silence until now.
+func (w *Worker) recount(now time.Time, m any) {
+	if w.vital == nil {
+		return
+	}
+	if shift, ok := m.(msg.ShiftTimes); ok {
+		w.vital.Shift(shift.By, now)
+	} else {
+		w.vital.Recount(now)
+	}
+	w.asked = true
+}
+
+// polled takes in a long poll; the one before it was given up.
+func (w *Worker) polled(from msg.Address, m any, send func(msg.Address, any)) {
+	t := w.talking()
+	if t.waiting != "" && t.waiting != from {
+		w.reply(t.waiting, send)
+	}
+	t.waiting, t.after = from, m.(msg.CommandsQuery).After
+}
+
+func (w *Worker) talking() *talk {
+	if w.talk == nil {
+		w.talk = &talk{}
+	}
+	return w.talk
 }
 
 // orderDrain orders a drain or its end; each makes the other void.
@@ -102,7 +134,8 @@ func (w *Worker) orderDrain(on bool) {
 	if w.pending(kind) {
 		return
 	}
-	w.orders = slices.DeleteFunc(slices.Clone(w.orders), func(o msg.AgentCommand) bool { return o.Kind != "beat" })
+	t := w.talking()
+	t.orders = slices.DeleteFunc(slices.Clone(t.orders), func(o msg.AgentCommand) bool { return o.Kind != "beat" })
 	w.order(kind)
 }
 
@@ -112,41 +145,58 @@ func (w *Worker) order(kind string) {
 		return
 	}
 	w.ordered++
-	w.orders = append(slices.Clone(w.orders), msg.AgentCommand{ID: kind + "-" + strconv.FormatUint(w.ordered, 10), Kind: kind})
+	t := w.talking()
+	t.orders = append(slices.Clone(t.orders), msg.AgentCommand{ID: kind + "-" + strconv.FormatUint(uint64(w.ordered), 10), Kind: kind})
 }
 
 func (w *Worker) pending(kind string) bool {
-	return slices.ContainsFunc(w.orders, func(o msg.AgentCommand) bool { return o.Kind == kind })
+	return w.talk != nil && slices.ContainsFunc(w.talk.orders, func(o msg.AgentCommand) bool { return o.Kind == kind })
 }
 
 // beaten takes in a heartbeat.
-func (w *Worker) beaten(m msg.BeatReceived) {
+func (w *Worker) beaten(x any) {
+	m := x.(msg.BeatReceived)
 	if w.vital == nil || m.At.Before(w.vital.LastHeard()) {
 		return
 	}
 	verdict := epu.HealthOK
-	switch m.Beat.State {
-	case "PROCESS_ERROR":
-		verdict = epu.ProcessError
-	case "MONITOR_ERROR":
-		verdict, w.newest = epu.MonitorError, m.Beat.Error
+	if m.Beat.State != "OK" || len(m.Beat.Failed) > 0 {
+		verdict = w.failed(&m)
 	}
-	for _, f := range m.Beat.Failed {
-		w.errors = append(w.errors, f)
-		w.errorsAt = append(w.errorsAt, m.At.Add(-time.Duration(f.AgeSeconds*float64(time.Second))))
-		w.newest = describeFailure(f)
+	if w.talk != nil && len(w.talk.orders) > 0 {
+		w.talk.orders = slices.DeleteFunc(slices.Clone(w.talk.orders), func(o msg.AgentCommand) bool {
+			return o.Kind == "beat" || slices.Contains(m.Beat.Acked, o.ID)
+		})
 	}
-	if extra := len(w.errors) - errorsMax; extra > 0 {
-		w.errors, w.errorsAt = w.errors[extra:], w.errorsAt[extra:]
-	}
-	w.orders = slices.DeleteFunc(slices.Clone(w.orders), func(o msg.AgentCommand) bool {
-		return o.Kind == "beat" || slices.Contains(m.Beat.Acked, o.ID)
-	})
 	if !w.watch.Ended && m.Beat.Draining != w.watch.Draining {
 		w.orderDrain(w.watch.Draining) // an agent that began anew has forgotten
 	}
 	w.vital.Beat(m.At, verdict)
-	w.beat = m.Beat
+	w.busy, w.idle, w.drained = m.Beat.BusyUntilSeconds, m.Beat.IdleSeconds, m.Beat.Drained
+}
+
+// failed takes in what a beat says of failures, and gives its verdict.
+func (w *Worker) failed(m *msg.BeatReceived) epu.Health {
+	if w.trouble == nil {
+		w.trouble = &trouble{}
+	}
+	t := w.trouble
+	for _, f := range m.Beat.Failed {
+		t.errors = append(t.errors, f)
+		t.at = append(t.at, m.At.Add(-time.Duration(f.AgeSeconds*float64(time.Second))))
+		t.newest = describeFailure(f)
+	}
+	if extra := len(t.errors) - errorsMax; extra > 0 {
+		t.errors, t.at = t.errors[extra:], t.at[extra:]
+	}
+	switch m.Beat.State {
+	case "PROCESS_ERROR":
+		return epu.ProcessError
+	case "MONITOR_ERROR":
+		t.newest = m.Beat.Error
+		return epu.MonitorError
+	}
+	return epu.HealthOK
 }
 
 func describeFailure(f msg.ProcessReport) string {
@@ -159,9 +209,13 @@ func describeFailure(f msg.ProcessReport) string {
 	return f.Program + " exited with status " + strconv.Itoa(f.ExitStatus)
 }
 
-// answer is what the agent gets for a beat or a poll.
-func (w *Worker) answer() msg.AgentOrders {
-	return msg.AgentOrders{Gone: w.watch.Ended, Commands: w.orders}
+// reply answers a beat or a poll.
+func (w *Worker) reply(to msg.Address, send func(msg.Address, any)) {
+	orders := msg.AgentOrders{Gone: w.watch.Ended}
+	if w.talk != nil {
+		orders.Commands = w.talk.orders
+	}
+	send(to, orders)
 }
 
 // settle judges silence, tells the controller what changed and answers a waiting poll.
@@ -176,20 +230,24 @@ func (w *Worker) settle(now time.Time, send func(msg.Address, any)) {
 	}
 	fact := msg.WorkerFact{
 		Worker: w.id, At: now, Health: health, Heard: !w.vital.LastHeard().IsZero(), Silent: w.vital.Silent(now),
-		Drained: w.watch.Draining && w.beat.Drained, Next: w.vital.Next(now),
+		Drained: w.watch.Draining && w.drained, Next: w.vital.Next(now),
 	}
-	if health == epu.ProcessError || health == epu.MonitorError {
-		fact.Error = w.newest
+	if w.trouble != nil && (health == epu.ProcessError || health == epu.MonitorError) {
+		fact.Error = w.trouble.newest
 	}
 	w.lease(now, &fact)
-	if w.asked || w.changed(fact) {
-		w.said, w.asked = fact, false
-		send(w.controller, fact)
+	if w.asked || w.changed(&fact) {
+		w.tell(&fact, send)
 	}
-	if w.waiting != "" && (w.watch.Ended || len(w.orders) > 0 && w.orders[len(w.orders)-1].ID != w.waitAfter) {
-		send(w.waiting, w.answer())
-		w.waiting = ""
+	if t := w.talk; t != nil && t.waiting != "" && (w.watch.Ended || len(t.orders) > 0 && t.orders[len(t.orders)-1].ID != t.after) {
+		w.reply(t.waiting, send)
+		t.waiting = ""
 	}
+}
+
+func (w *Worker) tell(f *msg.WorkerFact, send func(msg.Address, any)) {
+	w.said, w.asked = *f, false
+	send(w.controller, *f)
 }
 
 // idleSlack is how far the begin of an idle time may wander with rounding and delay and still be the same.
@@ -198,15 +256,14 @@ const idleSlack = 5 * time.Second
 // lease works out until when the worker is busy and since when it is idle. What was said before stands
 // while it is near enough: a beat that merely renews a lease is no news to the controller.
 func (w *Worker) lease(now time.Time, f *msg.WorkerFact) {
-	heard := w.vital.LastHeard()
-	if s := w.beat.BusyUntilSeconds; s > 0 {
-		f.Busy = heard.Add(time.Duration(s * float64(time.Second)))
+	if w.busy > 0 {
+		f.Busy = w.vital.LastHeard().Add(time.Duration(w.busy * float64(time.Second)))
 		if was := w.said.Busy; !f.Busy.Before(was) && 2*was.Sub(now) > f.Busy.Sub(now) {
 			f.Busy = was
 		}
 	}
-	if s := w.beat.IdleSeconds; s > 0 {
-		f.Idle = heard.Add(-time.Duration(s * float64(time.Second))).Truncate(time.Second)
+	if w.idle > 0 {
+		f.Idle = w.vital.LastHeard().Add(-time.Duration(w.idle * float64(time.Second))).Truncate(time.Second)
 		if was := w.said.Idle; !was.IsZero() && f.Idle.Sub(was).Abs() < idleSlack {
 			f.Idle = was
 		}
@@ -215,23 +272,23 @@ func (w *Worker) lease(now time.Time, f *msg.WorkerFact) {
 
 // changed reports that the controller must hear of a fact. A next deadline that merely moved later with
 // a beat is no news: the one it knows comes first, and it asks again then.
-func (w *Worker) changed(f msg.WorkerFact) bool {
-	old := w.said
-	f.At = old.At
-	later := !old.Next.IsZero() && !f.Next.IsZero() && !f.Next.Before(old.Next)
-	if later {
-		f.Next = old.Next
+func (w *Worker) changed(f *msg.WorkerFact) bool {
+	old := &w.said
+	if old.Worker == "" || f.Health != old.Health || f.Error != old.Error || f.Heard != old.Heard || f.Silent != old.Silent ||
+		f.Drained != old.Drained || f.Busy != old.Busy || f.Idle != old.Idle {
+		return true
 	}
-	return f != old
+	later := !old.Next.IsZero() && !f.Next.IsZero() && !f.Next.Before(old.Next)
+	return !later && f.Next != old.Next
 }
 
 func (w *Worker) view() msg.WorkerView {
-	v := msg.WorkerView{Worker: w.id, Errors: append([]msg.ProcessReport(nil), w.errors...), ErrorsAt: append([]time.Time(nil), w.errorsAt...)}
+	v := msg.WorkerView{Worker: w.id}
+	if t := w.trouble; t != nil {
+		v.Errors, v.ErrorsAt = slices.Clone(t.errors), slices.Clone(t.at)
+	}
 	if w.vital != nil {
 		v.LastHeard = w.vital.LastHeard()
 	}
 	return v
 }
-
-// Draining reports that the worker was told to drain.
-func (w *Worker) Draining() bool { return w.watch.Draining }

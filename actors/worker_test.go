@@ -27,7 +27,8 @@ func newWorkerBench(t *testing.T) *workerBench {
 		Worker: actors.NewWorker("web-1-1/0", "controller"), t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		orders: map[msg.Address]msg.AgentOrders{},
 	}
-	b.watch = msg.WatchWorker{Running: true, Spec: campaignPool().Health}
+	health := campaignPool().Health
+	b.watch = msg.WatchWorker{Running: true, Spec: &health}
 	b.tell(b.watch)
 	return b
 }

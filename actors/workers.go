@@ -12,8 +12,18 @@ import (
 
 // workers are the children of one controller: an actor for each worker whose agent is listened to.
 type workers struct {
-	tree *Tree
-	pool epu.PoolID
+	tree  *Tree
+	pool  epu.PoolID
+	props *actor.Props // of every child: there are many
+}
+
+func newWorkers(t *Tree, pool epu.PoolID) *workers {
+	return &workers{tree: t, pool: pool, props: workerProps(t.System)}
+}
+
+// workerProps makes the properties of worker actors. They have no children to supervise.
+func workerProps(sys *System) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &workerActor{sys: sys} }, actor.WithMailbox(newMailbox))
 }
 
 // follow starts, tells and stops children as the controller's core says.
@@ -26,10 +36,7 @@ func (w *workers) follow(ctx actor.Context, c *Controller) {
 			continue
 		}
 		if _, ok := w.tree.Actors.ProcessRegistry.GetLocal(string(addr)); !ok {
-			// The core outlives a restart of its actor: nobody would tell a new one what it knew.
-			core := NewWorker(ch.Worker, msg.Address(ctx.Self().Id))
-			props := w.tree.props(func() actor.Actor { return &workerActor{sys: w.tree.System, core: core} })
-			if _, err := ctx.SpawnNamed(props, string(ch.Worker)); err != nil {
+			if _, err := ctx.SpawnNamed(w.props, string(ch.Worker)); err != nil {
 				w.tree.Log.Error("worker's actor can't be started", "pool", w.pool, "worker", ch.Worker, "error", err)
 				continue
 			}
@@ -45,7 +52,8 @@ func (w *workers) lose(ctx actor.Context) {
 	}
 }
 
-// workerActor runs a worker's core on protoactor.
+// workerActor runs a worker's core on protoactor. One that is restarted has forgotten everything: the
+// controller's next Look says what it needs to know.
 type workerActor struct {
 	sys  *System
 	core *Worker
@@ -54,6 +62,8 @@ type workerActor struct {
 // Receive hands messages to the core.
 func (a *workerActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		a.core = newWorkerAt(msg.Address(ctx.Self().Id))
 	case actor.SystemMessage, actor.AutoReceiveMessage, *actor.DeadLetterResponse:
 	default:
 		from := msg.Address("")
@@ -70,6 +80,18 @@ func (a *workerActor) Receive(ctx actor.Context) {
 			a.sys.unknown(self.Id, m)
 		}
 	}
+}
+
+// newWorkerAt makes the core of the worker with that address, which is its controller's and its own ID.
+func newWorkerAt(addr msg.Address) *Worker {
+	for slashes, i := 0, len(addr)-1; i >= 0; i-- {
+		if addr[i] == '/' {
+			if slashes++; slashes == 2 { // a worker's ID has one of its own
+				return NewWorker(epu.WorkerID(addr[i+1:]), addr[:i])
+			}
+		}
+	}
+	return NewWorker(epu.WorkerID(addr), "")
 }
 
 // failing is the executor of a site that can't be used: every call gives the reason.

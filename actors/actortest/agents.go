@@ -12,7 +12,7 @@ import (
 type agent struct {
 	worker   epu.WorkerID
 	failed   bool // its program fails
-	mute     bool // it is never heard again
+	mute     bool // it is not heard
 	stopped  bool // it was told that its worker has ended
 	draining bool
 	drained  bool
@@ -20,8 +20,11 @@ type agent struct {
 	acked    []string
 }
 
-// Mute silences a machine's agent for good.
+// Mute silences a machine's agent; Unmute lets it be heard again.
 func (f *Fleet) Mute(id epu.InstanceID) { f.agent(id).mute = true }
+
+// Unmute lets a machine's agent be heard again.
+func (f *Fleet) Unmute(id epu.InstanceID) { f.agent(id).mute = false }
 
 // Fail makes the program of a machine's worker fail.
 func (f *Fleet) Fail(id epu.InstanceID) { f.agent(id).failed = true }

@@ -12,9 +12,9 @@ const lateBeats = 3
 // Vital is what one node knows of a worker's health. It is volatile: after a restart it begins anew,
 // and only a beat is evidence. The zero value is not usable; see NewVital.
 type Vital struct {
-	spec    epu.HealthSpec
-	known   bool      // it was heard in an earlier life: no boot grace
-	base    time.Time // from when silence counts while nothing was heard
+	spec    *epu.HealthSpec // shared; never changed
+	known   bool            // it was heard in an earlier life: no boot grace
+	base    time.Time       // from when silence counts while nothing was heard
 	running bool
 	heard   time.Time // last beat; zero = never
 	chance  time.Time // start of the second chance; zero = not out of contact
@@ -24,7 +24,7 @@ type Vital struct {
 
 // NewVital begins to watch a worker at a moment. Known says that it had checked in before: silence
 // counts from now by MissingAfter instead of BootGrace.
-func NewVital(spec epu.HealthSpec, known bool, now time.Time) *Vital {
+func NewVital(spec *epu.HealthSpec, known bool, now time.Time) *Vital {
 	return &Vital{spec: spec, known: known, base: now}
 }
 
@@ -53,7 +53,7 @@ func (v *Vital) End(now time.Time) {
 }
 
 // Retune puts changed thresholds in force.
-func (v *Vital) Retune(spec epu.HealthSpec) { v.spec = spec }
+func (v *Vital) Retune(spec *epu.HealthSpec) { v.spec = spec }
 
 // Beat takes in a heartbeat whose own verdict is OK, ProcessError or MonitorError. One that was
 // overtaken by a newer one says nothing.
@@ -125,7 +125,7 @@ func (v *Vital) Next(now time.Time) time.Time {
 }
 
 // Shift forgives a span in which nothing could be heard: all last-heard times move by it, though never
-// past now.
+// past now. A verdict that silence of that span led to is taken back.
 func (v *Vital) Shift(deaf time.Duration, now time.Time) {
 	for _, t := range []*time.Time{&v.base, &v.heard, &v.chance} {
 		if !t.IsZero() {
@@ -134,6 +134,9 @@ func (v *Vital) Shift(deaf time.Duration, now time.Time) {
 				*t = now
 			}
 		}
+	}
+	if (v.health == epu.OutOfContact || v.health == epu.Missing) && now.Sub(v.since()) <= v.limit() {
+		v.health, v.chance = epu.HealthUnknown, time.Time{}
 	}
 }
 

@@ -94,7 +94,8 @@ func TestVital(t *testing.T) {
 		{"deaf time is forgiven, also in the second chance, and never beyond now", false, nil, []step{
 			{0, running, epu.HealthUnknown, false},
 			{m, ok, epu.HealthOK, false},
-			{11 * m, deaf(10 * m), epu.HealthOK, false},
+			{11 * m, nothing, epu.OutOfContact, true}, // whoever looks first does not know yet
+			{11 * m, deaf(10 * m), epu.HealthUnknown, false},
 			{13*m + 1, nothing, epu.OutOfContact, true},
 			{14 * m, deaf(59*s - 1), epu.OutOfContact, true},
 			{14*m + 14*s, nothing, epu.OutOfContact, true},
@@ -122,7 +123,7 @@ func TestVital(t *testing.T) {
 			if c.spec != nil {
 				c.spec(&h)
 			}
-			v := lifecycle.NewVital(h, c.known, start)
+			v := lifecycle.NewVital(&h, c.known, start)
 			for i, s := range c.steps {
 				now := start.Add(s.at)
 				s.do(v, now)
@@ -139,12 +140,13 @@ func TestVital(t *testing.T) {
 
 // Goal: changed thresholds hold at once. Method: a worker in time becomes late by them.
 func TestRetune(t *testing.T) {
-	v := lifecycle.NewVital(spec(), false, start)
+	h := spec()
+	v := lifecycle.NewVital(&h, false, start)
 	v.Running(start)
 	v.Beat(start, epu.HealthOK)
-	h := spec()
-	h.MissingAfter = 20 * time.Second
-	v.Retune(h)
+	shorter := spec()
+	shorter.MissingAfter = 20 * time.Second
+	v.Retune(&shorter)
 	if got := v.Look(start.Add(21 * time.Second)); got != epu.OutOfContact {
 		t.Errorf("got %v, want OUT_OF_CONTACT by the new threshold", got)
 	}
@@ -174,7 +176,7 @@ func TestNextIsEnough(t *testing.T) {
 		}
 		// Limits are whole milliseconds and comparisons strict, so that a change shows just after one.
 		run := func(when func(v *lifecycle.Vital, now time.Time) bool) []change {
-			v := lifecycle.NewVital(h, known, start)
+			v := lifecycle.NewVital(&h, known, start)
 			var seen []change
 			note := func(now time.Time) {
 				c := change{now, v.Look(now), v.Silent(now)}

@@ -81,7 +81,7 @@ type WatchWorker struct {
 	Known    bool // had checked in before
 	Ended    bool
 	Draining bool
-	Spec     epu.HealthSpec
+	Spec     *epu.HealthSpec // shared by a pool's workers; nobody changes it
 }
 
 // ShiftTimes forgives a span in which the node could hear nobody.

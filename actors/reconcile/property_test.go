@@ -54,7 +54,7 @@ func draw(rt *rapid.T) *world {
 	in.DrainTo = rapid.Bool().Draw(rt, "drain")
 	in.Freeze = rapid.SampledFrom([]reconcile.Freeze{reconcile.Thawed, reconcile.Thawed, reconcile.FrozenHeal, reconcile.Frozen}).Draw(rt, "freeze")
 	in.Hold = rapid.IntRange(0, 7).Draw(rt, "hold") == 0
-	in.Canary = rapid.IntRange(0, 5).Draw(rt, "canary") == 0
+	in.Canaries = max(0, rapid.IntRange(-4, 2).Draw(rt, "canaries"))
 	if rapid.IntRange(0, 3).Draw(rt, "backoff") == 0 {
 		w.backoff["near"] = start.Add(time.Minute)
 	}
@@ -168,9 +168,7 @@ func (w *world) limits(p reconcile.Plan) error {
 // never more than wished. Names that have no worker may come on top of a surplus that is still leaving.
 func (w *world) growth(before, after int) error {
 	most := w.in.Wish.Target
-	if w.in.Canary {
-		most++
-	}
+	most += w.in.Canaries
 	surplus := 0
 	named := map[string]int{}
 	for _, x := range w.in.Workers {
@@ -183,10 +181,7 @@ func (w *world) growth(before, after int) error {
 		_, wanted := w.in.Wish.Uniques[name]
 		switch {
 		case name == "":
-			generic := w.in.Wish.Target - len(w.in.Wish.Uniques)
-			if w.in.Canary {
-				generic++
-			}
+			generic := w.in.Wish.Target - len(w.in.Wish.Uniques) + w.in.Canaries
 			surplus += max(0, n-generic)
 		case wanted:
 			surplus += n - 1
@@ -205,7 +200,7 @@ func (w *world) growth(before, after int) error {
 func TestConverges(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := draw(rt)
-		w.in.Freeze, w.in.Hold, w.in.Canary, w.in.Wish.NoHeal, w.unsynced = reconcile.Thawed, false, false, false, nil
+		w.in.Freeze, w.in.Hold, w.in.Canaries, w.in.Wish.NoHeal, w.unsynced = reconcile.Thawed, false, 0, false, nil
 		w.in.Placement[2].Max = 0
 		quiet := 0
 		for step := 0; quiet < 3; step++ {

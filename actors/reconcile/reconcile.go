@@ -32,7 +32,7 @@ type Input struct {
 	DrainTo   bool                  // a surplus running worker is drained before it is ended
 	Freeze    Freeze
 	Hold      bool                          // launch nothing: the pool is being emptied
-	Canary    bool                          // one worker more than wished, to be the witness of a mass failure
+	Canaries  int                           // workers more than wished, to be witnesses of a mass failure
 	Overdue   map[epu.WorkerID]Overdue      // a deadline of theirs has passed
 	Backoff   func(epu.Placement) time.Time // no launch there before it; nil = none
 	Launched  Used                          // of Limits.Launches
@@ -264,10 +264,7 @@ func (p *planner) surplus(w *epu.Worker, reason string) {
 
 // generics brings the nameless workers to the target less the uniques.
 func (p *planner) generics(have []*epu.Worker) {
-	want := max(0, p.Wish.Target-len(p.Wish.Uniques))
-	if p.Canary {
-		want++
-	}
+	want := max(0, p.Wish.Target-len(p.Wish.Uniques)) + p.Canaries
 	serving := make([]*epu.Worker, 0, len(have))
 	var draining []*epu.Worker
 	for _, w := range have {
@@ -279,7 +276,7 @@ func (p *planner) generics(have []*epu.Worker) {
 	}
 	switch n := want - len(serving); {
 	case n > 0:
-		if p.Freeze == Thawed && !p.Canary { // one that was there before is no witness
+		if p.Freeze == Thawed && p.Canaries == 0 { // one that was there before is no witness
 			back := draining[:min(n, len(draining))]
 			p.plan.Resumes = append(p.plan.Resumes, back...)
 			n -= len(back)

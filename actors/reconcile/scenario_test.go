@@ -146,7 +146,7 @@ func (w *world) set(t *testing.T, key, value string) {
 	case "hold":
 		w.in.Hold = value == "on"
 	case "canary":
-		w.in.Canary = value == "on"
+		w.in.Canaries = map[string]int{"on": 1}[value]
 	case "drain":
 		w.in.DrainTo = value == "on"
 	default:
