@@ -203,6 +203,10 @@ type Worker struct {
 	Error      string    // the newest process, monitor or launch error, one line
 	IdleSince  time.Time // zero when busy or not reported
 	BusyUntil  time.Time // end of its busy lease; zero when none
+	Protected  bool      // an operator keeps it from being a victim
+	Asked      string    // "<decision>/<index>" of the policy's action that launched it; empty otherwise
+	Price      float64   // US dollars per hour; 0 = not known
+	ChargeAt   time.Time // when its next charge begins; zero = not known or charged by the second
 }
 
 // Open reports that the worker counts as supply: wanted, and neither ended nor failed.
@@ -222,24 +226,4 @@ func (w *Worker) Unhealthy() bool {
 		return false
 	}
 	return true
-}
-
-// Quality says how far a reading can be trusted.
-type Quality string
-
-// The qualities of a reading.
-const (
-	QualityOK      Quality = "ok"
-	QualityStale   Quality = "stale"
-	QualityUnknown Quality = "unknown"
-	QualityWarming Quality = "warming"
-)
-
-// Reading is one value of a sensor.
-type Reading struct {
-	Sensor  string        `json:"sensor"`
-	Value   float64       `json:"value"`
-	Time    time.Time     `json:"time"` // when it was taken
-	Age     time.Duration `json:"age"`  // at the moment of the snapshot
-	Quality Quality       `json:"quality"`
 }

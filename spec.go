@@ -18,25 +18,29 @@ type Count struct {
 
 // PoolSpec is a pool as its file defines it, with defaults filled in.
 type PoolSpec struct {
-	Name           PoolID            `json:"name"`
-	Owner          Owner             `json:"owner"`
-	Description    string            `json:"description,omitempty"`
-	DeployableType string            `json:"deployable_type"`
-	Vars           map[string]Var    `json:"vars,omitempty"`
-	Tick           time.Duration     `json:"tick"` // policy period; default 5 s, at least 100 ms
-	Policy         PolicySpec        `json:"policy"`
-	Placement      []Placement       `json:"placement"` // in order: the next one when the one before can't
-	Health         HealthSpec        `json:"health"`
-	Drain          DrainSpec         `json:"drain"`
-	Limits         Limits            `json:"limits"`
-	Protected      bool              `json:"protect_from_terminate_all,omitempty"`
-	Origins        map[string]string `json:"origins,omitempty"` // key -> file:line, for explanations
+	Name           PoolID                `json:"name"`
+	Owner          Owner                 `json:"owner"`
+	Description    string                `json:"description,omitempty"`
+	DeployableType string                `json:"deployable_type"`
+	Vars           map[string]Var        `json:"vars,omitempty"`
+	Tick           time.Duration         `json:"tick"` // policy period; default 5 s, at least 100 ms
+	Policy         PolicySpec            `json:"policy"`
+	Placement      []Placement           `json:"placement"` // in order: the next one when the one before can't
+	Health         HealthSpec            `json:"health"`
+	Drain          DrainSpec             `json:"drain"`
+	Limits         Limits                `json:"limits"`
+	Sensors        map[string]SensorSpec `json:"sensors,omitempty"` // by the name that the policy reads
+	Work           WorkSpec              `json:"work,omitzero"`
+	Hooks          HooksSpec             `json:"hooks,omitzero"`
+	Protected      bool                  `json:"protect_from_terminate_all,omitempty"`
+	Origins        map[string]string     `json:"origins,omitempty"` // key -> file:line, for explanations
 }
 
 // PolicySpec says which decision engine runs a pool, and with what.
 type PolicySpec struct {
-	Name string         `json:"name"` // file in the policy folder without .lua; default npreserving
-	Conf map[string]any `json:"conf,omitempty"`
+	Name    string         `json:"name"`              // file in the policy folder without .lua; default npreserving
+	Version string         `json:"version,omitempty"` // pin: the hash or its first digits; empty = the newest accepted one
+	Conf    map[string]any `json:"conf,omitempty"`
 }
 
 // Placement is one place where a pool's workers may be launched.
@@ -70,7 +74,10 @@ type HealthSpec struct {
 
 // DrainSpec says how a pool's workers are taken out of service.
 type DrainSpec struct {
-	Timeout time.Duration `json:"timeout"` // then ended all the same; default 1 h
+	Timeout     time.Duration `json:"timeout"`           // then ended all the same; default 1 h
+	Forever     bool          `json:"forever,omitempty"` // wait: forever; Timeout is then 0
+	ProtectBusy bool          `json:"protect_busy"`      // a worker with a busy lease is no victim; default true
+	Command     []string      `json:"command,omitempty"` // run by the agent; exit 0 = ready to go. Without one the program gets SIGTERM
 }
 
 // Limits are a pool's guard rails: what a policy may cause at most.
@@ -83,6 +90,7 @@ type Limits struct {
 	FailuresInRow  int           `json:"failures_in_row"`      // then launches back off up to FailureBackoff; default 5
 	FailureBackoff time.Duration `json:"failure_backoff"`      // default 30 min
 	MassConfirm    time.Duration `json:"mass_failure_confirm"` // suspicion until a canary is launched; default 10 min
+	Spend          float64       `json:"spend,omitempty"`      // US dollars per hour of open workers whose price is known; 0 = none. Beyond it nothing grows
 }
 
 // Driver names the kind of a site.

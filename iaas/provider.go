@@ -80,14 +80,8 @@ type ListRequest struct {
 	Tags map[string]string
 }
 
-// Offer is one thing that can be bought now.
-type Offer struct {
-	Allocation epu.Allocation
-	Zone       string
-	Market     epu.Market
-	USDPerHour float64
-	Free       int // of a reservation; 0 for other markets
-}
+// Offer is one thing that can be bought now; a provider leaves its Site empty.
+type Offer = epu.Offer
 
 // Notice announces the coming end of a machine.
 type Notice struct {

@@ -25,7 +25,20 @@ type Snapshot struct {
 	Refused  []epu.Reason  // what the guard rails refused of the last decision
 	Backoff  time.Duration // until launches may be tried again; 0 = now
 	MinMax   [2]int        // the pool's limits.min and limits.max (-1 = none)
+
+	// What follows is empty where a pool has no sensors, prices or deadline.
+	Windows func(sensor string, span time.Duration) (epu.Window, bool) `json:"-"` // over the readings behind Readings; nil = no sensors
+	Changes []epu.Change                                               // since the decision before, oldest first; at most ChangesMax
+	Work    epu.Work
+	Offers  []epu.Offer // of the sites of the pool's placement, cheapest first
+	Budget  epu.Budget
+	Places  []epu.Placement // the pool's placement, in its order
+	// SiteBackoff is until when launches at a site of the placement wait after failures there.
+	SiteBackoff map[epu.SiteID]time.Duration
 }
+
+// ChangesMax bounds Snapshot.Changes: of more, the newest are kept.
+const ChangesMax = 1000
 
 // Counts sums up the workers of a snapshot. An ended or gone worker is in Ending or nowhere.
 type Counts struct {

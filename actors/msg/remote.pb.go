@@ -1300,6 +1300,10 @@ type Instance struct {
 	Error         string                 `protobuf:"bytes,19,opt,name=error,proto3" json:"error,omitempty"`
 	Errors        []*ProcessError        `protobuf:"bytes,20,rep,name=errors,proto3" json:"errors,omitempty"`
 	Vars          map[string]string      `protobuf:"bytes,21,rep,name=vars,proto3" json:"vars,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Protected     bool                   `protobuf:"varint,22,opt,name=protected,proto3" json:"protected,omitempty"`                        // kept from being a victim by an operator
+	BusyUntil     *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=busy_until,json=busyUntil,proto3" json:"busy_until,omitempty"`        // absent = no busy lease
+	IdleSince     *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`        // absent = busy or not reported
+	UsdPerHour    float64                `protobuf:"fixed64,25,opt,name=usd_per_hour,json=usdPerHour,proto3" json:"usd_per_hour,omitempty"` // 0 = not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1481,6 +1485,34 @@ func (x *Instance) GetVars() map[string]string {
 	return nil
 }
 
+func (x *Instance) GetProtected() bool {
+	if x != nil {
+		return x.Protected
+	}
+	return false
+}
+
+func (x *Instance) GetBusyUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BusyUntil
+	}
+	return nil
+}
+
+func (x *Instance) GetIdleSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IdleSince
+	}
+	return nil
+}
+
+func (x *Instance) GetUsdPerHour() float64 {
+	if x != nil {
+		return x.UsdPerHour
+	}
+	return 0
+}
+
 type ProcessError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Program       string                 `protobuf:"bytes,1,opt,name=program,proto3" json:"program,omitempty"`
@@ -1561,6 +1593,7 @@ type ExplainQuery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Decision      string                 `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"` // empty = the newest
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`             // the decision in force then; not with decision
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1607,6 +1640,13 @@ func (x *ExplainQuery) GetDecision() string {
 		return x.Decision
 	}
 	return ""
+}
+
+func (x *ExplainQuery) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
 }
 
 type Explanation struct {
@@ -3352,6 +3392,1620 @@ func (*EndRecovery) Descriptor() ([]byte, []int) {
 	return file_actors_msg_remote_proto_rawDescGZIP(), []int{49}
 }
 
+// Drain takes a worker out of service: its agent stops taking work, and it ends when idle.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"` // worker ID or cloud ID
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_actors_msg_remote_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Drain) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Drain) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Resume takes back a drain that has not ended its worker yet.
+type Resume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resume) Reset() {
+	*x = Resume{}
+	mi := &file_actors_msg_remote_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resume) ProtoMessage() {}
+
+func (x *Resume) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resume.ProtoReflect.Descriptor instead.
+func (*Resume) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Resume) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+// Protect keeps a worker from being chosen as surplus; Unprotect undoes it. Failed workers and
+// operators' own kill, drain and replace are not held up by it.
+type Protect struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Protect) Reset() {
+	*x = Protect{}
+	mi := &file_actors_msg_remote_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Protect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Protect) ProtoMessage() {}
+
+func (x *Protect) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Protect.ProtoReflect.Descriptor instead.
+func (*Protect) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Protect) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Protect) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type Unprotect struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unprotect) Reset() {
+	*x = Unprotect{}
+	mi := &file_actors_msg_remote_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unprotect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unprotect) ProtoMessage() {}
+
+func (x *Unprotect) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unprotect.ProtoReflect.Descriptor instead.
+func (*Unprotect) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *Unprotect) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+// Replace launches a worker and ends this one, drained, once the new one runs.
+type Replace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replace) Reset() {
+	*x = Replace{}
+	mi := &file_actors_msg_remote_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replace) ProtoMessage() {}
+
+func (x *Replace) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replace.ProtoReflect.Descriptor instead.
+func (*Replace) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Replace) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Replace) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SensorValue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sensor        string                 `protobuf:"bytes,1,opt,name=sensor,proto3" json:"sensor,omitempty"`
+	Value         float64                `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
+	Unknown       bool                   `protobuf:"varint,3,opt,name=unknown,proto3" json:"unknown,omitempty"` // the source can't know the value now
+	Age           *durationpb.Duration   `protobuf:"bytes,4,opt,name=age,proto3" json:"age,omitempty"`          // at sending, by the sender's monotonic clock
+	Source        string                 `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`    // who measured: a start of the source under a new name begins its warm-up
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SensorValue) Reset() {
+	*x = SensorValue{}
+	mi := &file_actors_msg_remote_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SensorValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SensorValue) ProtoMessage() {}
+
+func (x *SensorValue) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SensorValue.ProtoReflect.Descriptor instead.
+func (*SensorValue) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *SensorValue) GetSensor() string {
+	if x != nil {
+		return x.Sensor
+	}
+	return ""
+}
+
+func (x *SensorValue) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *SensorValue) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+func (x *SensorValue) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+func (x *SensorValue) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+// SensorPush brings readings to a pool's sensors. All or none are taken.
+type SensorPush struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Values        []*SensorValue         `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SensorPush) Reset() {
+	*x = SensorPush{}
+	mi := &file_actors_msg_remote_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SensorPush) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SensorPush) ProtoMessage() {}
+
+func (x *SensorPush) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SensorPush.ProtoReflect.Descriptor instead.
+func (*SensorPush) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *SensorPush) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *SensorPush) GetValues() []*SensorValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+type SensorsQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"` // empty = all pools
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SensorsQuery) Reset() {
+	*x = SensorsQuery{}
+	mi := &file_actors_msg_remote_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SensorsQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SensorsQuery) ProtoMessage() {}
+
+func (x *SensorsQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SensorsQuery.ProtoReflect.Descriptor instead.
+func (*SensorsQuery) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *SensorsQuery) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+type Sensors struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sensors       []*SensorStatus        `protobuf:"bytes,1,rep,name=sensors,proto3" json:"sensors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sensors) Reset() {
+	*x = Sensors{}
+	mi := &file_actors_msg_remote_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sensors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sensors) ProtoMessage() {}
+
+func (x *Sensors) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sensors.ProtoReflect.Descriptor instead.
+func (*Sensors) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Sensors) GetSensors() []*SensorStatus {
+	if x != nil {
+		return x.Sensors
+	}
+	return nil
+}
+
+type SensorStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Sensor        string                 `protobuf:"bytes,2,opt,name=sensor,proto3" json:"sensor,omitempty"`
+	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"` // push, rabbitmq, prometheus, ...
+	Unit          string                 `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	Quality       string                 `protobuf:"bytes,5,opt,name=quality,proto3" json:"quality,omitempty"` // ok | stale | unknown | warming
+	Value         float64                `protobuf:"fixed64,6,opt,name=value,proto3" json:"value,omitempty"`   // means nothing while the quality is unknown
+	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`       // absent = no reading yet
+	Age           *durationpb.Duration   `protobuf:"bytes,8,opt,name=age,proto3" json:"age,omitempty"`
+	Every         *durationpb.Duration   `protobuf:"bytes,9,opt,name=every,proto3" json:"every,omitempty"`
+	Missing       string                 `protobuf:"bytes,10,opt,name=missing,proto3" json:"missing,omitempty"` // what missing data means: hold | last 10m | fallback 0
+	Error         string                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`     // of the newest pull, while it fails
+	Recent        []*Sample              `protobuf:"bytes,12,rep,name=recent,proto3" json:"recent,omitempty"`   // oldest first, at most 60, over the last hour or what is kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SensorStatus) Reset() {
+	*x = SensorStatus{}
+	mi := &file_actors_msg_remote_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SensorStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SensorStatus) ProtoMessage() {}
+
+func (x *SensorStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SensorStatus.ProtoReflect.Descriptor instead.
+func (*SensorStatus) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *SensorStatus) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *SensorStatus) GetSensor() string {
+	if x != nil {
+		return x.Sensor
+	}
+	return ""
+}
+
+func (x *SensorStatus) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *SensorStatus) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *SensorStatus) GetQuality() string {
+	if x != nil {
+		return x.Quality
+	}
+	return ""
+}
+
+func (x *SensorStatus) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *SensorStatus) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *SensorStatus) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+func (x *SensorStatus) GetEvery() *durationpb.Duration {
+	if x != nil {
+		return x.Every
+	}
+	return nil
+}
+
+func (x *SensorStatus) GetMissing() string {
+	if x != nil {
+		return x.Missing
+	}
+	return ""
+}
+
+func (x *SensorStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *SensorStatus) GetRecent() []*Sample {
+	if x != nil {
+		return x.Recent
+	}
+	return nil
+}
+
+type Sample struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	Value         float64                `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
+	Unknown       bool                   `protobuf:"varint,3,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sample) Reset() {
+	*x = Sample{}
+	mi := &file_actors_msg_remote_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sample) ProtoMessage() {}
+
+func (x *Sample) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sample.ProtoReflect.Descriptor instead.
+func (*Sample) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *Sample) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Sample) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Sample) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+// WhatIfQuery evaluates a pool's policy on its live snapshot with other sensor readings or settings.
+// Nothing is done.
+type WhatIfQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Sensors       map[string]float64     `protobuf:"bytes,2,rep,name=sensors,proto3" json:"sensors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	Conf          *structpb.Struct       `protobuf:"bytes,3,opt,name=conf,proto3" json:"conf,omitempty"`     // whole top-level values
+	Policy        []*File                `protobuf:"bytes,4,rep,name=policy,proto3" json:"policy,omitempty"` // a candidate in place of the pool's policy; the first is the policy, the others what it requires
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatIfQuery) Reset() {
+	*x = WhatIfQuery{}
+	mi := &file_actors_msg_remote_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatIfQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatIfQuery) ProtoMessage() {}
+
+func (x *WhatIfQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatIfQuery.ProtoReflect.Descriptor instead.
+func (*WhatIfQuery) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *WhatIfQuery) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *WhatIfQuery) GetSensors() map[string]float64 {
+	if x != nil {
+		return x.Sensors
+	}
+	return nil
+}
+
+func (x *WhatIfQuery) GetConf() *structpb.Struct {
+	if x != nil {
+		return x.Conf
+	}
+	return nil
+}
+
+func (x *WhatIfQuery) GetPolicy() []*File {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+type WhatIf struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decision      *structpb.Struct       `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"` // epu.Decision as its JSON, after the guard rails
+	Now           *structpb.Struct       `protobuf:"bytes,2,opt,name=now,proto3" json:"now,omitempty"`           // the same without the changes
+	Actions       []string               `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"`   // what would be launched, drained and ended at once, for people
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatIf) Reset() {
+	*x = WhatIf{}
+	mi := &file_actors_msg_remote_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatIf) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatIf) ProtoMessage() {}
+
+func (x *WhatIf) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatIf.ProtoReflect.Descriptor instead.
+func (*WhatIf) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *WhatIf) GetDecision() *structpb.Struct {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *WhatIf) GetNow() *structpb.Struct {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *WhatIf) GetActions() []string {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+// SnapshotQuery asks for what the pool's policy would see now, as JSON that `epumgmt policy repl` reads.
+type SnapshotQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Decision      string                 `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"` // recorded instead of live
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotQuery) Reset() {
+	*x = SnapshotQuery{}
+	mi := &file_actors_msg_remote_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotQuery) ProtoMessage() {}
+
+func (x *SnapshotQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotQuery.ProtoReflect.Descriptor instead.
+func (*SnapshotQuery) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *SnapshotQuery) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *SnapshotQuery) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+type SnapshotReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Snapshot      []byte                 `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // JSON, see docs/reference/policy-snapshot
+	Conf          *structpb.Struct       `protobuf:"bytes,2,opt,name=conf,proto3" json:"conf,omitempty"`
+	Policy        []*File                `protobuf:"bytes,3,rep,name=policy,proto3" json:"policy,omitempty"`
+	PolicyName    string                 `protobuf:"bytes,4,opt,name=policy_name,json=policyName,proto3" json:"policy_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotReply) Reset() {
+	*x = SnapshotReply{}
+	mi := &file_actors_msg_remote_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotReply) ProtoMessage() {}
+
+func (x *SnapshotReply) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotReply.ProtoReflect.Descriptor instead.
+func (*SnapshotReply) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *SnapshotReply) GetSnapshot() []byte {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *SnapshotReply) GetConf() *structpb.Struct {
+	if x != nil {
+		return x.Conf
+	}
+	return nil
+}
+
+func (x *SnapshotReply) GetPolicy() []*File {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *SnapshotReply) GetPolicyName() string {
+	if x != nil {
+		return x.PolicyName
+	}
+	return ""
+}
+
+// PolicyApply makes a policy's source the newest accepted version, for every pool that uses it and does
+// not pin another. It is checked with the configuration of each of them first: all or nothing.
+type PolicyApply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Files         []*File                `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"` // the first is the policy, the others what it requires, paths relative to the policy folder
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyApply) Reset() {
+	*x = PolicyApply{}
+	mi := &file_actors_msg_remote_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyApply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyApply) ProtoMessage() {}
+
+func (x *PolicyApply) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyApply.ProtoReflect.Descriptor instead.
+func (*PolicyApply) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *PolicyApply) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyApply) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// PolicyRollback puts an earlier version in force again.
+type PolicyRollback struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // or its first digits; empty = the version before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyRollback) Reset() {
+	*x = PolicyRollback{}
+	mi := &file_actors_msg_remote_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyRollback) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyRollback) ProtoMessage() {}
+
+func (x *PolicyRollback) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyRollback.ProtoReflect.Descriptor instead.
+func (*PolicyRollback) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *PolicyRollback) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyRollback) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+type PolicyVersionsQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // empty = all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyVersionsQuery) Reset() {
+	*x = PolicyVersionsQuery{}
+	mi := &file_actors_msg_remote_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyVersionsQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyVersionsQuery) ProtoMessage() {}
+
+func (x *PolicyVersionsQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyVersionsQuery.ProtoReflect.Descriptor instead.
+func (*PolicyVersionsQuery) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *PolicyVersionsQuery) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type PolicyVersions struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Versions      []*PolicyVersion       `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"` // newest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyVersions) Reset() {
+	*x = PolicyVersions{}
+	mi := &file_actors_msg_remote_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyVersions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyVersions) ProtoMessage() {}
+
+func (x *PolicyVersions) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyVersions.ProtoReflect.Descriptor instead.
+func (*PolicyVersions) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *PolicyVersions) GetVersions() []*PolicyVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+type PolicyVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`       // first 12 hex digits of the SHA-256 over all its files
+	Applied       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=applied,proto3" json:"applied,omitempty"` // absent = built in or from the policy folder
+	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Current       bool                   `protobuf:"varint,5,opt,name=current,proto3" json:"current,omitempty"`
+	Pools         []string               `protobuf:"bytes,6,rep,name=pools,proto3" json:"pools,omitempty"`   // that run it
+	Origin        string                 `protobuf:"bytes,7,opt,name=origin,proto3" json:"origin,omitempty"` // applied | folder | built in
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyVersion) Reset() {
+	*x = PolicyVersion{}
+	mi := &file_actors_msg_remote_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyVersion) ProtoMessage() {}
+
+func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyVersion.ProtoReflect.Descriptor instead.
+func (*PolicyVersion) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *PolicyVersion) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyVersion) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *PolicyVersion) GetApplied() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+func (x *PolicyVersion) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *PolicyVersion) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *PolicyVersion) GetPools() []string {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
+func (x *PolicyVersion) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+// PolicySourceQuery asks for the files of a version.
+type PolicySourceQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // empty = current
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicySourceQuery) Reset() {
+	*x = PolicySourceQuery{}
+	mi := &file_actors_msg_remote_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicySourceQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicySourceQuery) ProtoMessage() {}
+
+func (x *PolicySourceQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicySourceQuery.ProtoReflect.Descriptor instead.
+func (*PolicySourceQuery) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *PolicySourceQuery) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicySourceQuery) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+type PolicySource struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Files         []*File                `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicySource) Reset() {
+	*x = PolicySource{}
+	mi := &file_actors_msg_remote_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicySource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicySource) ProtoMessage() {}
+
+func (x *PolicySource) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicySource.ProtoReflect.Descriptor instead.
+func (*PolicySource) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *PolicySource) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *PolicySource) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+// Shadow evaluates a candidate on a pool's live inputs, beside its policy, and executes nothing.
+type Shadow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Files         []*File                `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	For           *durationpb.Duration   `protobuf:"bytes,3,opt,name=for,proto3" json:"for,omitempty"`   // default 30 min
+	Conf          *structpb.Struct       `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"` // changes for the candidate only
+	Stop          bool                   `protobuf:"varint,5,opt,name=stop,proto3" json:"stop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shadow) Reset() {
+	*x = Shadow{}
+	mi := &file_actors_msg_remote_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shadow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shadow) ProtoMessage() {}
+
+func (x *Shadow) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shadow.ProtoReflect.Descriptor instead.
+func (*Shadow) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *Shadow) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *Shadow) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *Shadow) GetFor() *durationpb.Duration {
+	if x != nil {
+		return x.For
+	}
+	return nil
+}
+
+func (x *Shadow) GetConf() *structpb.Struct {
+	if x != nil {
+		return x.Conf
+	}
+	return nil
+}
+
+func (x *Shadow) GetStop() bool {
+	if x != nil {
+		return x.Stop
+	}
+	return false
+}
+
+type ShadowQuery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowQuery) Reset() {
+	*x = ShadowQuery{}
+	mi := &file_actors_msg_remote_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowQuery) ProtoMessage() {}
+
+func (x *ShadowQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowQuery.ProtoReflect.Descriptor instead.
+func (*ShadowQuery) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *ShadowQuery) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+type ShadowReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	Evaluated     int32                  `protobuf:"varint,5,opt,name=evaluated,proto3" json:"evaluated,omitempty"`
+	Differing     int32                  `protobuf:"varint,6,opt,name=differing,proto3" json:"differing,omitempty"`
+	Failed        int32                  `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
+	Differences   []*ShadowDifference    `protobuf:"bytes,8,rep,name=differences,proto3" json:"differences,omitempty"` // newest first, at most 100
+	Error         string                 `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`             // the candidate's newest error
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowReport) Reset() {
+	*x = ShadowReport{}
+	mi := &file_actors_msg_remote_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowReport) ProtoMessage() {}
+
+func (x *ShadowReport) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowReport.ProtoReflect.Descriptor instead.
+func (*ShadowReport) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *ShadowReport) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *ShadowReport) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *ShadowReport) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ShadowReport) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ShadowReport) GetEvaluated() int32 {
+	if x != nil {
+		return x.Evaluated
+	}
+	return 0
+}
+
+func (x *ShadowReport) GetDiffering() int32 {
+	if x != nil {
+		return x.Differing
+	}
+	return 0
+}
+
+func (x *ShadowReport) GetFailed() int32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *ShadowReport) GetDifferences() []*ShadowDifference {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+func (x *ShadowReport) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type ShadowDifference struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	Decision      string                 `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"`
+	Ours          int32                  `protobuf:"varint,3,opt,name=ours,proto3" json:"ours,omitempty"`     // target in force
+	Theirs        int32                  `protobuf:"varint,4,opt,name=theirs,proto3" json:"theirs,omitempty"` // the candidate's
+	OursBecause   string                 `protobuf:"bytes,5,opt,name=ours_because,json=oursBecause,proto3" json:"ours_because,omitempty"`
+	TheirsBecause string                 `protobuf:"bytes,6,opt,name=theirs_because,json=theirsBecause,proto3" json:"theirs_because,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowDifference) Reset() {
+	*x = ShadowDifference{}
+	mi := &file_actors_msg_remote_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowDifference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowDifference) ProtoMessage() {}
+
+func (x *ShadowDifference) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowDifference.ProtoReflect.Descriptor instead.
+func (*ShadowDifference) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *ShadowDifference) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ShadowDifference) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *ShadowDifference) GetOurs() int32 {
+	if x != nil {
+		return x.Ours
+	}
+	return 0
+}
+
+func (x *ShadowDifference) GetTheirs() int32 {
+	if x != nil {
+		return x.Theirs
+	}
+	return 0
+}
+
+func (x *ShadowDifference) GetOursBecause() string {
+	if x != nil {
+		return x.OursBecause
+	}
+	return ""
+}
+
+func (x *ShadowDifference) GetTheirsBecause() string {
+	if x != nil {
+		return x.TheirsBecause
+	}
+	return ""
+}
+
 var File_actors_msg_remote_proto protoreflect.FileDescriptor
 
 const file_actors_msg_remote_proto_rawDesc = "" +
@@ -3463,7 +5117,7 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\";\n" +
 	"\tInstances\x12.\n" +
-	"\tinstances\x18\x01 \x03(\v2\x10.epu.v1.InstanceR\tinstances\"\xd2\x05\n" +
+	"\tinstances\x18\x01 \x03(\v2\x10.epu.v1.InstanceR\tinstances\"\x88\a\n" +
 	"\bInstance\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x12\n" +
@@ -3490,7 +5144,14 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\tlast_beat\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\blastBeat\x12\x14\n" +
 	"\x05error\x18\x13 \x01(\tR\x05error\x12,\n" +
 	"\x06errors\x18\x14 \x03(\v2\x14.epu.v1.ProcessErrorR\x06errors\x12.\n" +
-	"\x04vars\x18\x15 \x03(\v2\x1a.epu.v1.Instance.VarsEntryR\x04vars\x1a7\n" +
+	"\x04vars\x18\x15 \x03(\v2\x1a.epu.v1.Instance.VarsEntryR\x04vars\x12\x1c\n" +
+	"\tprotected\x18\x16 \x01(\bR\tprotected\x129\n" +
+	"\n" +
+	"busy_until\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\tbusyUntil\x129\n" +
+	"\n" +
+	"idle_since\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\tidleSince\x12 \n" +
+	"\fusd_per_hour\x18\x19 \x01(\x01R\n" +
+	"usdPerHour\x1a7\n" +
 	"\tVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x01\n" +
@@ -3501,10 +5162,11 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x06signal\x18\x03 \x01(\tR\x06signal\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
 	"\vstderr_tail\x18\x05 \x01(\tR\n" +
-	"stderrTail\">\n" +
+	"stderrTail\"j\n" +
 	"\fExplainQuery\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x1a\n" +
-	"\bdecision\x18\x02 \x01(\tR\bdecision\"\xa3\x01\n" +
+	"\bdecision\x18\x02 \x01(\tR\bdecision\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa3\x01\n" +
 	"\vExplanation\x123\n" +
 	"\bdecision\x18\x01 \x01(\v2\x17.google.protobuf.StructR\bdecision\x12\x14\n" +
 	"\x05doing\x18\x02 \x03(\tR\x05doing\x12!\n" +
@@ -3611,7 +5273,122 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x05Adopt\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x1c\n" +
 	"\tinstances\x18\x02 \x03(\tR\tinstances\"\r\n" +
-	"\vEndRecovery2Y\n" +
+	"\vEndRecovery\";\n" +
+	"\x05Drain\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"$\n" +
+	"\x06Resume\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\"=\n" +
+	"\aProtect\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"'\n" +
+	"\tUnprotect\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\"=\n" +
+	"\aReplace\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x9a\x01\n" +
+	"\vSensorValue\x12\x16\n" +
+	"\x06sensor\x18\x01 \x01(\tR\x06sensor\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x18\n" +
+	"\aunknown\x18\x03 \x01(\bR\aunknown\x12+\n" +
+	"\x03age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\"M\n" +
+	"\n" +
+	"SensorPush\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12+\n" +
+	"\x06values\x18\x02 \x03(\v2\x13.epu.v1.SensorValueR\x06values\"\"\n" +
+	"\fSensorsQuery\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\"9\n" +
+	"\aSensors\x12.\n" +
+	"\asensors\x18\x01 \x03(\v2\x14.epu.v1.SensorStatusR\asensors\"\xfc\x02\n" +
+	"\fSensorStatus\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
+	"\x06sensor\x18\x02 \x01(\tR\x06sensor\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x12\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\x12\x18\n" +
+	"\aquality\x18\x05 \x01(\tR\aquality\x12\x14\n" +
+	"\x05value\x18\x06 \x01(\x01R\x05value\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12+\n" +
+	"\x03age\x18\b \x01(\v2\x19.google.protobuf.DurationR\x03age\x12/\n" +
+	"\x05every\x18\t \x01(\v2\x19.google.protobuf.DurationR\x05every\x12\x18\n" +
+	"\amissing\x18\n" +
+	" \x01(\tR\amissing\x12\x14\n" +
+	"\x05error\x18\v \x01(\tR\x05error\x12&\n" +
+	"\x06recent\x18\f \x03(\v2\x0e.epu.v1.SampleR\x06recent\"h\n" +
+	"\x06Sample\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x18\n" +
+	"\aunknown\x18\x03 \x01(\bR\aunknown\"\xec\x01\n" +
+	"\vWhatIfQuery\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12:\n" +
+	"\asensors\x18\x02 \x03(\v2 .epu.v1.WhatIfQuery.SensorsEntryR\asensors\x12+\n" +
+	"\x04conf\x18\x03 \x01(\v2\x17.google.protobuf.StructR\x04conf\x12$\n" +
+	"\x06policy\x18\x04 \x03(\v2\f.epu.v1.FileR\x06policy\x1a:\n" +
+	"\fSensorsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x82\x01\n" +
+	"\x06WhatIf\x123\n" +
+	"\bdecision\x18\x01 \x01(\v2\x17.google.protobuf.StructR\bdecision\x12)\n" +
+	"\x03now\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x03now\x12\x18\n" +
+	"\aactions\x18\x03 \x03(\tR\aactions\"?\n" +
+	"\rSnapshotQuery\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x1a\n" +
+	"\bdecision\x18\x02 \x01(\tR\bdecision\"\x9f\x01\n" +
+	"\rSnapshotReply\x12\x1a\n" +
+	"\bsnapshot\x18\x01 \x01(\fR\bsnapshot\x12+\n" +
+	"\x04conf\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x04conf\x12$\n" +
+	"\x06policy\x18\x03 \x03(\v2\f.epu.v1.FileR\x06policy\x12\x1f\n" +
+	"\vpolicy_name\x18\x04 \x01(\tR\n" +
+	"policyName\"E\n" +
+	"\vPolicyApply\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\"\n" +
+	"\x05files\x18\x02 \x03(\v2\f.epu.v1.FileR\x05files\"8\n" +
+	"\x0ePolicyRollback\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\")\n" +
+	"\x13PolicyVersionsQuery\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"C\n" +
+	"\x0ePolicyVersions\x121\n" +
+	"\bversions\x18\x01 \x03(\v2\x15.epu.v1.PolicyVersionR\bversions\"\xc5\x01\n" +
+	"\rPolicyVersion\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\x124\n" +
+	"\aapplied\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aapplied\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x18\n" +
+	"\acurrent\x18\x05 \x01(\bR\acurrent\x12\x14\n" +
+	"\x05pools\x18\x06 \x03(\tR\x05pools\x12\x16\n" +
+	"\x06origin\x18\a \x01(\tR\x06origin\";\n" +
+	"\x11PolicySourceQuery\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\"F\n" +
+	"\fPolicySource\x12\"\n" +
+	"\x05files\x18\x01 \x03(\v2\f.epu.v1.FileR\x05files\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\"\xae\x01\n" +
+	"\x06Shadow\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\"\n" +
+	"\x05files\x18\x02 \x03(\v2\f.epu.v1.FileR\x05files\x12+\n" +
+	"\x03for\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03for\x12+\n" +
+	"\x04conf\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x04conf\x12\x12\n" +
+	"\x04stop\x18\x05 \x01(\bR\x04stop\"!\n" +
+	"\vShadowQuery\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\"\xc0\x02\n" +
+	"\fShadowReport\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1c\n" +
+	"\tevaluated\x18\x05 \x01(\x05R\tevaluated\x12\x1c\n" +
+	"\tdiffering\x18\x06 \x01(\x05R\tdiffering\x12\x16\n" +
+	"\x06failed\x18\a \x01(\x05R\x06failed\x12:\n" +
+	"\vdifferences\x18\b \x03(\v2\x18.epu.v1.ShadowDifferenceR\vdifferences\x12\x14\n" +
+	"\x05error\x18\t \x01(\tR\x05error\"\xd4\x01\n" +
+	"\x10ShadowDifference\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
+	"\bdecision\x18\x02 \x01(\tR\bdecision\x12\x12\n" +
+	"\x04ours\x18\x03 \x01(\x05R\x04ours\x12\x16\n" +
+	"\x06theirs\x18\x04 \x01(\x05R\x06theirs\x12!\n" +
+	"\fours_because\x18\x05 \x01(\tR\voursBecause\x12%\n" +
+	"\x0etheirs_because\x18\x06 \x01(\tR\rtheirsBecause2Y\n" +
 	"\x05Relay\x12%\n" +
 	"\x03Ask\x12\x0f.epu.v1.Request\x1a\r.epu.v1.Reply\x12)\n" +
 	"\x05Watch\x12\x0f.epu.v1.Request\x1a\r.epu.v1.Reply0\x01B&Z$github.com/nimbus-epu/epu/actors/msgb\x06proto3"
@@ -3628,7 +5405,7 @@ func file_actors_msg_remote_proto_rawDescGZIP() []byte {
 	return file_actors_msg_remote_proto_rawDescData
 }
 
-var file_actors_msg_remote_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_actors_msg_remote_proto_msgTypes = make([]protoimpl.MessageInfo, 78)
 var file_actors_msg_remote_proto_goTypes = []any{
 	(*Request)(nil),               // 0: epu.v1.Request
 	(*Reply)(nil),                 // 1: epu.v1.Reply
@@ -3680,16 +5457,43 @@ var file_actors_msg_remote_proto_goTypes = []any{
 	(*Sweep)(nil),                 // 47: epu.v1.Sweep
 	(*Adopt)(nil),                 // 48: epu.v1.Adopt
 	(*EndRecovery)(nil),           // 49: epu.v1.EndRecovery
-	nil,                           // 50: epu.v1.Instance.VarsEntry
-	(*anypb.Any)(nil),             // 51: google.protobuf.Any
-	(*durationpb.Duration)(nil),   // 52: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 53: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+	(*Drain)(nil),                 // 50: epu.v1.Drain
+	(*Resume)(nil),                // 51: epu.v1.Resume
+	(*Protect)(nil),               // 52: epu.v1.Protect
+	(*Unprotect)(nil),             // 53: epu.v1.Unprotect
+	(*Replace)(nil),               // 54: epu.v1.Replace
+	(*SensorValue)(nil),           // 55: epu.v1.SensorValue
+	(*SensorPush)(nil),            // 56: epu.v1.SensorPush
+	(*SensorsQuery)(nil),          // 57: epu.v1.SensorsQuery
+	(*Sensors)(nil),               // 58: epu.v1.Sensors
+	(*SensorStatus)(nil),          // 59: epu.v1.SensorStatus
+	(*Sample)(nil),                // 60: epu.v1.Sample
+	(*WhatIfQuery)(nil),           // 61: epu.v1.WhatIfQuery
+	(*WhatIf)(nil),                // 62: epu.v1.WhatIf
+	(*SnapshotQuery)(nil),         // 63: epu.v1.SnapshotQuery
+	(*SnapshotReply)(nil),         // 64: epu.v1.SnapshotReply
+	(*PolicyApply)(nil),           // 65: epu.v1.PolicyApply
+	(*PolicyRollback)(nil),        // 66: epu.v1.PolicyRollback
+	(*PolicyVersionsQuery)(nil),   // 67: epu.v1.PolicyVersionsQuery
+	(*PolicyVersions)(nil),        // 68: epu.v1.PolicyVersions
+	(*PolicyVersion)(nil),         // 69: epu.v1.PolicyVersion
+	(*PolicySourceQuery)(nil),     // 70: epu.v1.PolicySourceQuery
+	(*PolicySource)(nil),          // 71: epu.v1.PolicySource
+	(*Shadow)(nil),                // 72: epu.v1.Shadow
+	(*ShadowQuery)(nil),           // 73: epu.v1.ShadowQuery
+	(*ShadowReport)(nil),          // 74: epu.v1.ShadowReport
+	(*ShadowDifference)(nil),      // 75: epu.v1.ShadowDifference
+	nil,                           // 76: epu.v1.Instance.VarsEntry
+	nil,                           // 77: epu.v1.WhatIfQuery.SensorsEntry
+	(*anypb.Any)(nil),             // 78: google.protobuf.Any
+	(*durationpb.Duration)(nil),   // 79: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 80: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 81: google.protobuf.Timestamp
 }
 var file_actors_msg_remote_proto_depIdxs = []int32{
-	51, // 0: epu.v1.Request.body:type_name -> google.protobuf.Any
-	52, // 1: epu.v1.Request.deadline:type_name -> google.protobuf.Duration
-	51, // 2: epu.v1.Reply.body:type_name -> google.protobuf.Any
+	78, // 0: epu.v1.Request.body:type_name -> google.protobuf.Any
+	79, // 1: epu.v1.Request.deadline:type_name -> google.protobuf.Duration
+	78, // 2: epu.v1.Reply.body:type_name -> google.protobuf.Any
 	2,  // 3: epu.v1.Reply.fault:type_name -> epu.v1.Fault
 	3,  // 4: epu.v1.Fault.problems:type_name -> epu.v1.Problem
 	7,  // 5: epu.v1.Status.pools:type_name -> epu.v1.PoolStatus
@@ -3698,48 +5502,77 @@ var file_actors_msg_remote_proto_depIdxs = []int32{
 	12, // 8: epu.v1.Status.alerts:type_name -> epu.v1.Alert
 	8,  // 9: epu.v1.PoolStatus.last_decision:type_name -> epu.v1.DecisionSummary
 	9,  // 10: epu.v1.PoolStatus.freeze:type_name -> epu.v1.Freeze
-	53, // 11: epu.v1.PoolStatus.conf:type_name -> google.protobuf.Struct
-	52, // 12: epu.v1.PoolStatus.backoff:type_name -> google.protobuf.Duration
-	54, // 13: epu.v1.DecisionSummary.time:type_name -> google.protobuf.Timestamp
-	54, // 14: epu.v1.Freeze.since:type_name -> google.protobuf.Timestamp
-	54, // 15: epu.v1.Freeze.until:type_name -> google.protobuf.Timestamp
-	54, // 16: epu.v1.SiteStatus.last_listing:type_name -> google.protobuf.Timestamp
-	54, // 17: epu.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	54, // 18: epu.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	80, // 11: epu.v1.PoolStatus.conf:type_name -> google.protobuf.Struct
+	79, // 12: epu.v1.PoolStatus.backoff:type_name -> google.protobuf.Duration
+	81, // 13: epu.v1.DecisionSummary.time:type_name -> google.protobuf.Timestamp
+	81, // 14: epu.v1.Freeze.since:type_name -> google.protobuf.Timestamp
+	81, // 15: epu.v1.Freeze.until:type_name -> google.protobuf.Timestamp
+	81, // 16: epu.v1.SiteStatus.last_listing:type_name -> google.protobuf.Timestamp
+	81, // 17: epu.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	81, // 18: epu.v1.Alert.since:type_name -> google.protobuf.Timestamp
 	15, // 19: epu.v1.Instances.instances:type_name -> epu.v1.Instance
-	54, // 20: epu.v1.Instance.state_since:type_name -> google.protobuf.Timestamp
-	54, // 21: epu.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	54, // 22: epu.v1.Instance.last_beat:type_name -> google.protobuf.Timestamp
+	81, // 20: epu.v1.Instance.state_since:type_name -> google.protobuf.Timestamp
+	81, // 21: epu.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	81, // 22: epu.v1.Instance.last_beat:type_name -> google.protobuf.Timestamp
 	16, // 23: epu.v1.Instance.errors:type_name -> epu.v1.ProcessError
-	50, // 24: epu.v1.Instance.vars:type_name -> epu.v1.Instance.VarsEntry
-	54, // 25: epu.v1.ProcessError.time:type_name -> google.protobuf.Timestamp
-	53, // 26: epu.v1.Explanation.decision:type_name -> google.protobuf.Struct
-	7,  // 27: epu.v1.Explanation.pool:type_name -> epu.v1.PoolStatus
-	54, // 28: epu.v1.DecisionsQuery.since:type_name -> google.protobuf.Timestamp
-	8,  // 29: epu.v1.Decisions.decisions:type_name -> epu.v1.DecisionSummary
-	54, // 30: epu.v1.EventsQuery.since:type_name -> google.protobuf.Timestamp
-	54, // 31: epu.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
-	53, // 32: epu.v1.EventRecord.data:type_name -> google.protobuf.Struct
-	22, // 33: epu.v1.Events.events:type_name -> epu.v1.EventRecord
-	26, // 34: epu.v1.Doctor.checks:type_name -> epu.v1.Check
-	26, // 35: epu.v1.Check.children:type_name -> epu.v1.Check
-	29, // 36: epu.v1.PlanQuery.files:type_name -> epu.v1.File
-	32, // 37: epu.v1.Plan.changes:type_name -> epu.v1.Change
-	33, // 38: epu.v1.Change.differences:type_name -> epu.v1.Difference
-	29, // 39: epu.v1.Apply.files:type_name -> epu.v1.File
-	32, // 40: epu.v1.Applied.changes:type_name -> epu.v1.Change
-	53, // 41: epu.v1.Reconfigure.conf:type_name -> google.protobuf.Struct
-	52, // 42: epu.v1.FreezeCommand.for:type_name -> google.protobuf.Duration
-	45, // 43: epu.v1.Strays.strays:type_name -> epu.v1.Stray
-	0,  // 44: epu.v1.Relay.Ask:input_type -> epu.v1.Request
-	0,  // 45: epu.v1.Relay.Watch:input_type -> epu.v1.Request
-	1,  // 46: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
-	1,  // 47: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
-	46, // [46:48] is the sub-list for method output_type
-	44, // [44:46] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	76, // 24: epu.v1.Instance.vars:type_name -> epu.v1.Instance.VarsEntry
+	81, // 25: epu.v1.Instance.busy_until:type_name -> google.protobuf.Timestamp
+	81, // 26: epu.v1.Instance.idle_since:type_name -> google.protobuf.Timestamp
+	81, // 27: epu.v1.ProcessError.time:type_name -> google.protobuf.Timestamp
+	81, // 28: epu.v1.ExplainQuery.at:type_name -> google.protobuf.Timestamp
+	80, // 29: epu.v1.Explanation.decision:type_name -> google.protobuf.Struct
+	7,  // 30: epu.v1.Explanation.pool:type_name -> epu.v1.PoolStatus
+	81, // 31: epu.v1.DecisionsQuery.since:type_name -> google.protobuf.Timestamp
+	8,  // 32: epu.v1.Decisions.decisions:type_name -> epu.v1.DecisionSummary
+	81, // 33: epu.v1.EventsQuery.since:type_name -> google.protobuf.Timestamp
+	81, // 34: epu.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
+	80, // 35: epu.v1.EventRecord.data:type_name -> google.protobuf.Struct
+	22, // 36: epu.v1.Events.events:type_name -> epu.v1.EventRecord
+	26, // 37: epu.v1.Doctor.checks:type_name -> epu.v1.Check
+	26, // 38: epu.v1.Check.children:type_name -> epu.v1.Check
+	29, // 39: epu.v1.PlanQuery.files:type_name -> epu.v1.File
+	32, // 40: epu.v1.Plan.changes:type_name -> epu.v1.Change
+	33, // 41: epu.v1.Change.differences:type_name -> epu.v1.Difference
+	29, // 42: epu.v1.Apply.files:type_name -> epu.v1.File
+	32, // 43: epu.v1.Applied.changes:type_name -> epu.v1.Change
+	80, // 44: epu.v1.Reconfigure.conf:type_name -> google.protobuf.Struct
+	79, // 45: epu.v1.FreezeCommand.for:type_name -> google.protobuf.Duration
+	45, // 46: epu.v1.Strays.strays:type_name -> epu.v1.Stray
+	79, // 47: epu.v1.SensorValue.age:type_name -> google.protobuf.Duration
+	55, // 48: epu.v1.SensorPush.values:type_name -> epu.v1.SensorValue
+	59, // 49: epu.v1.Sensors.sensors:type_name -> epu.v1.SensorStatus
+	81, // 50: epu.v1.SensorStatus.time:type_name -> google.protobuf.Timestamp
+	79, // 51: epu.v1.SensorStatus.age:type_name -> google.protobuf.Duration
+	79, // 52: epu.v1.SensorStatus.every:type_name -> google.protobuf.Duration
+	60, // 53: epu.v1.SensorStatus.recent:type_name -> epu.v1.Sample
+	81, // 54: epu.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	77, // 55: epu.v1.WhatIfQuery.sensors:type_name -> epu.v1.WhatIfQuery.SensorsEntry
+	80, // 56: epu.v1.WhatIfQuery.conf:type_name -> google.protobuf.Struct
+	29, // 57: epu.v1.WhatIfQuery.policy:type_name -> epu.v1.File
+	80, // 58: epu.v1.WhatIf.decision:type_name -> google.protobuf.Struct
+	80, // 59: epu.v1.WhatIf.now:type_name -> google.protobuf.Struct
+	80, // 60: epu.v1.SnapshotReply.conf:type_name -> google.protobuf.Struct
+	29, // 61: epu.v1.SnapshotReply.policy:type_name -> epu.v1.File
+	29, // 62: epu.v1.PolicyApply.files:type_name -> epu.v1.File
+	69, // 63: epu.v1.PolicyVersions.versions:type_name -> epu.v1.PolicyVersion
+	81, // 64: epu.v1.PolicyVersion.applied:type_name -> google.protobuf.Timestamp
+	29, // 65: epu.v1.PolicySource.files:type_name -> epu.v1.File
+	29, // 66: epu.v1.Shadow.files:type_name -> epu.v1.File
+	79, // 67: epu.v1.Shadow.for:type_name -> google.protobuf.Duration
+	80, // 68: epu.v1.Shadow.conf:type_name -> google.protobuf.Struct
+	81, // 69: epu.v1.ShadowReport.since:type_name -> google.protobuf.Timestamp
+	81, // 70: epu.v1.ShadowReport.until:type_name -> google.protobuf.Timestamp
+	75, // 71: epu.v1.ShadowReport.differences:type_name -> epu.v1.ShadowDifference
+	81, // 72: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
+	0,  // 73: epu.v1.Relay.Ask:input_type -> epu.v1.Request
+	0,  // 74: epu.v1.Relay.Watch:input_type -> epu.v1.Request
+	1,  // 75: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
+	1,  // 76: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
+	75, // [75:77] is the sub-list for method output_type
+	73, // [73:75] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_actors_msg_remote_proto_init() }
@@ -3757,7 +5590,7 @@ func file_actors_msg_remote_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_msg_remote_proto_rawDesc), len(file_actors_msg_remote_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   51,
+			NumMessages:   78,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
