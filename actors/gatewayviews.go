@@ -3,17 +3,18 @@ package actors
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/answers"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/persistence"
 )
@@ -51,18 +52,18 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 			})
 			continue
 		}
-		out.Pools = append(out.Pools, poolStatus(v.Pools[name], views[name], now))
+		out.Pools = append(out.Pools, answers.Pool(v.Pools[name], views[name], now))
 	}
 	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
 		view, err := ask[msg.SiteView](ctx, g, msg.SiteAddress(site), msg.SiteQuery{})
-		s := siteStatus(v.Sites[site], view, err)
+		s := answers.Site(v.Sites[site], view, err)
 		if g.info.APIBudget != nil {
 			s.ApiBudget = int32(g.info.APIBudget(site))
 		}
 		out.Sites = append(out.Sites, s)
 	}
 	out.Nodes = append(out.Nodes, g.node(ctx))
-	out.Alerts = alerts(out)
+	out.Alerts = answers.Alerts(out)
 	return out, nil
 }
 
@@ -79,160 +80,6 @@ func (g *Gateway) node(ctx context.Context) *msg.NodeStatus {
 		n.Store = "degraded: " + s.Degraded.Error()
 	}
 	return n
-}
-
-// poolStatus is a pool's line: what was applied, as the registry has it, and how far its controller is.
-func poolStatus(applied msg.PoolEntry, v msg.PoolView, now time.Time) *msg.PoolStatus {
-	p := &msg.PoolStatus{
-		Name: string(applied.Spec.Name), Owner: string(applied.Spec.Owner), Want: int32(v.Wish.Target), Engine: v.Engine,
-		Policy: applied.Spec.Policy.Name, Error: v.Failure,
-	}
-	if v.EndAll || v.Removing {
-		p.Want = 0
-	}
-	for _, w := range v.Workers {
-		switch {
-		case !w.Open():
-			p.Ending++
-			continue
-		case w.Draining:
-			p.Draining++
-		case w.State >= epu.Running:
-			p.Have++
-		default:
-			p.Starting++
-		}
-		if w.Unhealthy() {
-			p.Unhealthy++
-		}
-	}
-	p.Gap = p.Want - p.Have
-	if conf, err := toStruct(v.Conf); err == nil {
-		p.Conf = conf
-	}
-	if v.Last != nil {
-		p.PolicyHash = v.Last.PolicyHash
-		p.LastDecision = summary(v.Last)
-	}
-	if wait := v.Backoff.Sub(now); wait > 0 {
-		p.Backoff = durationpb.New(wait)
-	}
-	if f := v.Freeze; f != nil {
-		p.Freeze = &msg.Freeze{By: f.By, Reason: f.Reason, Since: timestamppb.New(f.Since), Healing: f.Healing}
-		if !f.Until.IsZero() {
-			p.Freeze.Until = timestamppb.New(f.Until)
-		}
-	}
-	if !decidedSince(v) {
-		p.Engine = "PENDING" // the wish is from before an operator's change
-	}
-	p.Converged, p.Health = converged(applied, v, p), healthWord(v, p)
-	return p
-}
-
-func converged(applied msg.PoolEntry, v msg.PoolView, p *msg.PoolStatus) string {
-	met := p.GetGap() == 0 && p.GetStarting() == 0 && p.GetUnhealthy() == 0 && p.GetDraining() == 0 && decidedSince(v)
-	switch {
-	case v.Recovery:
-		return "recovery"
-	case v.Gen < applied.Gen: // its controller has not heard of the last change yet
-		return "no"
-	case v.Removing:
-		return "removing"
-	case v.Freeze != nil:
-		return "frozen"
-	case met && v.Last != nil && len(v.Last.Clamps) > 0 && v.Last.Wanted.Target > v.Last.Wish.Target:
-		return "capped"
-	case met && (v.Last != nil || v.EndAll) && !(v.EndAll && len(v.Workers) > 0):
-		return "yes"
-	}
-	return "no"
-}
-
-// decidedSince reports that the policy has decided since an operator last changed what it is told:
-// whoever scales and then waits must not be answered with the wish from before.
-func decidedSince(v msg.PoolView) bool {
-	for _, o := range v.Overrides {
-		if v.Last != nil && o.Time.After(v.Last.Time) {
-			return false
-		}
-	}
-	return true
-}
-
-func healthWord(v msg.PoolView, p *msg.PoolStatus) string {
-	switch {
-	case v.Failure != "":
-		return "policy-failing"
-	case v.Suspect:
-		return "suspect"
-	case p.GetUnhealthy() > 0, !v.Backoff.IsZero() && p.GetGap() > 0:
-		return "degraded"
-	case v.Last == nil && !v.EndAll: // after terminate-all the policy is not asked
-		return "unknown"
-	}
-	return "ok"
-}
-
-func siteStatus(spec epu.SiteSpec, v msg.SiteView, err error) *msg.SiteStatus {
-	s := &msg.SiteStatus{Name: string(spec.Name), Driver: string(spec.Driver), State: "ok", InstancesMax: int32(spec.InstancesMax)}
-	if err != nil {
-		s.State, s.Error = "unreachable", err.Error()
-		return s
-	}
-	s.Instances, s.Stuck, s.Condemned = int32(v.Instances), int32(v.Stuck), int32(v.Condemned)
-	s.Error = v.Fault
-	s.ApiBurst = int32(spec.APIBurst)
-	for _, st := range v.Strays {
-		if !st.Condemned {
-			s.Foreign++
-		}
-	}
-	if !v.LastListing.IsZero() {
-		s.LastListing = timestamppb.New(v.LastListing)
-	}
-	switch {
-	case v.Recovery:
-		s.State = "recovery"
-	case spec.DryRun:
-		s.State = "dry run"
-	case !v.Synced:
-		s.State = "unreachable"
-		if v.Fault == "" {
-			s.State = "starting"
-		}
-	case v.Disabled:
-		s.State = "disabled"
-	}
-	return s
-}
-
-// summary is a decision in one line.
-func summary(d *epu.Decision) *msg.DecisionSummary {
-	dir := d.Direction()
-	text := fmt.Sprintf("%s %d->%d", dir, d.Before, d.Wish.Target)
-	if dir == epu.Hold {
-		text = string(dir)
-	}
-	if len(d.Clamps) > 0 && d.Wanted.Target > d.Wish.Target {
-		text = fmt.Sprintf("%s to %d cut to %d", dir, d.Wanted.Target, d.Wish.Target)
-	}
-	switch {
-	case d.Error != "":
-		text = "policy failed: " + d.Error
-	case len(d.Clamps) > 0:
-		c := d.Clamps[len(d.Clamps)-1]
-		text += ": " + c.Rule
-		if c.Origin != "" {
-			text += " (" + c.Origin + ")"
-		}
-	case len(d.Reasons) > 0:
-		text += ": " + d.Reasons[0].Text
-	}
-	return &msg.DecisionSummary{
-		Id: string(d.ID), Time: timestamppb.New(d.Time), Direction: string(dir), Before: int32(d.Before),
-		After: int32(d.Wish.Target), Text: text,
-	}
 }
 
 // instances lists workers.
@@ -257,7 +104,7 @@ func (g *Gateway) instances(ctx context.Context, q *msg.InstancesQuery) (proto.M
 	out := &msg.Instances{}
 	for _, name := range names {
 		for _, w := range views[name].Workers {
-			i := instance(name, w)
+			i := answers.Instance(name, w)
 			if views[name].Spec.Health.Source == epu.HealthAgent {
 				g.fromWorker(ctx, name, w, i)
 			}
@@ -272,16 +119,6 @@ func (g *Gateway) instances(ctx context.Context, q *msg.InstancesQuery) (proto.M
 		}
 	}
 	return out, nil
-}
-
-func instance(pool epu.PoolID, w *epu.Worker) *msg.Instance {
-	return &msg.Instance{
-		Worker: string(w.ID), Pool: string(pool), Name: w.Name, Instance: string(w.Instance), Site: string(w.Site),
-		Zone: w.Zone, Allocation: string(w.Allocation), Market: string(w.Market), State: w.State.String(),
-		StateSince: timestamppb.New(w.StateSince), Health: w.Health.String(), Suspect: w.Suspect, Draining: w.Draining,
-		Ended: w.Ended, EndReason: w.EndReason, Address: w.Address, Created: timestamppb.New(w.Created), Error: w.Error,
-		Vars: w.Vars,
-	}
 }
 
 // fromWorker adds what only the worker's actor knows; silence of a volatile actor is no error.
@@ -329,11 +166,193 @@ func (g *Gateway) ended(ctx context.Context, pool epu.PoolID) ([]*msg.Instance, 
 	return out, nil
 }
 
-func toStruct(m map[string]any) (*structpb.Struct, error) {
-	raw, err := json.Marshal(m)
+// decisions lists a pool's recorded decisions, newest first.
+func (g *Gateway) decisions(ctx context.Context, q *msg.DecisionsQuery) (proto.Message, error) {
+	if err := g.knownPool(ctx, q.GetPool()); err != nil {
+		return nil, err
+	}
+	find := persistence.Query{Kind: persistence.KindDecision, Pool: epu.PoolID(q.GetPool()), NewestFirst: true, Limit: int(q.GetLimit())}
+	if find.Limit <= 0 {
+		find.Limit = decisionsDefault
+	}
+	if q.GetSince() != nil {
+		find.Since = q.GetSince().AsTime()
+	}
+	out := &msg.Decisions{}
+	for r, err := range g.tree.History.Find(ctx, find) {
+		if err != nil {
+			return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
+		}
+		var d epu.Decision
+		if err := json.Unmarshal(r.Data, &d); err != nil {
+			continue // a newer version wrote it; the others can still be shown
+		}
+		out.Decisions = append(out.Decisions, answers.Summary(&d))
+	}
+	return out, nil
+}
+
+// events lists past life-cycle events and audit records, oldest first.
+func (g *Gateway) events(ctx context.Context, q *msg.EventsQuery) (proto.Message, error) {
+	find := persistence.Query{Pool: epu.PoolID(q.GetPool()), NewestFirst: true, Limit: int(q.GetLimit())}
+	if find.Limit <= 0 {
+		find.Limit = eventsDefault
+	}
+	wanted := find.Limit
+	find.Limit = recordsMax // decisions stand among them
+	if q.GetSince() != nil {
+		find.Since = q.GetSince().AsTime()
+	}
+	out := &msg.Events{}
+	for r, err := range g.tree.History.Find(ctx, find) {
+		if err != nil {
+			return nil, epu.E(epu.Unavailable, "read history", q.GetPool(), err)
+		}
+		if r.Kind == persistence.KindDecision {
+			continue
+		}
+		if out.Events = append(out.Events, answers.Event(r)); len(out.Events) == wanted {
+			break
+		}
+	}
+	slices.Reverse(out.Events)
+	return out, nil
+}
+
+// Watch streams events as they happen, after those that the query asks for.
+func (g *Gateway) Watch(ctx context.Context, _ *msg.Request, body proto.Message, send func(proto.Message) error) error {
+	q, ok := body.(*msg.EventsQuery)
+	if !ok {
+		return epu.E(epu.Invalid, "watch", fmt.Sprintf("%T", body), errors.New("only events can be watched"))
+	}
+	records, cancel := g.tree.Events.Subscribe()
+	defer cancel()
+	if err := g.tree.History.Flush(ctx); err != nil {
+		return epu.E(epu.Unavailable, "read history", q.GetPool(), err)
+	}
+	past, err := g.events(ctx, q)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, e := range past.(*msg.Events).GetEvents() {
+		seen[e.GetId()] = true
+		if err := send(e); err != nil {
+			return err
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case r, ok := <-records:
+			if !ok {
+				return nil
+			}
+			if r.Kind == persistence.KindDecision || seen[r.ID] || q.GetPool() != "" && string(r.Pool) != q.GetPool() {
+				continue
+			}
+			if err := send(answers.Event(r)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// explain says why a pool wants what it wants.
+func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Message, error) {
+	view, err := g.registry(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &structpb.Struct{}
-	return s, s.UnmarshalJSON(raw)
+	pool := epu.PoolID(q.GetPool())
+	applied, known := view.Pools[pool]
+	if !known {
+		return nil, noPool(q.GetPool(), view)
+	}
+	v, err := ask[msg.PoolView](ctx, g, msg.ControllerAddress(epu.DefaultOwner, pool), msg.PoolQuery{})
+	if err != nil {
+		return nil, err
+	}
+	now := g.tree.Clock.Now()
+	out := &msg.Explanation{Pool: answers.Pool(applied, v, now), Doing: answers.Doing(v), WouldChange: answers.WouldChange(v, sizeKey)}
+	if q.GetDecision() == "" {
+		done, err := g.doneOf(ctx, pool, now)
+		if err != nil {
+			return nil, err
+		}
+		out.Doing = append(out.Doing, done...)
+	}
+	raw, err := g.decision(ctx, q, v)
+	if err != nil || raw == nil {
+		return out, err
+	}
+	out.Decision = &structpb.Struct{}
+	if err := out.Decision.UnmarshalJSON(raw); err != nil {
+		return nil, epu.E(epu.Internal, "read decision", q.GetDecision(), err)
+	}
+	return out, nil
+}
+
+// decision finds the record of the asked-for decision, or of the newest.
+func (g *Gateway) decision(ctx context.Context, q *msg.ExplainQuery, v msg.PoolView) (json.RawMessage, error) {
+	if q.GetDecision() == "" {
+		if v.Last == nil {
+			return nil, nil
+		}
+		raw, err := json.Marshal(v.Last)
+		if err != nil {
+			return nil, epu.E(epu.Internal, "read decision", string(v.Last.ID), err)
+		}
+		return raw, nil
+	}
+	find := persistence.Query{Kind: persistence.KindDecision, Pool: epu.PoolID(q.GetPool()), ID: q.GetDecision(), Limit: 1}
+	for r, err := range g.tree.History.Find(ctx, find) {
+		if err != nil {
+			return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
+		}
+		return r.Data, nil
+	}
+	err := epu.E(epu.NotFound, "find decision", q.GetDecision(), errors.New("the history has none with this ID"))
+	err.Try = "epumgmt decisions " + q.GetPool() + " lists them; equal ones are kept once, with a count"
+	return nil, err
+}
+
+// actorsCheck reports restarts and messages that no actor took: both should stay at zero.
+func (g *Gateway) actorsCheck() *msg.Check {
+	c := &msg.Check{Code: "actors", Name: "actors", Result: "ok", Text: "no failures"}
+	restarts, unknown, dropped := g.tree.Restarts.Load(), g.tree.Unknowns.Load(), g.tree.History.Dropped()
+	if restarts+unknown+dropped > 0 {
+		c.Result = "warning"
+		c.Text = fmt.Sprintf("%d restarts, %d unknown messages, %d history records lost since the start", restarts, unknown, dropped)
+		c.Try = "look at the node's log"
+	}
+	return c
+}
+
+// doneOf says what was done for a pool in the last minutes and why.
+func (g *Gateway) doneOf(ctx context.Context, pool epu.PoolID, now time.Time) ([]string, error) {
+	if err := g.tree.History.Flush(ctx); err != nil {
+		return nil, epu.E(epu.Unavailable, "read history of", string(pool), err)
+	}
+	q := persistence.Query{Kind: persistence.KindEvent, Pool: pool, Since: now.Add(-answers.DoneAge), Limit: recordsMax}
+	var past []persistence.Record
+	for r, err := range g.tree.History.Find(ctx, q) {
+		if err != nil {
+			return nil, epu.E(epu.Unavailable, "read history of", string(pool), err)
+		}
+		past = append(past, r)
+	}
+	return answers.Done(past, now), nil
+}
+
+// doctor checks the node from the inside.
+func (g *Gateway) doctor(ctx context.Context) (proto.Message, error) {
+	answer, err := g.status(ctx, &msg.StatusQuery{})
+	if err != nil {
+		return nil, err
+	}
+	d := answers.Doctor(answer.(*msg.Status), g.info.Name)
+	d.Checks = append(d.Checks, g.actorsCheck())
+	return d, nil
 }

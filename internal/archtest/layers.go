@@ -20,6 +20,11 @@ var layers = []layer{
 		why: "messages carry nouns; whatever else they knew, every sender and receiver would know too",
 	},
 	{
+		who: []string{"actors/answers"},
+		may: []string{"actors/msg", "persistence"},
+		why: "answers are words made of views and records; who asked for them is the gateway's business",
+	},
+	{
 		who: pure,
 		may: pure,
 		why: "pure cores run unchanged in the daemon, in tests and in both simulators, so they know nouns and each other only",
@@ -60,7 +65,7 @@ var layers = []layer{
 	},
 	{
 		who: []string{"actors"},
-		may: join([]string{"actors/msg", "persistence", "iaas", "policies"}, pure),
+		may: join([]string{"actors/msg", "actors/answers", "persistence", "iaas", "policies"}, pure),
 		why: "actors know ports, not adapters: only the daemon says which adapter stands behind a port",
 	},
 	{
