@@ -105,7 +105,7 @@ func BenchmarkHeartbeats(b *testing.B) {
 				}
 				return pids
 			}
-			ours := spawn(func() actor.Actor { return &workerActor{sys: sys} }, actor.WithMailbox(newMailbox))
+			ours := spawn(func() actor.Actor { return &workerActor{sys: sys} }, actor.WithMailbox(newInbox))
 			bare := spawn(func() actor.Actor { return &bareActor{} })
 			health := benchHealth()
 			for _, pid := range ours {

@@ -134,3 +134,126 @@ func (m *mailbox) Start() {
 	m.early = nil
 	m.open.Store(true)
 }
+
+// inbox is the mailbox of actors of which there are very many and whose work is shorter than the start
+// of a goroutine: whoever sends runs the actor, unless somebody does already. It holds nothing while
+// nothing waits. Such an actor must not block, nor hold on to whoever sends to it.
+type inbox struct {
+	invoker actor.MessageInvoker
+
+	mu        sync.Mutex // guards what follows: senders are any goroutines
+	open      bool       // the actor has been started; what came before waits
+	running   bool       // somebody runs the actor
+	suspended bool       // it failed: only system messages until it is begun anew
+	waits     *early     // nil when nothing does
+}
+
+func newInbox() actor.Mailbox { return &inbox{} }
+
+// RegisterHandlers implements actor.Mailbox. There is nothing to dispatch.
+func (m *inbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.Dispatcher) {
+	m.invoker = invoker
+}
+
+// Start implements actor.Mailbox. The message Started opens it.
+func (*inbox) Start() {}
+
+// UserMessageCount implements actor.Mailbox.
+func (m *inbox) UserMessageCount() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.waits == nil {
+		return 0
+	}
+	return len(m.waits.user)
+}
+
+// PostUserMessage implements actor.Mailbox.
+func (m *inbox) PostUserMessage(x any) {
+	m.mu.Lock()
+	if !m.open || m.running || m.suspended {
+		m.waiting().user = append(m.waits.user, x)
+		m.mu.Unlock()
+		return
+	}
+	m.running = true
+	m.mu.Unlock()
+	m.run(x, false)
+}
+
+// PostSystemMessage implements actor.Mailbox. The first one of an actor is its start, which goes before
+// what other goroutines sent earlier.
+func (m *inbox) PostSystemMessage(x any) {
+	m.mu.Lock()
+	if _, start := x.(*actor.Started); start {
+		m.open = true
+	} else if !m.open || m.running {
+		m.waiting().system = append(m.waits.system, x)
+		m.mu.Unlock()
+		return
+	}
+	m.running = true
+	m.mu.Unlock()
+	m.run(x, true)
+}
+
+func (m *inbox) waiting() *early {
+	if m.waits == nil {
+		m.waits = &early{}
+	}
+	return m.waits
+}
+
+// run handles a message, and then what came meanwhile.
+func (m *inbox) run(x any, system bool) {
+	for ok := true; ok; x, system, ok = m.next() {
+		m.invoke(x, system)
+	}
+}
+
+// next takes the next message; ok is false when the actor can rest.
+func (m *inbox) next() (x any, system, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w := m.waits
+	switch {
+	case w == nil:
+	case len(w.system) > 0:
+		x, w.system = w.system[0], w.system[1:]
+		return x, true, true
+	case len(w.user) > 0 && !m.suspended:
+		x, w.user = w.user[0], w.user[1:]
+		return x, false, true
+	case len(w.user) == 0:
+		m.waits = nil
+	}
+	m.running = false
+	return nil, false, false
+}
+
+// invoke has the actor take a message. Its panic is its parent's to judge.
+func (m *inbox) invoke(x any, system bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			m.invoker.EscalateFailure(r, x)
+		}
+	}()
+	if !system {
+		m.invoker.InvokeUserMessage(x)
+		return
+	}
+	switch x.(type) {
+	case *actor.SuspendMailbox:
+		m.suspend(true)
+	case *actor.ResumeMailbox:
+		m.suspend(false)
+	default:
+		m.invoker.InvokeSystemMessage(x)
+	}
+}
+
+func (m *inbox) suspend(on bool) {
+	m.mu.Lock()
+	m.suspended = on
+	m.mu.Unlock()
+}

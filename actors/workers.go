@@ -23,7 +23,7 @@ func newWorkers(t *Tree, pool epu.PoolID) *workers {
 
 // workerProps makes the properties of worker actors. They have no children to supervise.
 func workerProps(sys *System) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &workerActor{sys: sys} }, actor.WithMailbox(newMailbox))
+	return actor.PropsFromProducer(func() actor.Actor { return &workerActor{sys: sys} }, actor.WithMailbox(newInbox))
 }
 
 // follow starts, tells and stops children as the controller's core says.
