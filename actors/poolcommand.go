@@ -177,7 +177,7 @@ func (c *Controller) checkIn(tx *Tx, m msg.CheckInWorker) {
 	}
 	spec := c.st.Define.Spec
 	tx.Answer(msg.WorkerCheckedIn{
-		Worker: id, Name: l.Name, Vars: l.Vars, Heartbeat: spec.Health.Heartbeat, Drain: spec.Drain.Timeout,
+		Worker: id, Name: l.Name, Vars: l.Vars, Heartbeat: spec.Health.Heartbeat, Drain: spec.Drain,
 	})
 }
 

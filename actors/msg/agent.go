@@ -43,7 +43,9 @@ type CheckedIn struct {
 	Name             string            `json:"name,omitempty"` // of a unique worker
 	Vars             map[string]string `json:"vars,omitempty"`
 	HeartbeatSeconds float64           `json:"heartbeat_seconds"`
-	DrainSeconds     float64           `json:"drain_seconds"` // after a drain command the programs have this long
+	DrainSeconds     float64           `json:"drain_seconds"`           // after a drain command the programs have this long
+	DrainForever     bool              `json:"drain_forever,omitempty"` // as long as they need; DrainSeconds is then 0
+	DrainCommand     []string          `json:"drain_command,omitempty"` // program that drains, instead of SIGTERM; empty = the agent's own setting
 }
 
 // ProcessReport is one process failure. A failure's identity is program, exit and time; Stderr is only

@@ -46,7 +46,7 @@ type WorkerCheckedIn struct {
 	Name      string
 	Vars      map[string]string
 	Heartbeat time.Duration
-	Drain     time.Duration
+	Drain     epu.DrainSpec
 }
 
 // Refused is an actor's answer to a command or question that it can't fulfil.

@@ -39,6 +39,8 @@ type Agent struct {
 	running  []process // by program; nil when it does not run
 	draining []process // its drain command
 	away     bool      // the nodes did not answer last time
+
+	statusError string // of the last look at what the program says
 }
 
 // fact is an outcome on its way to the core.
@@ -149,17 +151,25 @@ func (a *Agent) loop(ctx, effects context.Context, facts chan fact, do func(func
 func (a *Agent) carryOut(ctx context.Context, todo action, facts chan fact, do func(func() fact)) {
 	switch t := todo.(type) {
 	case startProgram:
-		env := environment(a.cfg.Env, &a.core.link)
+		if err := a.cfg.Status.Clear(); err != nil { // what the last one said is over
+			a.cfg.Log.Warn("the program's status can't be cleared", "error", err)
+		}
+		env := environment(a.cfg.Env, &a.core.link, a.cfg.Status)
 		do(func() fact { return a.runProgram(ctx, t, env, facts) })
 	case endProgram:
 		a.endProgram(t)
 	case startDrainCommand:
-		env := append(environment(a.cfg.Env, &a.core.link), EnvProgramPID+"="+strconv.Itoa(a.running[t.Program].Pid()))
+		env := append(environment(a.cfg.Env, &a.core.link, a.cfg.Status), EnvProgramPID+"="+strconv.Itoa(a.running[t.Program].Pid()))
 		do(func() fact { return a.runDrainCommand(ctx, t.Program, env, facts) })
 	case killDrainCommand:
 		if p := a.draining[t.Program]; p != nil {
 			_ = p.Signal(syscall.SIGKILL) // it may just have ended
 		}
+	case readStatus:
+		do(func() fact {
+			said, err := a.cfg.Status.read(a.cfg.Clock.Now())
+			return func(now time.Time) { a.statusRead(now, said, err) }
+		})
 	case sendCheckIn:
 		in := msg.CheckIn{Bootstrap: a.cfg.User.Bootstrap, Launch: a.cfg.User.Launch, Instance: a.cfg.Instance}
 		do(func() fact {
@@ -227,6 +237,23 @@ func (a *Agent) exited(now time.Time, i int, exit child.Exit) {
 		"wanted", p.failure == nil, "failures_in_row", p.inRow)
 }
 
+func (a *Agent) statusRead(now time.Time, said said, err error) {
+	if text := errorTextOf(err); text != a.statusError {
+		a.statusError = text
+		if err != nil {
+			a.cfg.Log.Warn("what the program says of itself is not understood", "file", string(a.cfg.Status), "error", err)
+		}
+	}
+	a.core.statusRead(now, said)
+}
+
+func errorTextOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 func (a *Agent) endProgram(t endProgram) {
 	p := a.running[t.Program]
 	if p == nil {
@@ -244,7 +271,11 @@ func (a *Agent) endProgram(t endProgram) {
 
 // runDrainCommand is a drain command's whole life.
 func (a *Agent) runDrainCommand(ctx context.Context, i int, env []string, facts chan fact) fact {
-	p, err := a.cfg.start(child.Spec{Args: []string{"/bin/sh", "-c", a.cfg.DrainCommand}, Env: env, Stdout: a.out, Stderr: a.err})
+	args := []string{"/bin/sh", "-c", a.cfg.DrainCommand}
+	if a.cfg.DrainCommand == "" {
+		args = a.core.link.command
+	}
+	p, err := a.cfg.start(child.Spec{Args: args, Env: env, Stdout: a.out, Stderr: a.err})
 	if err != nil {
 		return func(now time.Time) {
 			a.cfg.Log.Error("drain command can't be started", "error", err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ const (
 	EnvInstance     = "EPU_INSTANCE"      // the cloud's ID of this machine
 	EnvDrainCommand = "EPU_DRAIN_COMMAND" // see Config.DrainCommand
 	EnvLogLevel     = "EPU_LOG_LEVEL"     // debug, info, warn or error
+	EnvStatusFile   = "EPU_STATUS_FILE"   // see StatusFile; also given to the programs
 )
 
 // What the agent adds to its programs' environment, beside the worker's variables.
@@ -45,12 +47,13 @@ type Timer interface {
 	Stop() bool
 }
 
-// Config is everything a worker's agent needs. All of it but DrainCommand, Log and CAs is required.
+// Config is everything a worker's agent needs. All of it but DrainCommand, Status, Log and CAs is required.
 type Config struct {
 	User         msg.UserData
 	Instance     epu.InstanceID
-	Env          []string // the agent's own environment, handed on to its programs
-	DrainCommand string   // run by /bin/sh to drain instead of SIGTERM; empty: SIGTERM
+	Env          []string   // the agent's own environment, handed on to its programs
+	DrainCommand string     // run by /bin/sh to drain; empty: the one that the node names, else SIGTERM
+	Status       StatusFile // where the program says whether it is busy; empty: nowhere
 	Stdout       io.Writer
 	Stderr       io.Writer
 	Log          *slog.Logger // nil: silent
@@ -69,6 +72,7 @@ type sources struct {
 	nodes        []string
 	drainCommand string
 	logLevel     string
+	statusFile   string
 }
 
 // fill takes from the environment what no flag gave.
@@ -86,6 +90,7 @@ func (s *sources) fill(env []string) {
 		{&s.instance, EnvInstance},
 		{&s.drainCommand, EnvDrainCommand},
 		{&s.logLevel, EnvLogLevel},
+		{&s.statusFile, EnvStatusFile},
 	} {
 		if *f.to == "" {
 			*f.to = set[f.key]
@@ -96,7 +101,13 @@ func (s *sources) fill(env []string) {
 // load reads and checks everything, and reports every problem at once.
 func load(s sources, env []string) (cfg Config, level slog.Level, err error) {
 	s.fill(env)
-	cfg = Config{Env: env, DrainCommand: s.drainCommand, Instance: epu.InstanceID(s.instance)}
+	if s.statusFile == "" && s.userData != "" {
+		s.statusFile = filepath.Join(filepath.Dir(s.userData), statusName)
+	}
+	if path, absErr := filepath.Abs(s.statusFile); absErr == nil && s.statusFile != "" {
+		s.statusFile = path // the programs may go to another folder
+	}
+	cfg = Config{Env: env, DrainCommand: s.drainCommand, Status: StatusFile(s.statusFile), Instance: epu.InstanceID(s.instance)}
 	var ps Problems
 	if s.instance == "" {
 		ps = append(ps, Problem{Text: "the machine's instance ID is not known", Try: "set " + EnvInstance + " or --instance to the cloud's ID of this machine"})
@@ -176,11 +187,15 @@ func readCAs(path string) (*x509.CertPool, error) {
 }
 
 // environment is what a program of the worker sees. Of equal keys the last counts.
-func environment(own []string, l *link) []string {
-	env := make([]string, 0, len(own)+len(l.vars)+3)
+func environment(own []string, l *link, status StatusFile) []string {
+	env := make([]string, 0, len(own)+len(l.vars)+4)
 	env = append(env, own...)
 	for k, v := range l.vars {
 		env = append(env, k+"="+v)
 	}
-	return append(env, EnvWorker+"="+string(l.worker), EnvName+"="+l.name)
+	env = append(env, EnvWorker+"="+string(l.worker), EnvName+"="+l.name)
+	if status != "" {
+		env = append(env, EnvStatusFile+"="+string(status))
+	}
+	return env
 }

@@ -32,14 +32,14 @@ func TestReferenceIsComplete(t *testing.T) {
 		want("a command", "## "+c.CommandPath())
 		c.InitDefaultHelpFlag()
 		flags := regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[\w-]+)`).FindAllStringSubmatch(c.Flags().FlagUsages(), -1)
-		if len(flags) < 6 {
-			t.Errorf("flags of %s: got %q, want at least 6", c.CommandPath(), flags)
+		if len(flags) == 0 {
+			t.Errorf("flags of %s: got none, want at least --help", c.CommandPath())
 		}
 		for _, f := range flags {
 			want("a flag", "| `"+f[1])
 		}
 	}
-	for _, e := range []string{EnvUserData, EnvInstance, EnvDrainCommand, EnvLogLevel, EnvWorker, EnvName, EnvProgramPID} {
+	for _, e := range []string{EnvUserData, EnvInstance, EnvDrainCommand, EnvLogLevel, EnvStatusFile, EnvWorker, EnvName, EnvProgramPID} {
 		want("a variable", "`"+e+"`")
 	}
 	for _, c := range []int{ExitDone, ExitFailed, ExitUsage, ExitWorkerEnded, ExitInterrupted} {

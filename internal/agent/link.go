@@ -46,8 +46,10 @@ type link struct {
 	name    string
 	vars    map[string]string
 	period  time.Duration
-	drain   time.Duration
-	denials int // in a row, with no answered beat between them
+	drain   time.Duration // that programs have to end after a drain command
+	forever bool          // they have all the time they need
+	command []string      // that drains, from the node; empty: the agent's own
+	denials int           // in a row, with no answered beat between them
 
 	busy  bool // a check-in or beat is under way
 	again bool // something urgent happened meanwhile
@@ -78,7 +80,7 @@ func (l *link) checkedIn(now time.Time, c msg.CheckedIn, rnd func() float64) boo
 	}
 	l.worker, l.token, l.name, l.vars = c.Worker, c.Token, c.Name, c.Vars
 	l.setPeriod(c.HeartbeatSeconds)
-	l.drain = seconds(c.DrainSeconds)
+	l.drain, l.forever, l.command = seconds(c.DrainSeconds), c.DrainForever, c.DrainCommand
 	l.tried, l.rounds, l.again = 0, 0, false
 	l.at, l.pollAt, l.pollFails = now, now, 0
 	return true
@@ -88,6 +90,17 @@ func (l *link) setPeriod(s float64) {
 	if s > 0 {
 		l.period = min(max(seconds(s), beatPeriodMin), beatPeriodMax)
 	}
+}
+
+// drainEnd is when programs that are told to drain now must have ended; zero is never.
+func (l *link) drainEnd(now time.Time) time.Time {
+	switch {
+	case l.forever:
+		return time.Time{}
+	case l.drain > 0:
+		return now.Add(l.drain)
+	}
+	return now.Add(stopGrace)
 }
 
 func (l *link) beatDeadline() time.Duration { return min(l.period, beatDeadlineMax) }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -102,8 +103,51 @@ func newRoot(env []string, stdout, stderr io.Writer, code *int, began *bool) *co
 	f.StringSliceVar(&from.nodes, "node", nil, "base URL of a node instead of the user data's; may be repeated")
 	f.StringVar(&from.drainCommand, "drain-command", "", "shell command that drains the program, instead of SIGTERM (environment "+EnvDrainCommand+")")
 	f.StringVar(&from.logLevel, "log-level", "", "debug, info, warn or error (environment "+EnvLogLevel+"; default info)")
-	root.AddCommand(worker)
+	root.AddCommand(worker, newBusy(env, began), newIdle(env, began))
 	return root
+}
+
+func newBusy(env []string, began *bool) *cobra.Command {
+	return &cobra.Command{
+		Use:   "busy [TIME]",
+		Short: "Say, from within a worker's program, that it is at work",
+		Long: "busy keeps the worker from being chosen when its pool shrinks, for TIME (such as 90s or 10m) or until\n" +
+			"idle is said. It writes the file that EPU_STATUS_FILE names, which a program may do as well.",
+		Example: "  epu-agent busy 10m\n  epu-agent busy",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return sayStatus(env, began, strings.Join(append([]string{"busy"}, args...), " "))
+		},
+	}
+}
+
+func newIdle(env []string, began *bool) *cobra.Command {
+	return &cobra.Command{
+		Use:     "idle",
+		Short:   "Say, from within a worker's program, that it waits for work",
+		Long:    "idle takes back busy, and begins the time that policies see as idle_since.",
+		Example: "  epu-agent idle",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return sayStatus(env, began, "idle")
+		},
+	}
+}
+
+func sayStatus(env []string, began *bool, text string) error {
+	*began = true
+	if _, err := parseStatus(text); err != nil {
+		return Problems{{Text: err.Error(), Try: "epu-agent busy 10m"}}
+	}
+	s := sources{}
+	s.fill(env)
+	if s.statusFile == "" {
+		return Problems{{Text: EnvStatusFile + " is not set", Try: "run it from a program that epu-agent worker started, or set it to that agent's file"}}
+	}
+	if err := StatusFile(s.statusFile).Write(text); err != nil {
+		return fmt.Errorf("say %q: %w", text, err)
+	}
+	return nil
 }
 
 // runWorker is a worker's agent as a process: real time, real children, the process's signals.

@@ -257,6 +257,20 @@ func TestRealDrainCommand(t *testing.T) {
 	s.exit(ExitDone)
 }
 
+// What a program says of its work reaches the node; the next run begins with nothing said.
+func TestRealBusyAndIdle(t *testing.T) {
+	s := newSite(t, `[ ! -e "$EPU_STATUS_FILE" ] || echo stale; echo "busy 1h" > "$EPU_STATUS_FILE"; echo "ready $$"
+		trap 'echo idle > "$EPU_STATUS_FILE"; echo waits' USR1; while :; do sleep 0.05; done`)
+	var pid int
+	s.line("ready %d", &pid)
+	s.until("busy", func(b msg.Beat) bool { return b.BusyUntilSeconds > 3000 && b.IdleSeconds == 0 })
+	_ = unix.Kill(pid, unix.SIGUSR1)
+	s.line("waits")
+	s.until("idle", func(b msg.Beat) bool { return b.BusyUntilSeconds == 0 && b.IdleSeconds > 0 })
+	_ = unix.Kill(pid, unix.SIGKILL)
+	s.line("ready %d", &pid)
+}
+
 // A reader of the output that goes away costs output, not the worker.
 func TestOutputGone(t *testing.T) {
 	s := newSite(t, `echo ready; while :; do echo tick; sleep 0.05; done`)

@@ -97,7 +97,7 @@ func (p *program) resume(i int, now time.Time) (todo []action) {
 }
 
 func (p *program) drain(i int, now time.Time, o order) (todo []action) {
-	late := !now.Before(o.drainBy)
+	late := !o.drainBy.IsZero() && !now.Before(o.drainBy)
 	if late {
 		todo = p.endDrainCommand(i)
 	}

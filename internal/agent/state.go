@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -41,6 +42,7 @@ type (
 	}
 	startDrainCommand struct{ Program int } // -> drainCommandEnded
 	killDrainCommand  struct{ Program int }
+	readStatus        struct{}           // -> statusRead
 	sendCheckIn       struct{ Node int } // -> checkedIn, checkInFailed
 	sendBeat          struct {           // -> beatAnswered, beatFailed
 		Node   int
@@ -66,8 +68,8 @@ const (
 // order is what all programs are to do.
 type order struct {
 	goal         goal
-	drainBy      time.Time
-	drainCommand bool // there is one
+	drainBy      time.Time // zero: as long as it takes
+	drainCommand bool      // there is one
 	stopBy       time.Time
 }
 
@@ -83,6 +85,7 @@ type core struct {
 	leaveBy  time.Time
 	link     link
 	report   report
+	status   status
 	pending  []action // of facts that act at once
 }
 
@@ -104,6 +107,9 @@ func (c *core) step(now time.Time) []action {
 	if c.link.worker != "" { // the programs need the worker's variables
 		for i, p := range c.programs {
 			todo = append(todo, p.step(i, now, c.order)...)
+		}
+		if c.runs() && c.status.due(now) {
+			todo = append(todo, readStatus{})
 		}
 	}
 	if c.order.goal == goalDrain && !c.drained && c.stopped() {
@@ -134,6 +140,7 @@ func (c *core) request(now time.Time) action {
 	}
 	b := c.report.beat(now, c.programs, l.worker, c.instance)
 	b.Draining, b.Drained = c.order.goal == goalDrain || c.drained, c.drained
+	b.BusyUntilSeconds, b.IdleSeconds = c.status.wire(now, l.period)
 	return sendBeat{Node: l.node, Token: l.token, Within: l.beatDeadline(), Beat: b}
 }
 
@@ -151,6 +158,9 @@ func (c *core) next() (at time.Time) {
 	if c.link.worker != "" {
 		for _, p := range c.programs {
 			at = earlier(at, p.next(c.order))
+		}
+		if c.runs() && !c.status.reading {
+			at = earlier(at, c.status.readAt)
 		}
 	}
 	if !c.link.busy && !c.ended {
@@ -181,6 +191,11 @@ func (c *core) done(now time.Time) bool {
 		return true
 	}
 	return !c.leaveBy.IsZero() && !now.Before(c.leaveBy)
+}
+
+// runs reports that a program runs, which then may say what it does.
+func (c *core) runs() bool {
+	return slices.ContainsFunc(c.programs, func(p *program) bool { return p.phase == running })
 }
 
 func (c *core) stopped() bool {
@@ -218,6 +233,7 @@ func (c *core) startFailed(now time.Time, i int, why string, ours bool) {
 // exited: the program has ended; f holds how.
 func (c *core) exited(now time.Time, i int, f failure) {
 	c.report.monitorWorks()
+	c.status.forget()
 	if failed := c.programs[i].ended(now, c.order, f); failed != nil {
 		c.report.failed(failed)
 		c.link.urge(now)
@@ -234,8 +250,20 @@ func (c *core) monitorFailed(now time.Time, why string) {
 	c.link.urge(now)
 }
 
+// statusRead: what the program says of itself was looked up. That it became busy is told at once, for a
+// node must not choose it as a victim meanwhile.
+func (c *core) statusRead(now time.Time, said said) {
+	if c.status.take(now, said, c.runs()) {
+		c.link.urge(now)
+	}
+}
+
 func (c *core) checkedIn(now time.Time, in msg.CheckedIn) bool {
-	return c.link.checkedIn(now, in, c.rnd)
+	ok := c.link.checkedIn(now, in, c.rnd)
+	if ok && len(in.DrainCommand) > 0 {
+		c.order.drainCommand = true
+	}
+	return ok
 }
 
 func (c *core) checkInFailed(now time.Time, o outcome) {
@@ -319,19 +347,11 @@ func (c *core) obey(now time.Time, kind string, known bool) bool {
 	}
 	switch {
 	case kind == commandDrain && c.order.goal == goalRun:
-		c.order.goal, c.order.drainBy = goalDrain, now.Add(c.drainTime())
+		c.order.goal, c.order.drainBy = goalDrain, c.link.drainEnd(now)
 	case kind == commandCancelDrain:
 		c.order.goal, c.drained = goalRun, false
 	case kind == commandStop:
 		c.stop(now, stopGrace)
 	}
 	return true
-}
-
-// drainTime is how long programs have to end after a drain command.
-func (c *core) drainTime() time.Duration {
-	if c.link.drain > 0 {
-		return c.link.drain
-	}
-	return stopGrace
 }

@@ -32,6 +32,7 @@ type world struct {
 	up       bool
 	obedient bool // programs end with status 0 on SIGTERM
 	deny     outcome
+	says     said               // the program, of itself
 	commands []msg.AgentCommand // pending, until acknowledged
 	beats    []msg.Beat
 	polls    []sendPoll // not yet answered
@@ -83,6 +84,8 @@ func (w *world) act(a action) {
 	case killDrainCommand:
 		w.note("kill drain command")
 		w.c.drainCommandEnded(a.Program, false)
+	case readStatus:
+		w.c.statusRead(w.now, w.says)
 	case sendCheckIn:
 		switch {
 		case w.deny != 0:
@@ -135,6 +138,12 @@ func beatText(b msg.Beat) string {
 	}
 	for _, id := range b.Acked {
 		s += " ack=" + id
+	}
+	if b.BusyUntilSeconds > 0 {
+		s += fmt.Sprintf(" busy=%.0fs", b.BusyUntilSeconds)
+	}
+	if b.IdleSeconds > 0 {
+		s += fmt.Sprintf(" idle=%.0fs", b.IdleSeconds)
 	}
 	if b.Draining {
 		s += " draining"

@@ -154,6 +154,9 @@ func decodeCheckedIn(body []byte) (c msg.CheckedIn, err error) {
 			return c, fmt.Errorf("variable %q can't be put into an environment", cut(k, 80))
 		}
 	}
+	if strings.ContainsRune(strings.Join(c.DrainCommand, ""), 0) || len(c.DrainCommand) > 0 && c.DrainCommand[0] == "" {
+		return c, errors.New("the drain command names no program or holds a NUL character")
+	}
 	return c, errors.Join(checkSeconds("heartbeat_seconds", c.HeartbeatSeconds), checkSeconds("drain_seconds", c.DrainSeconds))
 }
 

@@ -147,7 +147,7 @@ func FuzzCheckedIn(f *testing.F) {
 		if l := &w.c.link; l.token == "" || l.period < beatPeriodMin || l.period > beatPeriodMax || l.drain < 0 {
 			t.Errorf("accepted %q: token %q period %v drain %v", body, l.token, l.period, l.drain)
 		}
-		for _, kv := range environment(nil, &w.c.link) {
+		for _, kv := range environment(nil, &w.c.link, "s") {
 			if k, _, ok := strings.Cut(kv, "="); !ok || k == "" || strings.Contains(kv, "\x00") {
 				t.Errorf("environment entry %q", kv)
 			}

@@ -32,7 +32,8 @@ func (a *agents) CheckIn(ctx context.Context, claims identity.Claims, in msg.Che
 	return msg.CheckedIn{
 		Worker: w.Worker, Name: w.Name, Vars: w.Vars,
 		Token:            a.node.signer.Worker(claims.Installation, claims.Owner, claims.Pool, w.Worker),
-		HeartbeatSeconds: w.Heartbeat.Seconds(), DrainSeconds: w.Drain.Seconds(),
+		HeartbeatSeconds: w.Heartbeat.Seconds(), DrainSeconds: w.Drain.Timeout.Seconds(),
+		DrainForever: w.Drain.Forever, DrainCommand: w.Drain.Command,
 	}, nil
 }
 
