@@ -204,6 +204,8 @@ type Worker struct {
 	IdleSince  time.Time // zero when busy or not reported
 	BusyUntil  time.Time // end of its busy lease; zero when none
 	Protected  bool      // an operator keeps it from being a victim
+	Leaving    bool      // drained by an order and not as surplus: it is not called back by itself
+	Replacing  bool      // an operator wants another in its place: it goes once the others are enough
 	Asked      string    // "<decision>/<index>" of the policy's action that launched it; empty otherwise
 	Price      float64   // US dollars per hour; 0 = not known
 	ChargeAt   time.Time // when its next charge begins; zero = not known or charged by the second

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -49,47 +48,15 @@ func Clamp(wanted epu.Wish, before int, limits epu.Limits, shrinkOK bool, origin
 	return wish, clamps
 }
 
-// order sorts workers so that the first are the first to go: not yet running ones, then unheard ones,
-// then by the policy's order. Equal ones go by ID, so the choice is the same at every repetition.
-func order(ws []*epu.Worker, by epu.VictimOrder) {
-	slices.SortFunc(ws, func(a, b *epu.Worker) int {
-		return cmp.Or(
-			cmp.Compare(rank(a), rank(b)),
-			compareBy(by, a, b),
-			b.Created.Compare(a.Created),
-			cmp.Compare(b.ID, a.ID),
-		)
-	})
-}
-
-func rank(w *epu.Worker) int {
-	switch {
-	case w.State < epu.Running:
-		return 0
-	case w.Health == epu.HealthUnknown, w.Health == epu.OutOfContact:
-		return 1
+// HoldGrowth keeps a wish from growing beyond the open workers while the pool costs all that it may.
+func HoldGrowth(wish epu.Wish, open int, budget epu.Budget, origin func(string) string) (epu.Wish, []epu.Reason) {
+	if budget.PerHour <= 0 || budget.Now < budget.PerHour || wish.Target <= open {
+		return wish, nil
 	}
-	return 2
-}
-
-func compareBy(by epu.VictimOrder, a, b *epu.Worker) int {
-	switch by {
-	case epu.Oldest:
-		return a.Created.Compare(b.Created)
-	case epu.IdleLongest:
-		switch {
-		case a.IdleSince.IsZero() || b.IdleSince.IsZero():
-			return cmp.Compare(boolInt(a.IdleSince.IsZero()), boolInt(b.IdleSince.IsZero()))
-		default:
-			return a.IdleSince.Compare(b.IdleSince)
-		}
+	r := epu.Reason{
+		Rule: "limits.spend", Origin: origin("limits.spend"),
+		Text: fmt.Sprintf("%d -> %d: the open workers cost $%.2f of $%.2f an hour", wish.Target, open, budget.Now, budget.PerHour),
 	}
-	return b.Created.Compare(a.Created)
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	wish.Target = max(open, len(wish.Uniques))
+	return wish, []epu.Reason{r}
 }

@@ -27,6 +27,13 @@ func draw(rt *rapid.T) *world {
 			Name:     rapid.SampledFrom([]string{"", "", "", "a", "b", "c"}).Draw(rt, "name"),
 			Created:  start.Add(-time.Duration(rapid.IntRange(0, 3600).Draw(rt, "age")) * time.Second),
 		}
+		x.Protected = rapid.IntRange(0, 7).Draw(rt, "protected") == 0
+		x.Leaving = x.Draining && rapid.Bool().Draw(rt, "leaving")
+		x.Replacing = x.Name == "" && rapid.IntRange(0, 7).Draw(rt, "replacing") == 0
+		x.Leaving = x.Leaving || x.Replacing && x.Draining
+		if rapid.IntRange(0, 4).Draw(rt, "busy") == 0 {
+			x.BusyUntil = start.Add(time.Duration(rapid.IntRange(-5, 20).Draw(rt, "lease")) * time.Minute)
+		}
 		x.Ended = x.State >= epu.Terminating
 		if x.State.Gone() {
 			x.State = epu.Terminating
@@ -54,6 +61,7 @@ func draw(rt *rapid.T) *world {
 	in.DrainTo = rapid.Bool().Draw(rt, "drain")
 	in.Freeze = rapid.SampledFrom([]reconcile.Freeze{reconcile.Thawed, reconcile.Thawed, reconcile.FrozenHeal, reconcile.Frozen}).Draw(rt, "freeze")
 	in.Hold = rapid.IntRange(0, 7).Draw(rt, "hold") == 0
+	in.Busy = rapid.IntRange(0, 3).Draw(rt, "protect-busy") > 0
 	in.Canaries = max(0, rapid.IntRange(-4, 2).Draw(rt, "canaries"))
 	if rapid.IntRange(0, 3).Draw(rt, "backoff") == 0 {
 		w.backoff["near"] = start.Add(time.Minute)
@@ -128,6 +136,21 @@ func (w *world) limits(p reconcile.Plan) error {
 			counted++
 		}
 	}
+	for _, e := range p.Ends {
+		if e.Surplus && !in.Overdue[e.Worker.ID].Drained && w.kept(e.Worker) {
+			return fmt.Errorf("%s is protected or busy and a victim", e.Worker.ID)
+		}
+	}
+	for _, x := range p.Drains {
+		if w.kept(x) {
+			return fmt.Errorf("%s is protected or busy and drained", x.ID)
+		}
+	}
+	for _, x := range p.Resumes {
+		if x.Leaving {
+			return fmt.Errorf("%s was taken out by an order and is called back", x.ID)
+		}
+	}
 	for _, x := range append(p.Drains, p.Resumes...) {
 		if ending[x.ID] || in.Freeze != reconcile.Thawed {
 			return fmt.Errorf("%s is ended and drained or resumed, or the pool is frozen", x.ID)
@@ -164,6 +187,12 @@ func (w *world) limits(p reconcile.Plan) error {
 	return nil
 }
 
+// kept reports that a worker must not be surplus.
+func (w *world) kept(x *epu.Worker) bool {
+	busy := w.in.Busy && x.BusyUntil.After(w.in.Now)
+	return !w.in.Hold && !x.Draining && !x.Replacing && (x.Protected || busy)
+}
+
 // growth holds what serves after a plan that launched or resumed against the wish: more than before is
 // never more than wished. Names that have no worker may come on top of a surplus that is still leaving.
 func (w *world) growth(before, after int) error {
@@ -172,7 +201,7 @@ func (w *world) growth(before, after int) error {
 	surplus := 0
 	named := map[string]int{}
 	for _, x := range w.in.Workers {
-		if !x.Open() || x.Draining {
+		if !x.Open() || x.Draining || x.Replacing && w.in.Freeze == reconcile.Thawed {
 			continue
 		}
 		named[x.Name]++
@@ -202,6 +231,9 @@ func TestConverges(t *testing.T) {
 		w := draw(rt)
 		w.in.Freeze, w.in.Hold, w.in.Canaries, w.in.Wish.NoHeal, w.unsynced = reconcile.Thawed, false, 0, false, nil
 		w.in.Placement[2].Max = 0
+		for _, x := range w.in.Workers {
+			x.Protected = false
+		}
 		quiet := 0
 		for step := 0; quiet < 3; step++ {
 			if step > 200 {
@@ -209,7 +241,7 @@ func TestConverges(t *testing.T) {
 			}
 			p := w.plan()
 			w.carryOut(p)
-			if quiet++; !p.Empty() {
+			if quiet++; !p.Empty() || !p.Until.IsZero() {
 				quiet = 0
 			}
 			w.live()

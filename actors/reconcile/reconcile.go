@@ -30,6 +30,7 @@ type Input struct {
 	Placement []epu.Placement
 	Synced    func(epu.SiteID) bool // endings are allowed there; nil = everywhere
 	DrainTo   bool                  // a surplus running worker is drained before it is ended
+	Busy      bool                  // a worker whose busy lease is in force is no victim
 	Freeze    Freeze
 	Hold      bool                          // launch nothing: the pool is being emptied
 	Canaries  int                           // workers more than wished, to be witnesses of a mass failure
@@ -61,6 +62,7 @@ type Launch struct {
 	Name       string // of a unique worker
 	Vars       map[string]string
 	Reason     string
+	Asked      string // "<decision>/<index>" of the policy's action behind it; empty = the wish is
 }
 
 // End orders the end of one worker.
@@ -229,12 +231,12 @@ func (p *planner) uniques(named map[string][]*epu.Worker) {
 		reason := "the unique name " + name + " is no longer wanted"
 		if _, wanted := p.Wish.Uniques[name]; wanted {
 			reason = "a second worker of the unique name " + name
-			if have[0].Draining && p.Freeze == Thawed {
+			if have[0].Draining && !have[0].Leaving && p.Freeze == Thawed {
 				p.plan.Resumes = append(p.plan.Resumes, have[0])
 			}
 			have = have[1:]
 		}
-		for _, w := range have {
+		for _, w := range p.spare(have, len(have)) {
 			p.surplus(w, reason)
 		}
 	}
@@ -262,15 +264,20 @@ func (p *planner) surplus(w *epu.Worker, reason string) {
 	p.end(w, reason, true, true)
 }
 
-// generics brings the nameless workers to the target less the uniques.
+// generics brings the nameless workers to the target less the uniques. Those that an order took out of
+// service or wants replaced don't count.
 func (p *planner) generics(have []*epu.Worker) {
 	want := max(0, p.Wish.Target-len(p.Wish.Uniques)) + p.Canaries
 	serving := make([]*epu.Worker, 0, len(have))
-	var draining []*epu.Worker
+	var draining, replaced []*epu.Worker
 	for _, w := range have {
-		if w.Draining {
+		switch {
+		case w.Draining && w.Leaving:
+		case w.Draining:
 			draining = append(draining, w)
-		} else {
+		case w.Replacing && p.Freeze == Thawed:
+			replaced = append(replaced, w)
+		default:
 			serving = append(serving, w)
 		}
 	}
@@ -288,9 +295,30 @@ func (p *planner) generics(have []*epu.Worker) {
 			})
 		}
 	case n < 0:
-		order(serving, p.Wish.Victims)
-		for _, w := range serving[:-n] {
+		for _, w := range p.spare(serving, -n) {
 			p.surplus(w, fmt.Sprintf("surplus: %d wanted, %d there", want, len(serving)))
+		}
+	}
+	p.release(replaced, serving, want)
+}
+
+// release takes workers that are to be replaced out of service, as far as the others that work are
+// enough without them.
+func (p *planner) release(replaced, serving []*epu.Worker, want int) {
+	ready := 0
+	for _, w := range serving {
+		if w.State == epu.Running && !w.Unhealthy() && (w.Health == epu.HealthOK || !p.DrainTo) {
+			ready++
+		}
+	}
+	for i, w := range replaced {
+		if ready+len(replaced)-i <= want {
+			return
+		}
+		if p.DrainTo && w.State == epu.Running {
+			p.plan.Drains = append(p.plan.Drains, w)
+		} else {
+			p.end(w, "replaced", true, false)
 		}
 	}
 }

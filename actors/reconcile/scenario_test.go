@@ -174,6 +174,14 @@ func (w *world) worker(t *testing.T, id string, words []string) {
 			x.Name = value
 		case "draining":
 			x.Draining = value != "off"
+		case "protected":
+			x.Protected = value != "off"
+		case "leaving":
+			x.Draining, x.Leaving = value != "off", value != "off"
+		case "replacing":
+			x.Replacing = value != "off"
+		case "busy":
+			x.BusyUntil = w.in.Now.Add(duration(t, value))
 		case "suspect":
 			x.Suspect = value != "off"
 		case "ended":

@@ -25,7 +25,7 @@ type world struct {
 func newWorld() *world {
 	w := &world{unsynced: map[epu.SiteID]bool{}, backoff: map[epu.SiteID]time.Time{}}
 	w.in = reconcile.Input{
-		Now: start, Placement: []epu.Placement{{Site: "cloud"}}, DrainTo: true,
+		Now: start, Placement: []epu.Placement{{Site: "cloud"}}, DrainTo: true, Busy: true,
 		Limits:  epu.Limits{Max: -1, Terminations: epu.Count{N: 20, Window: 10 * time.Minute}},
 		Synced:  func(s epu.SiteID) bool { return !w.unsynced[s] },
 		Overdue: map[epu.WorkerID]reconcile.Overdue{},
@@ -62,7 +62,7 @@ func (w *world) carryOut(p reconcile.Plan) {
 		}
 	}
 	for _, d := range p.Drains {
-		w.change(d.ID, func(x *epu.Worker) { x.Draining = true })
+		w.change(d.ID, func(x *epu.Worker) { x.Draining, x.Leaving = true, x.Replacing })
 	}
 	for _, r := range p.Resumes {
 		w.change(r.ID, func(x *epu.Worker) { x.Draining = false })
@@ -107,6 +107,7 @@ func (w *world) open() (serving, draining int) {
 		case !x.Open():
 		case x.Draining:
 			draining++
+		case x.Replacing && w.in.Freeze == reconcile.Thawed: // another one counts in its place
 		default:
 			serving++
 		}

@@ -1,0 +1,102 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+)
+
+// spare chooses at most n workers to go, the first of the victim order. A worker that an operator
+// protects or whose busy lease is in force stays, unless the pool is being emptied.
+func (p *planner) spare(from []*epu.Worker, n int) []*epu.Worker {
+	if p.Freeze != Thawed {
+		return nil
+	}
+	victims := make([]*epu.Worker, 0, len(from))
+	busy, protected := 0, 0
+	var until time.Time
+	for _, w := range from {
+		switch {
+		case p.Hold || w.Draining:
+			victims = append(victims, w)
+		case w.Protected:
+			protected++
+		case p.busy(w):
+			if busy++; until.IsZero() || w.BusyUntil.Before(until) {
+				until = w.BusyUntil
+			}
+		default:
+			victims = append(victims, w)
+		}
+	}
+	order(victims, p.Wish.Victims)
+	short := n - len(victims)
+	if short <= 0 {
+		return victims[:n]
+	}
+	if busy > 0 {
+		p.refuse("drain.protect_busy", fmt.Sprintf("%d surplus workers stay: they are busy", min(short, busy)), until)
+	}
+	if short -= busy; short > 0 && protected > 0 {
+		p.refuse("protected", fmt.Sprintf("%d surplus workers stay: they are protected", min(short, protected)), time.Time{})
+	}
+	return victims
+}
+
+// busy reports that a worker's lease keeps it.
+func (p *planner) busy(w *epu.Worker) bool { return p.Busy && w.BusyUntil.After(p.Now) }
+
+// order sorts workers so that the first are the first to go: not yet running ones, then unheard ones,
+// then by the policy's order. Equal ones go by ID, so the choice is the same at every repetition.
+func order(ws []*epu.Worker, by epu.VictimOrder) {
+	slices.SortFunc(ws, func(a, b *epu.Worker) int {
+		return cmp.Or(
+			cmp.Compare(rank(a), rank(b)),
+			compareBy(by, a, b),
+			b.Created.Compare(a.Created),
+			cmp.Compare(b.ID, a.ID),
+		)
+	})
+}
+
+func rank(w *epu.Worker) int {
+	switch {
+	case w.State < epu.Running:
+		return 0
+	case w.Health == epu.HealthUnknown, w.Health == epu.OutOfContact:
+		return 1
+	}
+	return 2
+}
+
+func compareBy(by epu.VictimOrder, a, b *epu.Worker) int {
+	switch by {
+	case epu.Oldest:
+		return a.Created.Compare(b.Created)
+	case epu.IdleLongest:
+		switch {
+		case a.IdleSince.IsZero() || b.IdleSince.IsZero():
+			return cmp.Compare(boolInt(a.IdleSince.IsZero()), boolInt(b.IdleSince.IsZero()))
+		default:
+			return a.IdleSince.Compare(b.IdleSince)
+		}
+	case epu.MostExpensive:
+		return cmp.Compare(b.Price, a.Price)
+	case epu.NearestCharge:
+		if a.ChargeAt.IsZero() || b.ChargeAt.IsZero() {
+			return cmp.Compare(boolInt(a.ChargeAt.IsZero()), boolInt(b.ChargeAt.IsZero()))
+		}
+		return a.ChargeAt.Compare(b.ChargeAt)
+	}
+	return b.Created.Compare(a.Created)
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
