@@ -42,10 +42,21 @@ function pool.params(more)
       doc = "which of equally dispensable workers end first when there are too many",
     },
   }
-  for name, param in pairs(more or {}) do
-    params[name] = param
+  return pool.over(more or {}, params)
+end
+
+-- A new table: the entries of `own` first, then those of `common` that it does not have.
+function pool.over(own, common)
+  local all = {}
+  for key, value in pairs(own) do
+    all[key] = value
   end
-  return params
+  for key, value in pairs(common) do
+    if all[key] == nil then
+      all[key] = value
+    end
+  end
+  return all
 end
 
 -- The options of control.scale_to for these parameters.

@@ -1,0 +1,207 @@
+package policytest_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/scripts"
+)
+
+// stock says how one policy is tried out.
+type stock struct {
+	conf    func(t *rapid.T) map[string]any // any good configuration
+	sensors []string                        // what it may read
+	timely  bool                            // its wish follows the clock, so constant readings need not settle it
+}
+
+// limited adds limits that do not contradict each other.
+func limited(t *rapid.T, conf map[string]any) map[string]any {
+	low := rapid.IntRange(0, 4).Draw(t, "min")
+	conf["min_instances"], conf["max_instances"] = low, low+rapid.IntRange(0, 12).Draw(t, "more")
+	conf["stabilisation"] = rapid.SampledFrom([]string{"0s", "30s", "3m"}).Draw(t, "stabilisation")
+	return conf
+}
+
+// stepped adds steps.
+func stepped(t *rapid.T, conf map[string]any) map[string]any {
+	conf["step_up"] = rapid.IntRange(1, 5).Draw(t, "step up")
+	conf["step_down"] = rapid.IntRange(1, 5).Draw(t, "step down")
+	conf["starting_allowed"] = rapid.IntRange(0, 2).Draw(t, "starting allowed")
+	return limited(t, conf)
+}
+
+var stocks = map[string]stock{
+	"npreserving": {
+		conf: func(t *rapid.T) map[string]any {
+			conf := map[string]any{"preserve_n": rapid.IntRange(1, 9).Draw(t, "n")}
+			if rapid.Bool().Draw(t, "unique") {
+				conf["unique"] = map[string]any{"head": map[string]any{"ROLE": "head"}}
+			}
+			return conf
+		},
+	},
+	"queuelen": {
+		sensors: []string{"queue-length"},
+		conf: func(t *rapid.T) map[string]any {
+			low := rapid.IntRange(0, 20).Draw(t, "low")
+			return stepped(t, map[string]any{
+				"queuelen_low_water": low, "queuelen_high_water": low + rapid.IntRange(0, 50).Draw(t, "high - low"),
+				"outgrow": rapid.IntRange(0, 30).Draw(t, "outgrow"),
+			})
+		},
+	},
+}
+
+// each runs a property for every policy that is shipped.
+func each(t *testing.T, property func(t *rapid.T, p *policies.Policy, s stock)) {
+	lib := policies.NewLibrary(scripts.Policies())
+	names, err := lib.Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			s, ok := stocks[name]
+			if !ok {
+				t.Fatalf("got no configurations of %s to try: add it to stocks", name)
+			}
+			p, err := lib.Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rapid.Check(t, func(t *rapid.T) { property(t, p, s) })
+		})
+	}
+}
+
+// start makes a world with any good configuration of the policy.
+func start(t *rapid.T, p *policies.Policy, s stock) *world {
+	conf, problems := p.Check(s.conf(t))
+	if problems != nil {
+		t.Fatalf("the configuration was refused: %v", problems)
+	}
+	w := newWorld(p, conf, time.Duration(rapid.IntRange(1, 90).Draw(t, "boot"))*time.Second)
+	return w
+}
+
+// anyReadings draws what the policy's sensors say at one tick; blind says that nothing good is among it.
+func anyReadings(t *rapid.T, w *world, s stock) (blind bool) {
+	blind = len(s.sensors) > 0
+	for _, id := range s.sensors {
+		q := rapid.SampledFrom([]epu.Quality{
+			epu.QualityOK, epu.QualityOK, epu.QualityOK, epu.QualityStale, epu.QualityUnknown, epu.QualityWarming, "",
+		}).Draw(t, id+" quality")
+		if q == "" {
+			delete(w.readings, id)
+			continue
+		}
+		blind = blind && q != epu.QualityOK
+		w.read(id, float64(rapid.IntRange(-1, 120).Draw(t, id)), q)
+	}
+	return blind
+}
+
+func bounds(conf map[string]any) (least, most int) {
+	least, most = 0, 1_000_000
+	if n, ok := conf["max_instances"].(int); ok {
+		most = n
+	}
+	if n, ok := conf["min_instances"].(int); ok {
+		least = min(n, most)
+	}
+	return least, most
+}
+
+// Goal: whatever the sensors say, a stock policy stays within its limits, never shrinks a pool while it
+// is blind, keeps little memory, and decides the same from the record of each decision. Method: any
+// configuration, any readings, a pool that does what it is told.
+func TestStockWithinLimits(t *testing.T) {
+	each(t, func(t *rapid.T, p *policies.Policy, s stock) {
+		w := start(t, p, s)
+		w.replays = true
+		least, most := bounds(w.conf)
+		tick := time.Duration(rapid.SampledFrom([]int{5, 5, 60, 600}).Draw(t, "tick")) * time.Second
+		for range rapid.IntRange(1, 25).Draw(t, "ticks") {
+			blind := anyReadings(t, w, s)
+			before := w.wish.Target
+			d := w.decide(t)
+			if got := d.Wanted.Target; got < least || got > most {
+				t.Fatalf("got target %d, want one from %d to %d\nreasons %v", got, least, most, d.Reasons)
+			}
+			if got := d.Wanted.Target; blind && got < before && got < most {
+				t.Fatalf("got target %d after %d without a good reading\nreasons %v", got, before, d.Reasons)
+			}
+			if len(d.Reasons) == 0 {
+				t.Fatalf("got no reason for target %d", d.Wanted.Target)
+			}
+			w.pass(tick)
+		}
+	})
+}
+
+// Goal: a stock policy does not flap. Method: after any past, readings and pool stay as they are for
+// long; from some moment on so does the target.
+func TestStockSettles(t *testing.T) {
+	each(t, func(t *rapid.T, p *policies.Policy, s stock) {
+		w := start(t, p, s)
+		for range rapid.IntRange(0, 5).Draw(t, "past") {
+			anyReadings(t, w, s)
+			w.decide(t)
+			w.pass(5 * time.Second)
+		}
+		values := map[string]float64{}
+		for _, id := range s.sensors {
+			values[id] = float64(rapid.IntRange(0, 120).Draw(t, "constant "+id))
+		}
+		if s.timely {
+			return
+		}
+		const settling, after = 150, 40
+		var want int
+		for i := range settling + after {
+			for id, v := range values {
+				w.read(id, v, epu.QualityOK)
+			}
+			d := w.decide(t)
+			if i == settling {
+				want = d.Wanted.Target
+			}
+			if i > settling && d.Wanted.Target != want {
+				t.Fatalf("got target %d after %d at constant readings %v\nreasons %v", d.Wanted.Target, want, values, d.Reasons)
+			}
+			w.pass(10 * time.Second)
+		}
+	})
+}
+
+// Goal: a configuration that was checked is a configuration. Method: any one is checked, kept as JSON
+// and checked again.
+func TestStockConfigurationRoundTrip(t *testing.T) {
+	each(t, func(t *rapid.T, p *policies.Policy, s stock) {
+		full, problems := p.Check(s.conf(t))
+		if problems != nil {
+			t.Fatalf("the configuration was refused: %v", problems)
+		}
+		b, err := json.Marshal(full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept map[string]any
+		if err := json.Unmarshal(b, &kept); err != nil {
+			t.Fatal(err)
+		}
+		again, problems := p.Check(kept)
+		if problems != nil {
+			t.Fatalf("the checked configuration was refused: %v", problems)
+		}
+		if diff := cmp.Diff(full, again); diff != "" {
+			t.Fatalf("checked again (-first +second):\n%s", diff)
+		}
+	})
+}

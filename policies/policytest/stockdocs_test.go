@@ -1,0 +1,149 @@
+package policytest_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/params"
+	"github.com/nimbus-epu/epu/scripts"
+)
+
+var rewriteDocs = flag.Bool("rewrite-docs", false, "write the tables of parameters into the pages of the stock policies")
+
+// pages is the folder of the stock policies' pages.
+var pages = filepath.Join("..", "..", "docs", "reference", "policies")
+
+// Goal: every stock policy has a page whose table of parameters and summary are the policy's own, and
+// whose examples it accepts. Method: the table is made anew, and each conf in a block is checked.
+func TestStockPages(t *testing.T) {
+	lib := policies.NewLibrary(scripts.Policies())
+	names, err := lib.Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := os.ReadFile(filepath.Join(pages, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			p, err := lib.Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(pages, name+".md")
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page := tables.ReplaceAllLiteralString(string(b), "<!-- parameters -->\n"+table(p.Params)+"<!-- end -->")
+			if *rewriteDocs {
+				if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if page != string(b) || !tables.MatchString(page) {
+				t.Errorf("the table of parameters is not the policy's: go test ./policies/policytest -run %s -rewrite-docs", t.Name())
+			}
+			if want := "# " + name + "\n\n" + p.Doc + "\n"; !strings.HasPrefix(page, want) {
+				t.Errorf("got a page that does not begin with %q", want)
+			}
+			if !strings.Contains(string(index), "("+name+".md)") {
+				t.Errorf("README.md has no link to %s.md", name)
+			}
+			examples := 0
+			for _, block := range blocks.FindAllStringSubmatch(page, -1) {
+				examples += example(t, p, block[1])
+			}
+			if examples == 0 {
+				t.Error("got no example with policy.conf on the page")
+			}
+		})
+	}
+}
+
+var (
+	tables = regexp.MustCompile(`(?s)<!-- parameters -->\n.*<!-- end -->`)
+	blocks = regexp.MustCompile("(?s)```yaml[^\n]*\n(.*?)```")
+)
+
+// example checks the configuration that a block holds, if it holds one.
+func example(t *testing.T, p *policies.Policy, block string) int {
+	var pool struct {
+		Policy struct {
+			Name string         `yaml:"name"`
+			Conf map[string]any `yaml:"conf"`
+		} `yaml:"policy"`
+	}
+	if err := yaml.Unmarshal([]byte(block), &pool); err != nil {
+		t.Errorf("%v in\n%s", err, block)
+		return 0
+	}
+	if pool.Policy.Name != p.Name {
+		return 0
+	}
+	if _, problems := p.Check(pool.Policy.Conf); problems != nil {
+		t.Errorf("the example is refused: %v\n%s", policies.Problems(problems), block)
+	}
+	return 1
+}
+
+// table is what a page says of a policy's parameters.
+func table(set params.Set) string {
+	var out strings.Builder
+	out.WriteString("| parameter | type | default | meaning |\n| --- | --- | --- | --- |\n")
+	for _, d := range set {
+		kind := string(d.Type)
+		if d.Of != "" {
+			kind += " of " + string(d.Of)
+		}
+		if d.Unit != "" {
+			kind += ", " + d.Unit
+		}
+		for _, bound := range []struct {
+			word string
+			n    *float64
+		}{{"at least", d.Min}, {"at most", d.Max}} {
+			if bound.n != nil {
+				unit := ""
+				if d.Type == params.DurationOf {
+					unit = " s"
+				}
+				kind += fmt.Sprintf(", %s %s%s", bound.word, params.NumberText(*bound.n), unit)
+			}
+		}
+		if d.Type == params.Enum {
+			kind = strings.Join(d.Values, " \\| ")
+		}
+		preset := "none"
+		switch v := d.Default.(type) {
+		case nil:
+			if d.Required {
+				preset = "required"
+			}
+		case []any, map[string]any:
+			preset = "empty"
+		case float64:
+			preset = "`" + params.NumberText(v) + "`"
+		default:
+			preset = fmt.Sprintf("`%v`", v)
+		}
+		doc := d.Doc
+		if len(d.Aliases) > 0 {
+			var old []string
+			for _, a := range d.Aliases {
+				old = append(old, "`"+a.Name+"`")
+			}
+			doc += "; also taken as " + strings.Join(old, ", ")
+		}
+		fmt.Fprintf(&out, "| `%s` | %s | %s | %s |\n", d.Name, kind, preset, doc)
+	}
+	return out.String()
+}

@@ -1,0 +1,132 @@
+-- What policies have in common that change the number of workers with the demand: limits of their own,
+-- steps that wait for the last one, and shrinking only when a whole window of time would have allowed it.
+--
+-- A policy works out a proposal and ends with `demand.settle`. Failed workers are replaced by the host
+-- whatever is proposed, so nothing here can delay that.
+
+local pool = require "lib.pool"
+local reading = require "lib.reading"
+local show = require "lib.show"
+local window = require "lib.window"
+
+local demand = {}
+
+---@class lib.Proposal
+---@field n number workers wanted
+---@field allows number? fewest workers this evaluation would be content with; default n
+---@field floor number? fewest workers whatever else is said, but never above max_instances
+---@field text string why
+---@field rule string? short name of the rule
+
+-- Parameters of every such policy: `pool.params` and the limits.
+function demand.params(more)
+  return pool.params(pool.over(more or {}, {
+    min_instances = {
+      type = "integer", min = 0, default = 0, unit = "workers", aliases = { "minimum_vms" },
+      doc = "never fewer workers than this",
+    },
+    max_instances = {
+      type = "integer", min = 0, unit = "workers", aliases = { "maximum_vms" },
+      doc = "never more workers than this; without it only limits.max of the pool bounds them",
+    },
+    stabilisation = {
+      type = "duration", min = 0, max = 86400, default = "5m",
+      doc = "shrink only to what every evaluation within this time would have allowed; 0s shrinks at once",
+    },
+  }))
+end
+
+-- Parameters of policies that grow in steps. The original never grew while any worker was starting.
+function demand.step_params(more)
+  return demand.params(pool.over(more or {}, {
+    step_up = { type = "integer", min = 1, default = 1, unit = "workers", doc = "how many workers one step up adds" },
+    step_down = { type = "integer", min = 1, default = 1, unit = "workers", doc = "how many workers one step down takes away" },
+    starting_allowed = {
+      type = "integer", min = 0, default = 0, unit = "workers",
+      doc = "a further step up waits while more workers than this are still starting; raise it for large pools, "
+        .. "in which some worker is always being replaced",
+    },
+  }))
+end
+
+-- Refuses limits that contradict each other.
+function demand.validate(conf)
+  if conf.max_instances and conf.min_instances > conf.max_instances then
+    error("min_instances (" .. conf.min_instances .. ") is above max_instances (" .. conf.max_instances .. ")", 0)
+  end
+end
+
+-- Workers that serve or will: without those that drain.
+---@param state epu.State
+---@return number
+function demand.have(state)
+  return state.running() + state.starting() - state.draining()
+end
+
+-- The target of one step up, or the present target and why the step has to wait.
+---@param state epu.State
+---@return number target, string? wait
+function demand.step_up(state, conf)
+  local have, starting = demand.have(state), state.starting()
+  local missing = math.max(0, state.target - have)
+  if starting + missing <= conf.starting_allowed then
+    return math.max(state.target, have) + conf.step_up
+  end
+  if starting == 0 then
+    return state.target, missing == 1 and "1 worker is still to be launched" or missing .. " workers are still to be launched"
+  end
+  return state.target, starting == 1 and "1 worker is still starting" or starting .. " workers are still starting"
+end
+
+-- Keeps the target for want of data; limits still hold.
+function demand.hold(control, state, conf, why)
+  demand.settle(control, state, conf, {
+    n = state.target, text = why .. ", so the target stays " .. state.target, rule = demand.blind,
+  })
+end
+
+-- The rule of reasons that say that a policy could not see. `combine` looks for it.
+demand.blind = "no data"
+
+-- The reading of a sensor, or nil after a hold.
+function demand.read(control, state, conf, sensor, least)
+  local r = reading.of(state, sensor, least)
+  if not r.ok then
+    demand.hold(control, state, conf, r.text)
+    return nil
+  end
+  return r.value
+end
+
+-- Makes a proposal the wish: stabilised, then within the policy's limits, with reasons.
+---@param control epu.Control
+---@param state epu.State
+---@param proposal lib.Proposal
+function demand.settle(control, state, conf, proposal)
+  local target, n = state.target, proposal.n
+  local floor = math.max(proposal.floor or 0, conf.min_instances)
+  control.because(proposal.text, proposal.rule)
+
+  local memory = state.memory
+  memory.down = memory.down or {}
+  local least = window.most(memory.down, state.now, conf.stabilisation, math.max(floor, proposal.allows or n), target)
+  if n < target and n < least then
+    local kept = math.min(target, least)
+    control.because("kept at " .. kept .. " and not shrunk to " .. n .. ": within the last "
+      .. show.span(conf.stabilisation) .. " that was not enough", "stabilisation")
+    n = kept
+  end
+
+  if n < conf.min_instances then
+    control.because("raised from " .. n .. " to min_instances " .. conf.min_instances, "min_instances")
+    n = conf.min_instances
+  end
+  n = math.max(n, floor)
+  if conf.max_instances and n > conf.max_instances then
+    control.because("cut from " .. n .. " to max_instances " .. conf.max_instances, "max_instances")
+    n = conf.max_instances
+  end
+  control.scale_to(n, pool.options(conf))
+end
+
+return demand

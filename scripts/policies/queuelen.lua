@@ -1,0 +1,79 @@
+-- queuelen: as many workers as keep a queue between two marks.
+--
+-- Above the high water mark the pool takes a step up, below the low water mark a step down, between them
+-- nothing changes; the marks themselves belong to the quiet middle. While there is work on the queue at
+-- least one worker stays, whatever else is configured (but never more than max_instances).
+--
+-- A step up waits for the last one: workers that still start can't have shortened the queue yet. A step
+-- down waits until the queue has been low for a whole window. A reading that can't be trusted changes
+-- nothing.
+
+local demand = require "lib.demand"
+local show = require "lib.show"
+
+return {
+  doc = "Keep a queue between two marks: grow above the high one, shrink below the low one.",
+
+  params = demand.step_params {
+    queuelen_high_water = {
+      type = "number", min = 0, required = true, unit = "messages",
+      doc = "grow while the queue is longer than this",
+    },
+    queuelen_low_water = {
+      type = "number", min = 0, required = true, unit = "messages",
+      doc = "shrink while the queue is shorter than this; 0 never shrinks",
+    },
+    sensor = { type = "sensor", default = "queue-length", doc = "sensor that gives the length of the queue" },
+    outgrow = {
+      type = "number", min = 0, default = 0, unit = "messages",
+      doc = "step up although workers still start once the queue is this much longer than at the last step; 0 always waits",
+    },
+  },
+
+  validate = function(conf)
+    if conf.queuelen_low_water > conf.queuelen_high_water then
+      error("queuelen_low_water (" .. show.number(conf.queuelen_low_water) .. ") is above queuelen_high_water ("
+        .. show.number(conf.queuelen_high_water) .. ")", 0)
+    end
+    demand.validate(conf)
+  end,
+
+  decide = function(control, state, conf)
+    local queue = demand.read(control, state, conf, conf.sensor, 0)
+    if queue == nil then
+      return
+    end
+    local target, memory = state.target, state.memory
+    local floor = queue > 0 and 1 or 0
+    local what = (conf.sensor == "queue-length" and "queue" or conf.sensor) .. " " .. show.number(queue)
+    local high, low = conf.queuelen_high_water, conf.queuelen_low_water
+
+    if queue > high then
+      local text = what .. " above high water " .. show.number(high)
+      local n, wait = demand.step_up(state, conf)
+      if wait and conf.outgrow > 0 and memory.stepped_at and queue >= memory.stepped_at + conf.outgrow then
+        text = text .. " and " .. show.number(queue - memory.stepped_at) .. " longer than at the last step, although " .. wait
+        n, wait = target + conf.step_up, nil
+      end
+      if wait then
+        text = text .. ", but " .. wait
+      else
+        memory.stepped_at = queue
+      end
+      demand.settle(control, state, conf, { n = n, allows = math.max(n, target), floor = floor, text = text, rule = "high_water" })
+    elseif queue > 0 and target == 0 then
+      demand.settle(control, state, conf, { n = 1, floor = 1, text = what .. ": while there is work, 1 worker stays", rule = "work" })
+    elseif queue < low then
+      local n = math.max(target - conf.step_down, floor, conf.min_instances)
+      local text = what .. " below low water " .. show.number(low)
+      if n >= target then
+        text = text .. (floor > conf.min_instances and ", and the last worker stays while there is work" or ", and min_instances is reached")
+      end
+      demand.settle(control, state, conf, { n = math.min(n, target), allows = floor, floor = floor, text = text, rule = "low_water" })
+    else
+      demand.settle(control, state, conf, {
+        n = target, floor = floor, text = what .. " within " .. show.number(low) .. "-" .. show.number(high), rule = "within",
+      })
+    end
+  end,
+}
