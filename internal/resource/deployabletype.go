@@ -39,20 +39,36 @@ func (p *parser) deployableType(m *strictyaml.Map) epu.TypeSpec {
 	return s
 }
 
-// program makes a program's path absolute that begins with ./ or ../: as in a shell, that is meant from
-// a folder, here the file's own. Other paths are the site's business.
+// program is beside for a text in which variables are substituted, so that a folder's dollars stay.
 func (p *parser) program(path, file string) string {
+	if folder := p.folderOf(path, file); folder != "" {
+		return filepath.Join(strings.ReplaceAll(folder, "$", "$$"), path)
+	}
+	return path
+}
+
+// beside makes a program's path absolute that begins with ./ or ../: as in a shell, that is meant from
+// a folder, here the file's own. Other paths are the business of where the program runs.
+func (p *parser) beside(path, file string) string {
+	if folder := p.folderOf(path, file); folder != "" {
+		return filepath.Join(folder, path)
+	}
+	return path
+}
+
+// folderOf is the folder that a program's path is meant from; empty when the path stays as it is.
+func (p *parser) folderOf(path, file string) string {
 	if !strings.HasPrefix(path, "./") && !strings.HasPrefix(path, "../") {
-		return path
+		return ""
 	}
 	folder := filepath.Dir(file)
-	if !filepath.IsAbs(folder) {
-		if p.dir == "" {
-			return path
-		}
-		folder = filepath.Join(p.dir, folder)
+	if filepath.IsAbs(folder) {
+		return folder
 	}
-	return filepath.Join(strings.ReplaceAll(folder, "$", "$$"), path)
+	if p.dir == "" {
+		return ""
+	}
+	return filepath.Join(p.dir, folder)
 }
 
 // variablesOf reads the variables that a type declares.

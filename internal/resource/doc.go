@@ -17,9 +17,12 @@
 // args or agent.run is refused, because arguments show in every process list. So a resolved launch never
 // holds a secret, nor anything that is left to substitute.
 //
-// Programs. An image, or the first word of agent.run, that begins with ./ or ../ is meant from the folder
+// Programs. An image, or the first word of a command that the file names, that begins with ./ or ../ is meant from the folder
 // of its file, and becomes an absolute path when the file is read.
 //
-// The package is pure: no file, clock, environment or network. Start reading at parse.go, then pool.go,
-// site.go and deployabletype.go; check.go has what spans several documents.
+// Sensors. A sensor has the fields of its source and no others: sourceFields is the one table of them, which
+// reading, writing and refusing follow. Headers that carry secrets are references, as variables are.
+//
+// The package is pure: no file, clock, environment or network. Start reading at parse.go, then pool.go with
+// sensor.go, site.go and deployabletype.go; check.go has what spans several documents.
 package resource

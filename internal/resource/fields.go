@@ -82,7 +82,14 @@ func poolFields(s epu.PoolSpec) []field {
 		field{key: "tick", value: s.Tick}, // always: its default is the node's, not ours
 		section("policy",
 			leaf("name", s.Policy.Name, def.Policy.Name),
+			leaf("version", s.Policy.Version, ""),
 			field{key: "conf", value: s.Policy.Conf, def: len(s.Policy.Conf) == 0},
+		),
+		section("sensors", sensorFields(s.Sensors)...),
+		section("work",
+			leaf("left", s.Work.Left, ""),
+			leaf("rate", s.Work.Rate, ""),
+			leaf("deadline", s.Work.Deadline, ""),
 		),
 		places,
 		section("health",
@@ -94,7 +101,8 @@ func poolFields(s epu.PoolSpec) []field {
 			leaf("zombie_after", h.ZombieAfter, def.Health.ZombieAfter),
 			leaf("launch_deadline", h.LaunchDeadline, def.Health.LaunchDeadline),
 		),
-		section("drain", leaf("timeout", s.Drain.Timeout, def.Drain.Timeout)),
+		section("drain", drainFields(s.Drain, def.Drain)...),
+		section("hooks", hookFields(s.Hooks)...),
 		section("limits",
 			leaf("min", l.Min, 0),
 			maxField(l.Max),
@@ -104,6 +112,7 @@ func poolFields(s epu.PoolSpec) []field {
 			leaf("failures_in_row", l.FailuresInRow, def.Limits.FailuresInRow),
 			leaf("failure_backoff", l.FailureBackoff, def.Limits.FailureBackoff),
 			leaf("mass_failure_confirm", l.MassConfirm, def.Limits.MassConfirm),
+			spendField(l.Spend),
 		),
 		leaf("protect_from_terminate_all", s.Protected, false),
 	)
@@ -140,6 +149,70 @@ func varFields(vars map[string]epu.Var) []field {
 		}
 	}
 	return out
+}
+
+// sensorFields lists sensors by name, each with the fields that its source has.
+func sensorFields(sensors map[string]epu.SensorSpec) []field {
+	var out []field
+	for _, name := range slices.Sorted(maps.Keys(sensors)) {
+		s := sensors[name]
+		period := s.Query.Period
+		def := sensorDefaults(s.Source, period)
+		fields := []field{{key: "source", value: string(s.Source)}}
+		for _, key := range sourceFields[s.Source] {
+			fields = append(fields, queryField(key, s, def))
+		}
+		fields = append(fields,
+			leaf("unit", s.Unit, ""),
+			leaf("every", s.Every, def.Every),
+			leaf("stale_after", s.StaleAfter, staleDefault(s.Every, period)),
+			leaf("missing", string(s.Missing), string(def.Missing)),
+		)
+		switch s.Missing {
+		case epu.MissingLast:
+			fields = append(fields, field{key: "max_age", value: s.MaxAge})
+		case epu.MissingFallback:
+			fields = append(fields, field{key: "value", value: s.Value})
+		}
+		out = append(out, section(name, append(fields,
+			leaf("warm_up", s.WarmUp, 0),
+			leaf("keep", s.Keep, def.Keep),
+		)...))
+	}
+	return out
+}
+
+// drainFields lists how workers are taken out of service.
+func drainFields(s, def epu.DrainSpec) []field {
+	how := leaf("timeout", s.Timeout, def.Timeout)
+	if s.Forever {
+		how = field{key: "wait", value: "forever"}
+	}
+	return []field{how, leaf("protect_busy", s.ProtectBusy, def.ProtectBusy), texts("command", s.Command)}
+}
+
+// hookFields lists the programs around workers' lives.
+func hookFields(s epu.HooksSpec) []field {
+	def := hookDefaults()
+	hook := func(key string, h *epu.HookSpec) []field {
+		if h == nil {
+			return nil
+		}
+		return []field{section(key,
+			field{key: "run", value: h.Run},
+			leaf("timeout", h.Timeout, def.Timeout),
+			leaf("tries", h.Tries, def.Tries),
+		)}
+	}
+	return append(hook("running", s.Running), hook("ending", s.Ending)...)
+}
+
+// spendField is limits.spend; none when there is no limit.
+func spendField(usdPerHour float64) field {
+	if usdPerHour == 0 {
+		return section("spend")
+	}
+	return section("spend", field{key: "usd_per_hour", value: usdPerHour})
 }
 
 // siteFields lists a site's fields.

@@ -99,6 +99,7 @@ func genPool(t *rapid.T) epu.PoolSpec {
 	s.Limits.Launches = epu.Count{N: rapid.IntRange(1, 500).Draw(t, "n"), Window: time.Duration(rapid.Int64Range(int64(time.Second), int64(windowMax)).Draw(t, "w"))}
 	s.Limits.Terminations.N = rapid.IntRange(0, 3).Draw(t, "terminations")
 	s.Protected = rapid.Bool().Draw(t, "protected")
+	genAround(t, &s)
 	return s
 }
 

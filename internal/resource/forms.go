@@ -21,6 +21,8 @@ var (
 	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	// siteNameForm also allows local@<node>, a cluster's local sites.
 	siteNameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9._-]+)?$`)
+	// versionForm is the form of versions of policies: a hash, or how it begins.
+	versionForm = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
 	// variableForm is the form of variables' names: they become names in a program's environment.
 	variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
@@ -49,6 +51,16 @@ func ownerOf(m *strictyaml.Map) epu.Owner {
 		return epu.DefaultOwner
 	}
 	return epu.Owner(nameOf(v, nameForm))
+}
+
+// versionOf reads the version that a policy is pinned to.
+func versionOf(v strictyaml.Value) string {
+	s, ok := v.Scalar()
+	if ok && !versionForm.MatchString(s) {
+		v.Fail(fmt.Sprintf("%q is no version of a policy", s), "4 to 64 of the digits 0-9a-f, as epumgmt policy shows them")
+		return ""
+	}
+	return s
 }
 
 // perWindow reads "<what> per <window>" and leaves what to the caller.

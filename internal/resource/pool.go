@@ -18,6 +18,43 @@ const (
 	periodMax     = 7 * 24 * time.Hour
 )
 
+// tickDefault is the policy period of pools whose file and node name none.
+const tickDefault = 5 * time.Second
+
+// policyDefault is the policy that keeps a fixed number of workers; the only one that needs no limits.max.
+const policyDefault = "npreserving"
+
+// noMax is the limits.max of a pool without one.
+const noMax = -1
+
+// PoolDefaults is a pool of which only the defaults are known.
+func PoolDefaults() epu.PoolSpec {
+	return epu.PoolSpec{
+		Owner:  epu.DefaultOwner,
+		Tick:   tickDefault,
+		Policy: epu.PolicySpec{Name: policyDefault},
+		Health: epu.HealthSpec{
+			Source:         epu.HealthAgent,
+			Heartbeat:      10 * time.Second,
+			BootGrace:      5 * time.Minute,
+			MissingAfter:   2 * time.Minute,
+			SecondChance:   15 * time.Second,
+			ZombieAfter:    2 * time.Minute,
+			LaunchDeadline: 15 * time.Minute,
+		},
+		Drain: epu.DrainSpec{Timeout: time.Hour, ProtectBusy: true},
+		Limits: epu.Limits{
+			Max:            noMax,
+			Launches:       epu.Count{N: 100, Window: 10 * time.Minute},
+			InFlight:       50,
+			Terminations:   epu.Count{Window: 10 * time.Minute},
+			FailuresInRow:  5,
+			FailureBackoff: 30 * time.Minute,
+			MassConfirm:    10 * time.Minute,
+		},
+	}
+}
+
 // pool reads a pool.
 func (p *parser) pool(m *strictyaml.Map) epu.PoolSpec {
 	def := PoolDefaults()
@@ -31,11 +68,14 @@ func (p *parser) pool(m *strictyaml.Map) epu.PoolSpec {
 		Policy:         policyOf(m.Get("policy"), def.Policy),
 		Placement:      placements(m.Need("placement", "placement: [{site: local}]")),
 		Health:         healthOf(m.Get("health"), def.Health),
-		Drain:          drainOf(m.Get("drain"), def.Drain),
+		Drain:          p.drainOf(m.Get("drain"), def.Drain),
 		Protected:      m.Get("protect_from_terminate_all").Bool(false),
 	}
 	s.Limits = limitsOf(m, def.Limits, s.Policy.Name)
-	m.Later("sensors", "alerts")
+	s.Sensors = p.sensorsOf(m.Get("sensors"))
+	s.Work = workOf(m.Get("work"), s.Sensors)
+	s.Hooks = p.hooksOf(m.Get("hooks"))
+	m.Later("alerts")
 	s.Origins = m.Origins()
 	return s
 }
@@ -79,7 +119,7 @@ func policyOf(v strictyaml.Value, def epu.PolicySpec) epu.PolicySpec {
 			s.Conf = values
 		}
 	}
-	m.Later("version")
+	s.Version = versionOf(m.Get("version"))
 	m.Done()
 	return s
 }
@@ -164,15 +204,6 @@ func healthOf(v strictyaml.Value, def epu.HealthSpec) epu.HealthSpec {
 	return s
 }
 
-// drainOf reads how workers are taken out of service.
-func drainOf(v strictyaml.Value, def epu.DrainSpec) epu.DrainSpec {
-	m := v.Map()
-	s := epu.DrainSpec{Timeout: m.Get("timeout").Duration(def.Timeout, 0, periodMax)}
-	m.Later("wait", "protect_busy", "command")
-	m.Done()
-	return s
-}
-
 // limitsOf reads a pool's guard rails. Only npreserving, whose count is the operator's own word, can do
 // without limits.max.
 func limitsOf(pool *strictyaml.Map, def epu.Limits, policy string) epu.Limits {
@@ -186,11 +217,12 @@ func limitsOf(pool *strictyaml.Map, def epu.Limits, policy string) epu.Limits {
 		FailuresInRow:  m.Get("failures_in_row").Int(def.FailuresInRow, 1, 1000),
 		FailureBackoff: m.Get("failure_backoff").Duration(def.FailureBackoff, time.Second, periodMax),
 		MassConfirm:    m.Get("mass_failure_confirm").Duration(def.MassConfirm, time.Second, periodMax),
+		Spend:          spendOf(m.Get("spend")),
 	}
 	if s.Max != noMax && s.Min > s.Max {
 		m.Get("min").Fail(fmt.Sprintf("%d is above limits.max (%d)", s.Min, s.Max), "raise max or lower min")
 	}
-	m.Later("spend", "freeze_on_failures")
+	m.Later("freeze_on_failures")
 	m.Done()
 	return s
 }
@@ -230,4 +262,67 @@ func terminationsOf(m *strictyaml.Map, def epu.Count) epu.Count {
 		return def
 	}
 	return epu.Count{Window: window}
+}
+
+// hookDefaults is a hook of which only the defaults are known.
+func hookDefaults() epu.HookSpec { return epu.HookSpec{Timeout: 30 * time.Second, Tries: 5} }
+
+// hooksOf reads the programs around the lives of a pool's workers.
+func (p *parser) hooksOf(v strictyaml.Value) epu.HooksSpec {
+	m := v.Map()
+	s := epu.HooksSpec{Running: p.hook(m.Get("running")), Ending: p.hook(m.Get("ending"))}
+	m.Done()
+	return s
+}
+
+// hook reads one of them; nil when there is none.
+func (p *parser) hook(v strictyaml.Value) *epu.HookSpec {
+	if !v.Present() {
+		return nil
+	}
+	m := v.Map()
+	s := hookDefaults()
+	s.Run = p.programOf(m, "run")
+	s.Timeout = m.Get("timeout").Duration(s.Timeout, 100*time.Millisecond, time.Hour)
+	s.Tries = m.Get("tries").Int(s.Tries, 1, 100)
+	m.Done()
+	return &s
+}
+
+// drainOf reads how workers are taken out of service.
+func (p *parser) drainOf(v strictyaml.Value, def epu.DrainSpec) epu.DrainSpec {
+	m := v.Map()
+	s := epu.DrainSpec{
+		Timeout:     m.Get("timeout").Duration(def.Timeout, 0, periodMax),
+		Forever:     m.Get("wait").Word("", "forever") != "",
+		ProtectBusy: m.Get("protect_busy").Bool(def.ProtectBusy),
+	}
+	if s.Forever {
+		s.Timeout = 0
+		if m.Has("timeout") {
+			m.Get("timeout").Fail("stands beside wait: forever", "keep one of them")
+		}
+	}
+	if m.Has("command") {
+		s.Command = p.programOf(m, "command")
+	} else {
+		m.Get("command")
+	}
+	m.Done()
+	return s
+}
+
+// spendOf reads what a pool's workers may cost: a limit beyond which nothing grows.
+func spendOf(v strictyaml.Value) float64 {
+	if !v.Present() {
+		return 0
+	}
+	m := v.Map()
+	usd := m.Need("usd_per_hour", "usd_per_hour: 120").Float(0, 0, 1_000_000)
+	if m.Has("usd_per_hour") && usd == 0 {
+		m.Get("usd_per_hour").Fail("must be above 0", "leave spend out for no limit")
+	}
+	m.Get("on_exceed").Word("stop-growing", "stop-growing")
+	m.Done()
+	return usd
 }

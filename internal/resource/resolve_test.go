@@ -134,7 +134,8 @@ func TestKnown(t *testing.T) {
 // parses cleanly must be formatted, parsed again and found equal.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(encodeFiles))
-	for _, file := range []string{"five-mistakes", "values", "variables", "whole-pool", "whole-site", "whole-type", "alias", "syntax"} {
+	f.Add([]byte(sensorFile + encodeFiles[strings.Index(encodeFiles, "---\n{"):]))
+	for _, file := range []string{"five-mistakes", "values", "variables", "sensors", "whole-pool", "whole-site", "whole-type", "alias", "syntax"} {
 		f.Add(readFiles(f, "testdata/problems/"+file+".yaml")[0].Content)
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {

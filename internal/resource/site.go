@@ -16,6 +16,29 @@ const (
 	tagValueMax = 256
 )
 
+// SiteDefaults is a site of a driver of which only the defaults are known. A local site answers at once
+// and misses nothing, so its budget is larger and its periods are shorter.
+func SiteDefaults(driver epu.Driver) epu.SiteSpec {
+	s := epu.SiteSpec{
+		Owner:            epu.DefaultOwner,
+		Driver:           driver,
+		APIBurst:         100,
+		APIPerSecond:     2,
+		CallTimeout:      20 * time.Second,
+		LaunchesMax:      10,
+		PollEvery:        10 * time.Second,
+		VisibilityWindow: time.Minute,
+		BackoffFirst:     15 * time.Second,
+		BackoffCap:       15 * time.Minute,
+	}
+	if driver == epu.DriverLocal {
+		s.APIPerSecond = 200
+		s.PollEvery = time.Second
+		s.VisibilityWindow = time.Second
+	}
+	return s
+}
+
 // site reads a site.
 func (p *parser) site(m *strictyaml.Map) epu.SiteSpec {
 	driver := driverOf(m.Need("driver", "driver: local"))
