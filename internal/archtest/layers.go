@@ -31,7 +31,7 @@ var layers = []layer{
 	},
 	{
 		who: []string{"policies/simulate", "policies/policytest"},
-		may: join([]string{"policies", "policies/...", "iaas", "iaas/sim", "scripts/..."}, pure),
+		may: join([]string{"policies", "policies/...", "iaas", "iaas/sim", "scripts/...", "internal/strictyaml"}, pure),
 		why: "a policy is tried out with the engine, the pure cores and the simulated cloud, and nothing that touches the world",
 	},
 	{

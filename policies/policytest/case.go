@@ -104,8 +104,8 @@ func strict(b []byte, into any) error {
 	return d.Decode(into)
 }
 
-// world turns a step's workers into a snapshot's, sorted as a controller sorts them.
-func world(in []Worker, now time.Time) (workers []*epu.Worker, err error) {
+// workersOf turns a step's workers into a snapshot's, sorted as a controller sorts them.
+func workersOf(in []Worker, now time.Time) (workers []*epu.Worker, err error) {
 	states := map[string]epu.State{}
 	for _, s := range epu.States() {
 		states[s.Word()] = s

@@ -21,19 +21,49 @@ const pool epu.PoolID = "epu-test"
 // Result is the outcome of one case.
 type Result struct {
 	Case     string
-	Failures []string // empty when it passed; each says the step, what was got and what was wanted
+	Line     int      // where it stands in its file; 0 when not known
+	Failures []string // empty when it passed; each says when, what was got and what was wanted, and may have several lines
 	Printed  []string // what the policy printed
+	Took     time.Duration
 }
 
 // Passed reports that nothing failed.
 func (r Result) Passed() bool { return len(r.Failures) == 0 }
 
-// Run runs one test file of a library. The error is about the file itself; what a policy does wrong is
-// in the results.
-func Run(lib *policies.Library, file string) ([]Result, error) {
+// ScenarioSuffix is how the names of scenario files end.
+const ScenarioSuffix = ".scenarios.yaml"
+
+// Options say how tests run. The zero value is usable.
+type Options struct {
+	Now func() time.Time // the clock behind Result.Took; nil leaves it 0
+}
+
+// Files lists the test files at the top of a library: Lua files that end in _test.lua and scenario
+// files, sorted.
+func Files(lib *policies.Library) ([]string, error) {
+	names, err := lib.Tests()
+	if err != nil {
+		return nil, err
+	}
+	return append(names, scenarioFiles(lib)...), nil
+}
+
+// Run runs one test file of a library, in either form. The error is about the file itself; what a policy
+// does wrong is in the results.
+func Run(lib *policies.Library, file string) ([]Result, error) { return RunWith(lib, file, Options{}) }
+
+// RunWith is Run with options.
+func RunWith(lib *policies.Library, file string, opts Options) ([]Result, error) {
 	src, err := fs.ReadFile(lib.FS(), file)
 	if err != nil {
-		return nil, epu.E(epu.NotFound, "run policy test", file, err)
+		return nil, epu.E(epu.NotFound, "run policy test", file, fs.ErrNotExist)
+	}
+	if strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml") {
+		s, err := LoadScenarios(file, src)
+		if err != nil {
+			return nil, err
+		}
+		return s.Run(lib, opts)
 	}
 	r := &runner{lib: lib}
 	if _, err := policies.Script(file, src, lib.FS(), "test", r.api()); err != nil {
@@ -44,9 +74,20 @@ func Run(lib *policies.Library, file string) ([]Result, error) {
 	}
 	var out []Result
 	for _, c := range r.cases {
-		out = append(out, r.run(c))
+		out = append(out, opts.timed(func() Result { return r.run(c) }))
 	}
 	return out, nil
+}
+
+// timed notes how long a test took.
+func (o Options) timed(run func() Result) Result {
+	if o.Now == nil {
+		return run()
+	}
+	began := o.Now()
+	r := run()
+	r.Took = o.Now().Sub(began)
+	return r
 }
 
 type runner struct {
@@ -179,7 +220,9 @@ func (s *scene) run(step Step) {
 	}
 	d := s.e.Decide(snap, s.conf)
 	s.expect(step.Expect, d)
-	s.replay(d)
+	if fault := replayFault(s.p, d); fault != "" {
+		s.fail("%s", fault)
+	}
 	s.wish, s.memory = d.Wanted, d.MemoryAfter
 }
 
@@ -188,7 +231,7 @@ func (s *scene) snapshot(step Step) (*policies.Snapshot, error) {
 	if step.Workers != nil {
 		in = *step.Workers
 	}
-	workers, err := world(in, s.now)
+	workers, err := workersOf(in, s.now)
 	if err != nil {
 		return nil, err
 	}
@@ -273,30 +316,5 @@ func (s *scene) vars(of string, want map[string]any, got map[string]string) {
 	}
 	if len(texts)+len(got) > 0 && !reflect.DeepEqual(texts, got) {
 		s.fail("got variables %v of %s, want %v", got, of, texts)
-	}
-}
-
-// replay evaluates the decision again from its record in a fresh state. A difference means that the
-// policy kept something between decisions elsewhere than in state.memory.
-func (s *scene) replay(d epu.Decision) {
-	again, err := policies.Replay(s.p, d)
-	if err != nil {
-		s.fail("replay: %v", err)
-		return
-	}
-	type outcome struct {
-		wish    epu.Wish
-		reasons []epu.Reason
-		actions []epu.Action
-		alerts  []string
-		memory  string
-		failed  string
-	}
-	of := func(d epu.Decision) outcome {
-		return outcome{d.Wanted, d.Reasons, d.Actions, d.Alerts, string(d.MemoryAfter), d.Error}
-	}
-	if a, b := of(d), of(again); !reflect.DeepEqual(a, b) {
-		s.fail("the policy hides state: evaluated again from its record it wished for %d (%v), not %d (%v); keep what must last in state.memory",
-			again.Wanted.Target, again.Reasons, d.Wanted.Target, d.Reasons)
 	}
 }
