@@ -3,9 +3,9 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -80,7 +80,8 @@ func ask[T any](ctx context.Context, g *Gateway, to msg.Address, m any) (T, erro
 	}
 	t, ok := answer.(T)
 	if !ok {
-		return none, epu.E(epu.Internal, "ask", string(to), fmt.Errorf("unexpected answer %T", answer))
+		g.tree.Log.Error("unexpected answer", "actor", to, "question", typeName(m), "answer", typeName(answer))
+		return none, epu.E(epu.Internal, "ask", string(to), errors.New("it gave an answer of another kind"))
 	}
 	return t, nil
 }
@@ -89,10 +90,30 @@ func (g *Gateway) registry(ctx context.Context) (msg.RegistryView, error) {
 	return ask[msg.RegistryView](ctx, g, RegistryAddress, msg.RegistryQuery{})
 }
 
+// definedWait bounds how long a command waits until its pool's controller has heard of the newest
+// definition: apply has answered by then, and whoever commands next relies on it.
+const definedWait = 5 * time.Second
+
+// defined waits until a pool's controller knows what was applied. A wait that runs out is no error: the
+// controller answers for itself.
+func (g *Gateway) defined(ctx context.Context, pool epu.PoolID) (msg.RegistryView, error) {
+	bounded, cancel := context.WithDeadline(ctx, g.tree.Clock.Now().Add(definedWait))
+	defer cancel()
+	v, err := ask[msg.RegistryView](bounded, g, RegistryAddress, msg.DefinedQuery{Pool: pool})
+	if err != nil {
+		return g.registry(ctx)
+	}
+	return v, nil
+}
+
 // toPool brings a command to a pool's controller.
 func (g *Gateway) toPool(ctx context.Context, req *msg.Request, pool string, body any) (proto.Message, error) {
-	if err := g.knownPool(ctx, pool); err != nil {
+	v, err := g.defined(ctx, epu.PoolID(pool))
+	if err != nil {
 		return nil, err
+	}
+	if _, ok := v.Pools[epu.PoolID(pool)]; !ok {
+		return nil, noPool(pool, v)
 	}
 	return ask[*msg.Done](ctx, g, msg.ControllerAddress(epu.DefaultOwner, epu.PoolID(pool)),
 		msg.Command{ID: req.GetId(), User: req.GetUser(), Body: body})
@@ -110,14 +131,38 @@ func (g *Gateway) knownPool(ctx context.Context, pool string) error {
 	return nil
 }
 
+// poolsNamed is how many pools an error lists.
+const poolsNamed = 10
+
 func noPool(pool string, v msg.RegistryView) error {
 	err := epu.E(epu.NotFound, "find pool", pool, errors.New("there is no such pool"))
 	names := slices.Sorted(maps.Keys(v.Pools))
-	err.Try = "epumgmt apply -f FILE makes one; there is none yet"
-	if len(names) > 0 {
-		err.Try = fmt.Sprintf("epumgmt status lists the pools: %v", names)
+	switch {
+	case len(names) == 0:
+		err.Try = "epumgmt apply -f FILE makes one; there is none yet"
+	case len(names) > poolsNamed:
+		err.Try = "epumgmt status lists the pools"
+	default:
+		err.Try = "epumgmt status lists the pools: " + listed(names)
 	}
 	return err
+}
+
+// listed writes names as people do.
+func listed[S ~string](names []S) string {
+	texts := make([]string, len(names))
+	for i, n := range names {
+		texts[i] = string(n)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// wordOf is the name of a command or question in the protocol.
+func wordOf(body any) string {
+	if m, ok := body.(proto.Message); ok {
+		return string(m.ProtoReflect().Descriptor().Name())
+	}
+	return "an unknown message"
 }
 
 // pools asks every controller for its view; one that does not answer is left out, with its error.

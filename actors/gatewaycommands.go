@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/answers"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/persistence"
 )
@@ -44,7 +45,7 @@ func (g *Gateway) command(ctx context.Context, req *msg.Request, body proto.Mess
 	case *msg.EndRecovery:
 		return g.audited(req, "end-recovery", nil)(g.endRecovery(ctx))
 	}
-	return nil, epu.E(epu.Invalid, "carry out", fmt.Sprintf("%T", body), errors.New("this node does not know it"))
+	return nil, epu.E(epu.Invalid, "carry out", wordOf(body), errors.New("this node does not know it"))
 }
 
 // audited records a command that no single actor records, once it was carried out.
@@ -89,6 +90,11 @@ func (g *Gateway) apply(ctx context.Context, req *msg.Request, m *msg.Apply) (pr
 		specs.ID, specs.By = req.GetId(), req.GetUser()
 		if _, err := ask[*msg.Done](ctx, g, RegistryAddress, *specs); err != nil {
 			return nil, err
+		}
+		for _, p := range specs.Pools { // who asks next must not find the pool as it was before
+			if _, err := g.defined(ctx, p.Spec.Name); err != nil {
+				break // it is applied all the same
+			}
 		}
 	}
 	return &msg.Applied{Changes: plan.GetChanges()}, nil
@@ -259,12 +265,19 @@ func (g *Gateway) sweep(ctx context.Context, req *msg.Request, m *msg.Sweep) (pr
 		}
 	}
 	if len(left) > 0 {
-		err := epu.E(epu.NotFound, "sweep", fmt.Sprint(slices.Sorted(maps.Keys(left))), errors.New("no site lists them as stray"))
+		err := epu.E(epu.NotFound, "sweep", listed(slices.Sorted(maps.Keys(left))), errors.New("no site lists "+them(len(left))+" as stray"))
 		err.Try = "epumgmt sweep lists the strays"
 		return nil, err
 	}
-	out.Text = fmt.Sprintf("%d machines are being ended", len(m.GetInstances()))
+	out.Text = answers.Plural(len(m.GetInstances()), "machine") + " being ended"
 	return out, nil
+}
+
+func them(n int) string {
+	if n == 1 {
+		return "it"
+	}
+	return "them"
 }
 
 // adopt gives stray machines to a pool.
@@ -297,7 +310,7 @@ func (g *Gateway) adopt(ctx context.Context, req *msg.Request, m *msg.Adopt) (pr
 		}
 	}
 	if len(wanted) > 0 {
-		err := epu.E(epu.NotFound, "adopt", fmt.Sprint(slices.Sorted(maps.Keys(wanted))), errors.New("no site lists them as stray"))
+		err := epu.E(epu.NotFound, "adopt", listed(slices.Sorted(maps.Keys(wanted))), errors.New("no site lists "+them(len(wanted))+" as stray"))
 		err.Try = "epumgmt sweep lists the strays"
 		return nil, err
 	}

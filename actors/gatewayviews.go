@@ -166,19 +166,28 @@ func (g *Gateway) ended(ctx context.Context, pool epu.PoolID) ([]*msg.Instance, 
 	return out, nil
 }
 
-// decisions lists a pool's recorded decisions, newest first.
+// decisions lists a pool's recorded decisions, newest first, and the launches between them that repeated
+// one without asking the policy.
 func (g *Gateway) decisions(ctx context.Context, q *msg.DecisionsQuery) (proto.Message, error) {
 	if err := g.knownPool(ctx, q.GetPool()); err != nil {
 		return nil, err
 	}
-	find := persistence.Query{Kind: persistence.KindDecision, Pool: epu.PoolID(q.GetPool()), NewestFirst: true, Limit: int(q.GetLimit())}
-	if find.Limit <= 0 {
-		find.Limit = decisionsDefault
+	limit := int(q.GetLimit())
+	if limit <= 0 {
+		limit = decisionsDefault
 	}
+	var since time.Time
 	if q.GetSince() != nil {
-		find.Since = q.GetSince().AsTime()
+		since = q.GetSince().AsTime()
 	}
-	out := &msg.Decisions{}
+	if err := g.tree.History.Flush(ctx); err != nil {
+		return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
+	}
+	// One more than asked for says from which target the oldest line went on, and how far back events are
+	// looked for.
+	find := persistence.Query{Kind: persistence.KindDecision, Pool: epu.PoolID(q.GetPool()), NewestFirst: true, Limit: limit + 1}
+	var list []*msg.DecisionSummary
+	var before *msg.DecisionSummary
 	for r, err := range g.tree.History.Find(ctx, find) {
 		if err != nil {
 			return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
@@ -187,9 +196,19 @@ func (g *Gateway) decisions(ctx context.Context, q *msg.DecisionsQuery) (proto.M
 		if err := json.Unmarshal(r.Data, &d); err != nil {
 			continue // a newer version wrote it; the others can still be shown
 		}
-		out.Decisions = append(out.Decisions, answers.Summary(&d))
+		if before = answers.Summary(&d); r.Time.Before(since) || len(list) == limit {
+			break
+		}
+		list, before = append(list, before), nil
 	}
-	return out, nil
+	if before != nil && before.GetTime().AsTime().After(since) {
+		since = before.GetTime().AsTime()
+	}
+	past, err := g.eventsSince(ctx, epu.PoolID(q.GetPool()), since)
+	if err != nil {
+		return nil, err
+	}
+	return &msg.Decisions{Decisions: answers.WithHealings(list, answers.Healings(past), before, limit)}, nil
 }
 
 // events lists past life-cycle events and audit records, oldest first.
@@ -223,7 +242,7 @@ func (g *Gateway) events(ctx context.Context, q *msg.EventsQuery) (proto.Message
 func (g *Gateway) Watch(ctx context.Context, _ *msg.Request, body proto.Message, send func(proto.Message) error) error {
 	q, ok := body.(*msg.EventsQuery)
 	if !ok {
-		return epu.E(epu.Invalid, "watch", fmt.Sprintf("%T", body), errors.New("only events can be watched"))
+		return epu.E(epu.Invalid, "watch", wordOf(body), errors.New("only events can be watched"))
 	}
 	records, cancel := g.tree.Events.Subscribe()
 	defer cancel()
@@ -259,7 +278,7 @@ func (g *Gateway) Watch(ctx context.Context, _ *msg.Request, body proto.Message,
 	}
 }
 
-// explain says why a pool wants what it wants.
+// explain says why a pool wants what it wants, or wanted what it did.
 func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Message, error) {
 	view, err := g.registry(ctx)
 	if err != nil {
@@ -275,52 +294,68 @@ func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Messa
 		return nil, err
 	}
 	now := g.tree.Clock.Now()
-	out := &msg.Explanation{Pool: answers.Pool(applied, v, now), Doing: answers.Doing(v), WouldChange: answers.WouldChange(v, sizeKey)}
-	if q.GetDecision() == "" {
-		done, err := g.doneOf(ctx, pool, now)
+	d, past := v.Last, q.GetDecision() != "" || q.GetAt() != nil
+	out := &msg.Explanation{Pool: answers.Pool(applied, v, now)}
+	if past {
+		if d, err = g.decision(ctx, q); err != nil {
+			return nil, err
+		}
+		out.Doing, out.WouldChange = answers.Did(d), answers.WouldChange(d, msg.PoolView{}, sizeKey)
+	} else {
+		done, err := g.doneOf(ctx, v, now)
 		if err != nil {
 			return nil, err
 		}
-		out.Doing = append(out.Doing, done...)
+		out.Doing, out.WouldChange = append(answers.Doing(v), done...), answers.WouldChange(d, v, sizeKey)
 	}
-	raw, err := g.decision(ctx, q, v)
-	if err != nil || raw == nil {
-		return out, err
+	if d == nil {
+		return out, nil
 	}
-	out.Decision = &structpb.Struct{}
-	if err := out.Decision.UnmarshalJSON(raw); err != nil {
-		return nil, epu.E(epu.Internal, "read decision", q.GetDecision(), err)
+	shown := *d
+	answers.WithUnits(&shown, applied.Spec.Sensors)
+	raw, err := json.Marshal(shown)
+	if err == nil {
+		out.Decision = &structpb.Struct{}
+		err = out.Decision.UnmarshalJSON(raw)
+	}
+	if err != nil {
+		return nil, epu.E(epu.Internal, "read decision", string(d.ID), err)
 	}
 	return out, nil
 }
 
-// decision finds the record of the asked-for decision, or of the newest.
-func (g *Gateway) decision(ctx context.Context, q *msg.ExplainQuery, v msg.PoolView) (json.RawMessage, error) {
-	if q.GetDecision() == "" {
-		if v.Last == nil {
-			return nil, nil
-		}
-		raw, err := json.Marshal(v.Last)
-		if err != nil {
-			return nil, epu.E(epu.Internal, "read decision", string(v.Last.ID), err)
-		}
-		return raw, nil
-	}
+// decision finds the record of the asked-for decision, or of the one that was in force at a time.
+func (g *Gateway) decision(ctx context.Context, q *msg.ExplainQuery) (*epu.Decision, error) {
 	find := persistence.Query{Kind: persistence.KindDecision, Pool: epu.PoolID(q.GetPool()), ID: q.GetDecision(), Limit: 1}
+	on, why := q.GetDecision(), "the history has none with this ID"
+	if at := q.GetAt(); at != nil {
+		if q.GetDecision() != "" {
+			return nil, epu.E(epu.Invalid, "explain", q.GetPool(), errors.New("a decision is asked for by its ID or by a time, not by both"))
+		}
+		find.NewestFirst, find.Until = true, at.AsTime().Add(1)
+		on, why = "of "+at.AsTime().Format(time.RFC3339), "the history has none that is as old"
+	}
+	if err := g.tree.History.Flush(ctx); err != nil {
+		return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
+	}
 	for r, err := range g.tree.History.Find(ctx, find) {
 		if err != nil {
 			return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
 		}
-		return r.Data, nil
+		d := &epu.Decision{}
+		if err := json.Unmarshal(r.Data, d); err != nil {
+			return nil, epu.E(epu.Internal, "read decision", r.ID, err)
+		}
+		return d, nil
 	}
-	err := epu.E(epu.NotFound, "find decision", q.GetDecision(), errors.New("the history has none with this ID"))
+	err := epu.E(epu.NotFound, "find decision", on, errors.New(why))
 	err.Try = "epumgmt decisions " + q.GetPool() + " lists them; equal ones are kept once, with a count"
 	return nil, err
 }
 
 // actorsCheck reports restarts and messages that no actor took: both should stay at zero.
 func (g *Gateway) actorsCheck() *msg.Check {
-	c := &msg.Check{Code: "actors", Name: "actors", Result: "ok", Text: "no failures"}
+	c := &msg.Check{Code: string(msg.CheckActors), Name: "actors", Result: "ok", Text: "no failures"}
 	restarts, unknown, dropped := g.tree.Restarts.Load(), g.tree.Unknowns.Load(), g.tree.History.Dropped()
 	if restarts+unknown+dropped > 0 {
 		c.Result = "warning"
@@ -331,11 +366,17 @@ func (g *Gateway) actorsCheck() *msg.Check {
 }
 
 // doneOf says what was done for a pool in the last minutes and why.
-func (g *Gateway) doneOf(ctx context.Context, pool epu.PoolID, now time.Time) ([]string, error) {
+func (g *Gateway) doneOf(ctx context.Context, v msg.PoolView, now time.Time) ([]string, error) {
+	past, err := g.eventsSince(ctx, v.Spec.Name, now.Add(-answers.DoneAge))
+	return answers.Done(past, v, now), err
+}
+
+// eventsSince are a pool's life-cycle events since a time, oldest first: of very many the newest.
+func (g *Gateway) eventsSince(ctx context.Context, pool epu.PoolID, since time.Time) ([]persistence.Record, error) {
 	if err := g.tree.History.Flush(ctx); err != nil {
 		return nil, epu.E(epu.Unavailable, "read history of", string(pool), err)
 	}
-	q := persistence.Query{Kind: persistence.KindEvent, Pool: pool, Since: now.Add(-answers.DoneAge), Limit: recordsMax}
+	q := persistence.Query{Kind: persistence.KindEvent, Pool: pool, Since: since, NewestFirst: true, Limit: recordsMax}
 	var past []persistence.Record
 	for r, err := range g.tree.History.Find(ctx, q) {
 		if err != nil {
@@ -343,7 +384,8 @@ func (g *Gateway) doneOf(ctx context.Context, pool epu.PoolID, now time.Time) ([
 		}
 		past = append(past, r)
 	}
-	return answers.Done(past, now), nil
+	slices.Reverse(past)
+	return past, nil
 }
 
 // doctor checks the node from the inside.

@@ -3,7 +3,6 @@ package actors
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +18,7 @@ const sizeKey = "preserve_n"
 // command carries out an operator's order.
 func (c *Controller) command(tx *Tx, m msg.Command) {
 	if c.st.Define.Gen == 0 || c.st.Define.Removing {
-		tx.Answer(refuse(epu.NotFound, "find pool", string(c.pool), "it is being removed or was never applied"))
+		tx.Answer(c.notNow())
 		return
 	}
 	tx.Because(m.ID)
@@ -48,8 +47,31 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 		}
 		tx.Answer(&msg.Done{Changed: frozen, Text: string(c.pool) + " is not frozen"})
 	default:
-		tx.Answer(refuse(epu.Invalid, "command", fmt.Sprintf("%T", m.Body), "this node does not know it"))
+		tx.Answer(refuse(epu.Invalid, "carry out", wordOf(m.Body), "this node does not know it"))
 	}
+}
+
+// notNow refuses a command to a pool that has no definition in force.
+func (c *Controller) notNow() msg.Refused {
+	if c.st.Define.Removing {
+		return refuse(epu.Conflict, "command pool", string(c.pool), "it is being removed")
+	}
+	r := refuse(epu.Unavailable, "command pool", string(c.pool), "its controller has not heard of its definition yet")
+	r.Err.Try = "try again in a moment"
+	return r
+}
+
+// later says why a change of the wish, or a replacement, does not come at once; empty when it does.
+func (c *Controller) later() string {
+	switch {
+	case c.id.Recovery:
+		return "once recovery has ended (epumgmt end-recovery)"
+	case c.st.Define.EndAll:
+		return "once launching is switched on again (epumgmt enable)"
+	case c.st.Freeze != nil:
+		return "once the pool is thawed (epumgmt thaw " + string(c.pool) + ")"
+	}
+	return ""
 }
 
 func healingText(on bool) string {
@@ -117,10 +139,14 @@ func (c *Controller) changedText(checked CheckedConf) string {
 		parts[i] = k + " = " + string(b)
 	}
 	slices.Sort(parts)
-	return string(c.pool) + ": " + strings.Join(parts, ", ")
+	text := string(c.pool) + ": " + strings.Join(parts, ", ")
+	if later := c.later(); later != "" {
+		text += "; it takes effect " + later
+	}
+	return text
 }
 
-// kill ends one worker by its own ID or its machine's; the wish stays, so it is replaced.
+// kill ends one worker by its own ID or its machine's; the wish stays, so it is replaced when it may be.
 func (c *Controller) kill(tx *Tx, m msg.Command, k *msg.Kill) {
 	i := slices.IndexFunc(c.roster.all, func(w *epu.Worker) bool {
 		return string(w.ID) == k.Instance || w.Instance != "" && string(w.Instance) == k.Instance
@@ -146,7 +172,11 @@ func (c *Controller) kill(tx *Tx, m msg.Command, k *msg.Kill) {
 	}
 	c.end(tx, w, reason, false, false)
 	c.audit(tx, m, "kill", map[string]any{"worker": w.ID, "instance": w.Instance, "reason": k.Reason})
-	tx.Answer(&msg.Done{Changed: true, Text: string(w.ID) + " is ending and will be replaced"})
+	text := string(w.ID) + " is ending and will be replaced if it is still wanted"
+	if later := c.later(); later != "" && !(c.st.Freeze != nil && c.st.Freeze.Healing && !c.st.Define.EndAll && !c.id.Recovery) {
+		text = string(w.ID) + " is ending and will be replaced " + later
+	}
+	tx.Answer(&msg.Done{Changed: true, Text: text})
 }
 
 // checkIn makes a worker RUNNING, and hands its agent what differs between workers of a launch.

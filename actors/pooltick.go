@@ -229,5 +229,6 @@ func (c *Controller) open(tx *Tx, l reconcile.Launch, n int) {
 	})
 	c.record(tx, "launch_opened", map[string]any{
 		"launch": id, "site": l.Site, "n": n, "name": l.Name, "reason": l.Reason,
+		"healing": c.current == nil, // the last wish is repeated without asking the policy
 	})
 }

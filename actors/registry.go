@@ -46,6 +46,10 @@ type (
 	}
 )
 
+// definedEvery is the first repeat of a definition. A new pool's first one is lost: its controller is
+// started by what the registry says after the turn that applied it, and apply waits for the second.
+const definedEvery = 50 * time.Millisecond
+
 // siteToldEvery is how often a site is told again what it has confirmed.
 const siteToldEvery = 10 * time.Second
 
@@ -79,7 +83,21 @@ type Registry struct {
 	told  map[epu.PoolID]uint64 // generation that a pool confirmed
 	left  map[epu.PoolID]int
 	sites map[epu.SiteID]uint64
+	asked []definedAsker
 }
+
+// definedAsker waits for a pool's controller to hear of its definition.
+type definedAsker struct {
+	from  msg.Address
+	pool  epu.PoolID
+	until time.Time // then it has given up
+}
+
+// Bounds of those who wait for a definition.
+const (
+	askersMax   = 1000
+	askersUntil = 30 * time.Second
+)
 
 // NewRegistry makes the core of an owner's registry.
 func NewRegistry(owner epu.Owner) *Registry {
@@ -169,6 +187,7 @@ func (r *Registry) Handle(tx *Tx, m any) {
 	case msg.Defined:
 		r.told[m.Pool] = max(r.told[m.Pool], m.Gen)
 		r.left[m.Pool] = m.Left
+		r.answerDefined(tx)
 	case msg.SiteDefined:
 		r.sites[m.Site] = max(r.sites[m.Site], m.Gen)
 	case msg.Removed:
@@ -178,10 +197,35 @@ func (r *Registry) Handle(tx *Tx, m any) {
 		}
 	case msg.RegistryQuery:
 		tx.Answer(r.view())
+	case msg.DefinedQuery:
+		r.definedAsked(tx, m)
 	case Wake, CallResult:
 	default:
 		unknownMessage(tx, "registry", m)
 	}
+}
+
+// definedAsked answers once a pool's controller knows what is applied. Those who gave up are forgotten.
+func (r *Registry) definedAsked(tx *Tx, m msg.DefinedQuery) {
+	now := tx.Now()
+	r.asked = slices.DeleteFunc(r.asked, func(a definedAsker) bool { return now.After(a.until) })
+	if len(r.asked) >= askersMax {
+		tx.Answer(refuse(epu.Unavailable, "wait for", string(m.Pool), "too many wait for their pools; try again"))
+		return
+	}
+	r.asked = append(r.asked, definedAsker{tx.From(), m.Pool, now.Add(askersUntil)})
+	r.answerDefined(tx)
+}
+
+func (r *Registry) answerDefined(tx *Tx) {
+	r.asked = slices.DeleteFunc(r.asked, func(a definedAsker) bool {
+		p, known := r.st.Pools[a.pool]
+		told := !known || r.told[a.pool] >= p.Gen
+		if told {
+			tx.Reply(a.from, r.view())
+		}
+		return told
+	})
 }
 
 func (r *Registry) apply(tx *Tx, m msg.ApplySpecs) {
@@ -227,7 +271,7 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 		p := r.st.Pools[id]
 		t := Todo{
 			Key: "define/" + string(id) + "/" + strconv.FormatUint(p.Gen, 10), To: msg.ControllerAddress(r.owner, id),
-			Send: r.define(p), Every: 200 * time.Millisecond, Cap: 5 * time.Second,
+			Send: r.define(p), Every: definedEvery, Cap: 5 * time.Second,
 		}
 		if r.told[id] >= p.Gen {
 			// Confirmed; while workers are being ended, asking again tells how many are left.

@@ -11,46 +11,91 @@ import (
 // Alerts are what an operator should look at now.
 func Alerts(s *msg.Status) []*msg.Alert {
 	var out []*msg.Alert
-	add := func(code, severity, subject, text, try string) {
-		out = append(out, &msg.Alert{Code: code, Severity: severity, Subject: subject, Text: text, Try: try})
+	add := func(code msg.AlertCode, severity, subject, text, try string) {
+		out = append(out, &msg.Alert{Code: string(code), Severity: severity, Subject: subject, Text: text, Try: try})
 	}
 	for _, p := range s.GetPools() {
 		switch p.GetHealth() {
 		case "policy-failing":
-			add("policy-failing", "error", p.GetName(), p.GetError(), "epumgmt explain "+p.GetName())
+			add(msg.AlertPolicyFailing, "error", p.GetName(), p.GetError(), "epumgmt explain "+p.GetName())
 		case "suspect":
-			add("workers-silent", "warning", p.GetName(), "most workers are silent: they may be dead, or this node deaf", "epumgmt instances "+p.GetName())
+			add(msg.AlertWorkersSilent, "warning", p.GetName(), "most workers are silent: they may be dead, or this node deaf", "epumgmt instances "+p.GetName())
 		}
 		if p.GetBackoff() != nil && p.GetGap() > 0 {
-			add("launches-failing", "warning", p.GetName(),
+			add(msg.AlertLaunchesFailing, "warning", p.GetName(),
 				"launches failed; the next try is in "+p.GetBackoff().AsDuration().Round(time.Second).String(), "epumgmt events "+p.GetName())
 		}
 	}
+	whole := slices.ContainsFunc(s.GetNodes(), func(n *msg.NodeStatus) bool { return n.GetStore() == storeRecovery })
+	undecided := 0 // machines that wait for the operator
 	for _, site := range s.GetSites() {
+		n := int(site.GetForeign())
+		undecided += n
 		if site.GetStuck() > 0 {
-			add("ending-stuck", "error", site.GetName(), fmt.Sprintf("%d machines do not end", site.GetStuck()), "epumgmt instances")
+			add(msg.AlertEndingStuck, "error", site.GetName(), Plural(int(site.GetStuck()), "machine")+" should have ended long ago",
+				"end them with the cloud's own tools; the site notices it by itself")
 		}
 		if site.GetState() == "unreachable" {
-			add("site-unreachable", "error", site.GetName(), site.GetError(), "epumgmt doctor")
+			add(msg.AlertSiteUnreachable, "error", site.GetName(), "it can't be listed: "+site.GetError(),
+				"mend what the error names; the site is asked again by itself")
 		}
-		if site.GetState() == "recovery" || site.GetForeign() > 0 {
-			add("strays", "warning", site.GetName(), fmt.Sprintf("%d machines have no record", site.GetForeign()), "epumgmt sweep")
+		switch {
+		case whole: // one alert below stands for all
+		case site.GetState() == storeRecovery:
+			add(msg.AlertSiteRecovery, "error", site.GetName(), recoveryText(n), recoveryTry(n))
+		case n > 0:
+			add(msg.AlertStrays, "warning", site.GetName(), Plural(n, "machine")+" without a record",
+				"epumgmt sweep   then   epumgmt adopt POOL INSTANCE...   or   epumgmt sweep --confirm INSTANCE...")
 		}
 	}
 	for _, n := range s.GetNodes() {
-		if n.GetStore() != "ok" {
-			add("store", "error", n.GetName(), n.GetStore(), "epumgmt doctor")
+		switch n.GetStore() {
+		case "ok":
+		case storeRecovery:
+			add(msg.AlertRecovery, "error", n.GetName(), recoveryText(undecided), recoveryTry(undecided))
+		default:
+			add(msg.AlertStore, "error", n.GetName(), n.GetStore(),
+				"make room for the data folder, or mend its disk; what waits is written by itself then")
 		}
 	}
 	return out
 }
 
+// storeRecovery is the state of a store or site that launches and ends nothing until the operator decided.
+const storeRecovery = "recovery"
+
+func recoveryText(undecided int) string {
+	text := "in recovery: nothing is launched or ended"
+	switch undecided {
+	case 0:
+		return text + ", and no machine waits for a decision"
+	case 1:
+		return text + " until you have decided about 1 machine"
+	}
+	return fmt.Sprintf("%s until you have decided about %d machines", text, undecided)
+}
+
+func recoveryTry(undecided int) string {
+	if undecided == 0 {
+		return "epumgmt end-recovery --confirm"
+	}
+	return "epumgmt sweep   then   epumgmt adopt POOL   or   epumgmt sweep --confirm INSTANCE...   then   epumgmt end-recovery --confirm"
+}
+
+// Plural counts things in words.
+func Plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // Doctor sorts a status's alerts into checks.
 func Doctor(s *msg.Status, node string) *msg.Doctor {
-	byGroup := func(code, name string, subjects []string, codes ...string) *msg.Check {
-		c := &msg.Check{Code: code, Name: name, Result: "ok", Text: fmt.Sprintf("%d checked", len(subjects))}
+	byGroup := func(code msg.AlertCode, name string, subjects []string, codes ...msg.AlertCode) *msg.Check {
+		c := &msg.Check{Code: string(code), Name: name, Result: "ok", Text: fmt.Sprintf("%d checked", len(subjects))}
 		for _, a := range s.GetAlerts() {
-			if !slices.Contains(codes, a.GetCode()) {
+			if !slices.Contains(codes, msg.AlertCode(a.GetCode())) {
 				continue
 			}
 			result := "warning"
@@ -72,8 +117,8 @@ func Doctor(s *msg.Status, node string) *msg.Doctor {
 		sites = append(sites, site.GetName())
 	}
 	return &msg.Doctor{Checks: []*msg.Check{
-		byGroup("store", "store", []string{node}, "store"),
-		byGroup("sites", "sites", sites, "site-unreachable", "ending-stuck", "strays"),
-		byGroup("pools", "pools", pools, "policy-failing", "workers-silent", "launches-failing"),
+		byGroup(msg.CheckStore, "store", []string{node}, msg.AlertStore, msg.AlertRecovery),
+		byGroup(msg.CheckSites, "sites", sites, msg.AlertSiteUnreachable, msg.AlertEndingStuck, msg.AlertStrays, msg.AlertSiteRecovery),
+		byGroup(msg.CheckPools, "pools", pools, msg.AlertPolicyFailing, msg.AlertWorkersSilent, msg.AlertLaunchesFailing),
 	}}
 }

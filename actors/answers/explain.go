@@ -1,135 +1,232 @@
 package answers
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
-	"github.com/nimbus-epu/epu/persistence"
 )
 
 // Summary is a decision in one line.
 func Summary(d *epu.Decision) *msg.DecisionSummary {
 	dir := d.Direction()
-	text := fmt.Sprintf("%s %d->%d", dir, d.Before, d.Wish.Target)
-	if dir == epu.Hold {
-		text = string(dir)
-	}
-	if len(d.Clamps) > 0 && d.Wanted.Target > d.Wish.Target {
-		text = fmt.Sprintf("%s to %d cut to %d", dir, d.Wanted.Target, d.Wish.Target)
+	text := string(dir)
+	wanted, got := d.Wanted.Target, d.Wish.Target
+	cut := len(d.Clamps) > 0 && wanted != got
+	switch {
+	case cut && wanted > got && dir == epu.Up:
+		text = fmt.Sprintf("up to %d cut to %d", wanted, got)
+	case cut && dir == epu.Hold:
+		text = fmt.Sprintf("hold at %d, %d wanted", got, wanted)
+	case cut:
+		text = fmt.Sprintf("%s %d->%d, %d wanted", dir, d.Before, got, wanted)
+	case dir != epu.Hold:
+		text = fmt.Sprintf("%s %d->%d", dir, d.Before, got)
 	}
 	switch {
 	case d.Error != "":
 		text = "policy failed: " + d.Error
 	case len(d.Clamps) > 0:
 		c := d.Clamps[len(d.Clamps)-1]
-		text += ": " + c.Rule
-		if c.Origin != "" {
-			text += " (" + c.Origin + ")"
-		}
+		text += ": " + c.Rule + inFile(c.Origin)
 	case len(d.Reasons) > 0:
 		text += ": " + d.Reasons[0].Text
 	}
 	return &msg.DecisionSummary{
 		Id: string(d.ID), Time: timestamppb.New(d.Time), Direction: string(dir), Before: int32(d.Before),
-		After: int32(d.Wish.Target), Text: text,
+		After: int32(got), Text: text,
 	}
 }
 
-// Doing says what is being carried out now.
+func inFile(origin string) string {
+	if origin == "" {
+		return ""
+	}
+	return " (" + origin + ")"
+}
+
+// Doing says what is being carried out now, or what keeps anything from being.
 func Doing(v msg.PoolView) []string {
 	var out []string
-	if v.EndAll {
+	switch {
+	case v.Recovery:
+		out = append(out, "nothing: the store is in recovery until you have decided about every machine (epumgmt sweep, adopt, then end-recovery)")
+	case v.EndAll:
 		out = append(out, "wants none whatever its policy says: terminate-all switched launching off (undo: epumgmt enable)")
+	case v.Removing:
+		out = append(out, "wants none: the pool is being removed")
 	}
+	var g groups
 	for _, w := range v.Workers {
 		switch {
 		case w.Ended || w.State >= epu.Terminating:
-			why := w.EndReason
-			if why == "" {
-				why = w.Error
-			}
-			out = append(out, fmt.Sprintf("end %s at %s: %s", w.ID, w.Site, why))
+			g.add("end", " at "+string(w.Site), cmp.Or(w.EndReason, w.Error), string(w.ID))
 		case w.Draining:
-			out = append(out, fmt.Sprintf("drain %s at %s", w.ID, w.Site))
+			g.add("drain", " at "+string(w.Site), "", string(w.ID))
 		case w.State < epu.Running:
-			out = append(out, fmt.Sprintf("launch %s at %s: %s", w.ID, w.Site, w.State.Word()))
+			g.add("launch", " at "+string(w.Site), w.State.Word(), string(w.ID))
 		}
 	}
+	out = append(out, g.lines()...)
 	for _, r := range v.Refused {
 		out = append(out, "waits: "+r.Text)
 	}
 	return out
 }
 
-// WouldChange says what would lead to another answer; sizeKey is the setting that scale changes.
-func WouldChange(v msg.PoolView, sizeKey string) []string {
-	var out []string
-	if v.Last != nil {
-		for _, c := range v.Last.Clamps {
-			out = append(out, c.Rule+" were other than it is")
+// Did says what a decision of the past led to at once.
+func Did(d *epu.Decision) []string {
+	var g groups
+	for _, a := range d.Actions {
+		where := ""
+		if a.Site != "" {
+			where = " at " + string(a.Site)
+		}
+		if a.Kind == epu.ActLaunch {
+			g.add(string(a.Kind), where, a.Reason, cmp.Or(a.Name, Plural(a.Count, "worker")))
+			continue
+		}
+		for _, w := range a.Workers {
+			g.add(string(a.Kind), where, a.Reason, string(w))
 		}
 	}
-	if n, ok := v.Conf[sizeKey]; ok {
-		out = append(out, fmt.Sprintf("%s other than %v (epumgmt scale %s N)", sizeKey, n, v.Spec.Name))
+	return g.lines()
+}
+
+// groups puts workers of which the same is to be said on one line, so that many do not hide the rest.
+type groups struct {
+	list []*group
+}
+
+type group struct {
+	verb, where, why string
+	ids              []string
+}
+
+func (g *groups) add(verb, where, why, id string) *group {
+	for _, x := range g.list {
+		if x.verb == verb && x.where == where && x.why == why {
+			x.ids = append(x.ids, id)
+			return x
+		}
 	}
-	if v.Freeze != nil {
-		out = append(out, "epumgmt thaw "+string(v.Spec.Name))
+	x := &group{verb: verb, where: where, why: why, ids: []string{id}}
+	g.list = append(g.list, x)
+	return x
+}
+
+func (g *groups) lines() []string {
+	var out []string
+	for _, x := range g.list {
+		out = append(out, x.line(""))
 	}
 	return out
 }
 
-// failed reports that a worker was ended because it was not well: such a reason begins with its health.
-func failed(reason string) bool {
-	for h := epu.MonitorError; h <= epu.Zombie; h++ {
-		if strings.HasPrefix(reason, h.String()) {
-			return true
-		}
+// line writes a group; when stands behind the workers.
+func (x *group) line(when string) string {
+	text := x.verb + " " + workers(x.ids) + x.where + when
+	if x.why != "" {
+		text += ": " + x.why
 	}
-	return false
+	return text
 }
 
-// Bounds of what explain tells of the past.
-const (
-	// DoneAge is how far back explain looks.
-	DoneAge = 10 * time.Minute
-	doneMax = 10 // lines
-)
+// namedMax is how many workers of a group are named.
+const namedMax = 3
 
-// Done says what was done for a pool and why, from its records of the last minutes: the newest lines,
-// oldest first.
-func Done(past []persistence.Record, now time.Time) []string {
+// workers names a few workers, and counts the others.
+func workers(ids []string) string {
+	if len(ids) == 1 {
+		return ids[0]
+	}
+	names := strings.Join(ids[:min(len(ids), namedMax)], ", ")
+	if len(ids) > namedMax {
+		names += ", ..."
+	}
+	return fmt.Sprintf("%s (%s)", Plural(len(ids), "worker"), names)
+}
+
+// WouldChange says what would lead to another answer than a decision, newest words first: what cut it,
+// what holds it back, and what it was computed from. sizeKey is the setting that scale changes. The view
+// is the zero one for a decision of the past.
+func WouldChange(d *epu.Decision, v msg.PoolView, sizeKey string) []string {
 	var out []string
-	ordered := map[string]bool{} // workers whose end was decided here
-	for _, r := range past {
-		var d struct {
-			Worker, Launch, Reason string
-			N                      int
+	conf := v.Conf
+	if d != nil {
+		for _, c := range d.Clamps {
+			out = append(out, uncut(c, d.Wanted.Target))
 		}
-		if json.Unmarshal(r.Data, &d) != nil {
-			continue // a newer version wrote it; the others can still be shown
-		}
-		ago := max(0, now.Sub(r.Time)).Round(time.Second).String()
-		switch r.Name {
-		case "worker_ended":
-			ordered[d.Worker] = true
-			verb := "ended"
-			if failed(d.Reason) {
-				verb = "replaced"
-			}
-			out = append(out, fmt.Sprintf("%s %s %s ago: %s", verb, d.Worker, ago, d.Reason))
-		case "worker_failed", "worker_terminated":
-			if !ordered[d.Worker] {
-				out = append(out, fmt.Sprintf("lost %s %s ago: %s", d.Worker, ago, d.Reason))
-			}
-		case "launch_opened":
-			out = append(out, fmt.Sprintf("asked for %d more (%s) %s ago: %s", d.N, d.Launch, ago, d.Reason))
+		if conf == nil {
+			conf = d.Conf
 		}
 	}
-	return out[max(0, len(out)-doneMax):]
+	for _, r := range v.Refused {
+		if strings.HasPrefix(r.Rule, "limits.") {
+			out = append(out, "a higher "+r.Rule+inFile(r.Origin))
+		}
+	}
+	if d != nil {
+		out = append(out, otherReadings(d)...)
+	}
+	if n, ok := conf[sizeKey]; ok {
+		text := fmt.Sprintf("%s other than %v", sizeKey, n)
+		if v.Spec.Name != "" {
+			text += fmt.Sprintf(" (epumgmt scale %s N)", v.Spec.Name)
+		}
+		out = append(out, text)
+	}
+	if v.Freeze != nil {
+		out = append(out, "epumgmt thaw "+string(v.Spec.Name))
+	}
+	if v.EndAll {
+		out = append(out, "epumgmt enable")
+	}
+	return slices.Compact(out)
+}
+
+// uncut says what would have let a policy have its way.
+func uncut(c epu.Reason, wanted int) string {
+	switch c.Rule {
+	case "limits.max":
+		return fmt.Sprintf("limits.max >= %d%s", wanted, inFile(c.Origin))
+	case "limits.min":
+		return fmt.Sprintf("limits.min <= %d%s", wanted, inFile(c.Origin))
+	case "uniques":
+		return "fewer unique workers"
+	case "unknown reading":
+		return "good readings of its sensors"
+	case "target":
+		return "a policy that wants none less than 0"
+	}
+	return "another " + c.Rule + inFile(c.Origin)
+}
+
+// sensorInput begins the name of an input that is a sensor's reading.
+const sensorInput = "sensor "
+
+// otherReadings names the sensors that a decision followed, with what they said.
+func otherReadings(d *epu.Decision) []string {
+	var out []string
+	for _, in := range d.Inputs {
+		sensor, ok := strings.CutPrefix(in.Name, sensorInput)
+		if !ok {
+			continue
+		}
+		r := readingOf(in.Value)
+		switch {
+		case r == nil:
+			out = append(out, "a reading of "+sensor)
+		case r.Quality != "" && r.Quality != epu.QualityOK:
+			out = append(out, fmt.Sprintf("a good reading of %s instead of one that is %s", sensor, r.Quality))
+		default:
+			out = append(out, fmt.Sprintf("%s other than %v", sensor, r.Value))
+		}
+	}
+	return out
 }

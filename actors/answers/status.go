@@ -44,6 +44,9 @@ func Pool(applied msg.PoolEntry, v msg.PoolView, now time.Time) *msg.PoolStatus 
 	if v.Last != nil {
 		p.PolicyHash = v.Last.PolicyHash
 		p.LastDecision = Summary(v.Last)
+		if v.EndAll {
+			p.LastDecision.Text += "; overruled by terminate-all (undo: epumgmt enable)"
+		}
 	}
 	if wait := v.Backoff.Sub(now); wait > 0 {
 		p.Backoff = durationpb.New(wait)
@@ -72,7 +75,7 @@ func converged(applied msg.PoolEntry, v msg.PoolView, p *msg.PoolStatus) string 
 		return "removing"
 	case v.Freeze != nil:
 		return "frozen"
-	case met && v.Last != nil && len(v.Last.Clamps) > 0 && v.Last.Wanted.Target > v.Last.Wish.Target:
+	case met && !v.EndAll && v.Last != nil && len(v.Last.Clamps) > 0 && v.Last.Wanted.Target > v.Last.Wish.Target:
 		return "capped"
 	case met && (v.Last != nil || v.EndAll) && !(v.EndAll && len(v.Workers) > 0):
 		return "yes"

@@ -51,3 +51,7 @@ type RegistryView struct {
 	ProtectedToo bool
 	Left         map[epu.PoolID]int // machines not confirmed gone, as pools last said; absent = not heard since the start
 }
+
+// DefinedQuery asks the registry like RegistryQuery, but is answered only once the pool's controller has
+// confirmed its newest definition; at once when there is no such pool. Whoever asks has a deadline.
+type DefinedQuery struct{ Pool epu.PoolID }

@@ -291,7 +291,7 @@ func (p *planner) generics(have []*epu.Worker) {
 		if n > 0 {
 			p.launch(Launch{
 				Site: p.Wish.Site, Allocation: p.Wish.Allocation, Market: p.Wish.Market, N: n, Vars: p.Wish.Vars,
-				Reason: fmt.Sprintf("%d of %d wanted", len(serving), want),
+				Reason: fmt.Sprintf("%d wanted, %d there", want, len(serving)),
 			})
 		}
 	case n < 0:

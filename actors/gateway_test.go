@@ -1,0 +1,187 @@
+package actors_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/msg"
+)
+
+// What operators are told by a gateway over a whole tree of actors, in virtual time.
+
+// planned is the reader of files in these tests: what is to be applied is given.
+type planned struct{ pools []epu.PoolSpec }
+
+func (p *planned) Plan(view msg.RegistryView, _ map[epu.PoolID]msg.PoolView, _ string, _ []*msg.File) (*msg.Plan, *msg.ApplySpecs, error) {
+	site := campaignSite("cloud")
+	site.PollEvery, site.VisibilityWindow, site.BackoffFirst = time.Second, 10*time.Second, time.Second
+	m := &msg.ApplySpecs{Gen: view.Gen, Sites: []epu.SiteSpec{site}}
+	for _, s := range p.pools {
+		m.Pools = append(m.Pools, msg.PoolEntry{Spec: s, Launches: map[epu.SiteID]epu.LaunchSpec{
+			"cloud": {Site: "cloud", Type: "worker", Image: "img", Health: s.Health, Drain: s.Drain},
+		}})
+	}
+	return &msg.Plan{}, m, nil
+}
+
+// operator is who asks a node's gateway.
+type operator struct {
+	n     *node
+	g     *actors.Gateway
+	files *planned
+}
+
+func newOperator(n *node) *operator {
+	o := &operator{n: n, files: &planned{}}
+	o.g = actors.NewGateway(n.Tree, o.files, actors.NodeInfo{Name: "n1", Version: &msg.Version{Version: "test"}})
+	return o
+}
+
+func (o *operator) try(body proto.Message) (proto.Message, error) {
+	return o.g.Ask(context.Background(), &msg.Request{Id: "c", User: "anna"}, body)
+}
+
+func (o *operator) ask(body proto.Message) proto.Message {
+	o.n.t.Helper()
+	answer, err := o.try(body)
+	if err != nil {
+		o.n.t.Fatalf("%T: %v", body, err)
+	}
+	return answer
+}
+
+// says holds the text of a command's answer.
+func (o *operator) says(body proto.Message, want string) {
+	o.n.t.Helper()
+	if got := o.ask(body).(*msg.Done).GetText(); !strings.Contains(got, want) {
+		o.n.t.Errorf("%T: got %q, want %q in it", body, got, want)
+	}
+}
+
+func (o *operator) explain(q *msg.ExplainQuery) string {
+	o.n.t.Helper()
+	e := o.ask(q).(*msg.Explanation)
+	return strings.Join(append(e.GetDoing(), e.GetWouldChange()...), "\n")
+}
+
+// Goal: a script may scale a pool right after its first apply. Method: both, with no time between them.
+func TestCommandRightAfterApply(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		o.files.pools = []epu.PoolSpec{treePool("web", 1), treePool("db", 1)}
+		began := time.Now()
+		o.ask(&msg.Apply{})
+		o.says(&msg.Scale{Pool: "web", N: 3}, "preserve_n = 3")
+		o.says(&msg.FreezeCommand{Pool: "db"}, "is frozen")
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("apply and two commands took %s", took)
+		}
+		if _, err := o.try(&msg.Scale{Pool: "wbe", N: 3}); epu.KindOf(err) != epu.NotFound || !strings.Contains(epu.TryOf(err), "db, web") {
+			t.Errorf("got %v (%s), want not found with the pools there are", err, epu.TryOf(err))
+		}
+		o.says(&msg.Thaw{Pool: "db"}, "not frozen")
+		n.expect(time.Minute, 4, map[epu.PoolID]int{"web": 3, "db": 1})
+		o.ask(&msg.Remove{Pool: "db"})
+		if _, err := o.try(&msg.Scale{Pool: "db", N: 3}); epu.KindOf(err) != epu.Conflict {
+			t.Errorf("scaling a pool that is being removed gave %v, want a conflict", err)
+		}
+	})
+}
+
+// Goal: commands to a pool that may not act say when they take effect; status and explain name what
+// keeps it. Method: a freeze with and without healing, then terminate-all.
+func TestAnswersWhileNothingMayHappen(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		p := treePool("web", 3)
+		p.Limits.Max = 3
+		o.files.pools = []epu.PoolSpec{p}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 3, map[epu.PoolID]int{"web": 3})
+		victim := func() string { return string(n.pool("web").Workers[0].ID) }
+		o.says(&msg.Kill{Instance: victim()}, "will be replaced if it is still wanted")
+		n.expect(time.Minute, 3, map[epu.PoolID]int{"web": 3})
+		o.ask(&msg.FreezeCommand{Pool: "web", Healing: true})
+		o.says(&msg.Kill{Instance: victim()}, "will be replaced if it is still wanted")
+		n.expect(time.Minute, 3, map[epu.PoolID]int{"web": 3})
+		o.ask(&msg.FreezeCommand{Pool: "web", For: durationpb.New(time.Hour)})
+		o.says(&msg.Kill{Instance: victim()}, "will be replaced once the pool is thawed (epumgmt thaw web)")
+		o.says(&msg.Scale{Pool: "web", N: 5}, "it takes effect once the pool is thawed")
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 2})
+		o.ask(&msg.Thaw{Pool: "web"})
+		n.expect(time.Minute, 3, map[epu.PoolID]int{"web": 3})
+		line := func() *msg.PoolStatus { return o.ask(&msg.StatusQuery{}).(*msg.Status).GetPools()[0] }
+		if p := line(); p.GetConverged() != "capped" || !strings.HasPrefix(p.GetLastDecision().GetText(), "hold at 3, 5 wanted: limits.max") {
+			t.Errorf("got %q and %q for 5 wanted and 3 allowed", p.GetConverged(), p.GetLastDecision().GetText())
+		}
+		if got := o.explain(&msg.ExplainQuery{Pool: "web"}); !strings.Contains(got, "limits.max >= 5") || !strings.Contains(got, "preserve_n other than 5") {
+			t.Errorf("explain says\n%s", got)
+		}
+		o.ask(&msg.TerminateAll{})
+		n.expect(time.Minute, 0, map[epu.PoolID]int{"web": 0})
+		if p := line(); p.GetConverged() != "yes" || !strings.Contains(p.GetLastDecision().GetText(), "terminate-all") {
+			t.Errorf("got %q and %q after terminate-all", p.GetConverged(), p.GetLastDecision().GetText())
+		}
+		if got := o.explain(&msg.ExplainQuery{Pool: "web"}); !strings.Contains(got, "terminate-all") || !strings.Contains(got, "epumgmt enable") {
+			t.Errorf("explain says after terminate-all\n%s", got)
+		}
+		o.says(&msg.Scale{Pool: "web", N: 1}, "it takes effect once launching is switched on again (epumgmt enable)")
+	})
+}
+
+// Goal: decisions show replacements, which no decision ordered; explain finds what was in force at a
+// time. Method: a worker that dies, a pool that is scaled, and questions about before and after.
+func TestAnswersAboutThePast(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		o.files.pools = []epu.PoolSpec{treePool("web", 2)}
+		before := time.Now()
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 2})
+		n.clouds.at("cloud").Kill(n.alive()[0])
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 2})
+		small := time.Now()
+		n.expect(time.Second, 2, map[epu.PoolID]int{"web": 2})
+		o.ask(&msg.Scale{Pool: "web", N: 4})
+		n.expect(time.Minute, 4, map[epu.PoolID]int{"web": 4})
+
+		var lines []string
+		list := o.ask(&msg.DecisionsQuery{Pool: "web"}).(*msg.Decisions).GetDecisions()
+		for _, d := range list {
+			lines = append(lines, d.GetText())
+			if d.GetDirection() == "heal" && (d.GetBefore() != 2 || d.GetAfter() != 2) {
+				t.Errorf("the replacement goes from %d to %d, want 2 all along", d.GetBefore(), d.GetAfter())
+			}
+		}
+		text := strings.Join(lines, "\n")
+		if !strings.Contains(text, "up 2->4: preserve_n = 4\nheal: 1 worker launched in place of web-1-1/0: disappeared\nhold: preserve_n = 2\nup 0->2") {
+			t.Errorf("got the decisions\n%s", text)
+		}
+		if got := o.ask(&msg.DecisionsQuery{Pool: "web", Limit: 2}).(*msg.Decisions).GetDecisions(); len(got) != 2 || got[1].GetBefore() != 2 {
+			t.Errorf("got %v for the last two", got)
+		}
+
+		e := o.ask(&msg.ExplainQuery{Pool: "web", At: timestamppb.New(small)}).(*msg.Explanation)
+		if got := e.GetDecision().GetFields()["wish"].GetStructValue().GetFields()["target"].GetNumberValue(); got != 2 {
+			t.Errorf("the target in force before scaling was %v, want 2", got)
+		}
+		first := list[len(list)-1].GetId()
+		if got := o.explain(&msg.ExplainQuery{Pool: "web", Decision: first}); got != "launch 2 workers at cloud: 2 wanted, 0 there\npreserve_n other than 2" {
+			t.Errorf("the first decision led to\n%s", got)
+		}
+		if _, err := o.try(&msg.ExplainQuery{Pool: "web", At: timestamppb.New(before.Add(-time.Hour))}); epu.KindOf(err) != epu.NotFound {
+			t.Errorf("explain of a time before the pool gave %v, want not found", err)
+		}
+		if got := o.explain(&msg.ExplainQuery{Pool: "web"}); !strings.Contains(got, "launched 2 workers (web-1-3) ") || strings.Contains(got, "asked for") {
+			t.Errorf("explain says\n%s", got)
+		}
+	})
+}

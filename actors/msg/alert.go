@@ -1,0 +1,30 @@
+package msg
+
+// AlertCode names a kind of alert or check. Codes are short and stable: people silence checks by them.
+type AlertCode string
+
+// The alerts of a node, and the checks of its doctor.
+const (
+	AlertPolicyFailing   AlertCode = "policy-failing"
+	AlertWorkersSilent   AlertCode = "workers-silent"
+	AlertLaunchesFailing AlertCode = "launches-failing"
+	AlertEndingStuck     AlertCode = "ending-stuck"
+	AlertSiteUnreachable AlertCode = "site-unreachable"
+	AlertSiteRecovery    AlertCode = "site-recovery"
+	AlertStrays          AlertCode = "strays"
+	AlertStore           AlertCode = "store"
+	AlertRecovery        AlertCode = "recovery"
+
+	CheckStore  AlertCode = "store"
+	CheckSites  AlertCode = "sites"
+	CheckPools  AlertCode = "pools"
+	CheckActors AlertCode = "actors"
+)
+
+// AlertCodes lists every code that a node of this version may give to an alert or check.
+func AlertCodes() []AlertCode {
+	return []AlertCode{
+		AlertPolicyFailing, AlertWorkersSilent, AlertLaunchesFailing, AlertEndingStuck, AlertSiteUnreachable,
+		AlertSiteRecovery, AlertStrays, AlertStore, AlertRecovery, CheckSites, CheckPools, CheckActors,
+	}
+}
