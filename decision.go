@@ -2,6 +2,7 @@ package epu
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -25,6 +26,24 @@ type Unique struct {
 	Market     Market            `json:"market,omitempty"`
 }
 
+// Urgency says how much a wish may wait. It never loosens a limit on how much is launched or ended.
+type Urgency string
+
+// The urgencies.
+const (
+	// UrgencyLow takes its time to shrink: a surplus worker whose next charge is known ends only in the
+	// last ChargeBoundary before it, since its time until then is paid for. The rest is as ever.
+	UrgencyLow Urgency = "low"
+	// UrgencyNormal is the default, and the same as an empty urgency.
+	UrgencyNormal Urgency = "normal"
+	// UrgencyHigh does not wait out the backoff that follows failed launches: neither the pool's after failures
+	// in a row nor a site's. Every other guard rail holds.
+	UrgencyHigh Urgency = "high"
+)
+
+// ChargeBoundary is how long before its next charge a worker counts as near it.
+const ChargeBoundary = 10 * time.Minute
+
 // Wish is what a policy wants: repeatable, absolute, and carried out until the next one.
 type Wish struct {
 	Target     int               `json:"target"`            // workers in all, uniques included
@@ -35,6 +54,12 @@ type Wish struct {
 	Vars       map[string]string `json:"vars,omitempty"`    // overlay of the pool's variables for new generic workers
 	Victims    VictimOrder       `json:"victims,omitempty"` // default newest
 	NoHeal     bool              `json:"no_heal,omitempty"` // leave failed workers as they are (development)
+	Urgency    Urgency           `json:"urgency,omitempty"` // default normal
+	// Sites is how many open workers, unique ones included, are wanted at each named site; a 0 wants none
+	// there. Launches go to named sites that have too few; of a surplus, workers at sites that have more
+	// than named end first. The numbers add up to at most Target: the rest goes where Site or the pool's
+	// placement says, which is also where workers go that a named site refuses for want of room.
+	Sites map[SiteID]int `json:"sites,omitempty"`
 }
 
 // Reason is one step of an explanation. Text is a sentence without a full stop.
@@ -55,14 +80,29 @@ const (
 	ActResume    ActionKind = "resume"
 )
 
-// Action is one thing to be done once. Policies ask for actions; reconcile turns a wish into them.
+// Action is one thing to be done once. Policies ask for actions; reconcile turns a wish into them. A
+// decision's ID and an action's place in it, counted from 0, make it one of a kind.
 type Action struct {
-	Kind    ActionKind `json:"kind"`
-	Workers []WorkerID `json:"workers,omitempty"` // of terminate, drain, resume
-	Count   int        `json:"count,omitempty"`   // of launch
-	Name    string     `json:"name,omitempty"`    // of launch: the unique worker
-	Site    SiteID     `json:"site,omitempty"`
-	Reason  string     `json:"reason,omitempty"`
+	Kind       ActionKind        `json:"kind"`
+	Workers    []WorkerID        `json:"workers,omitempty"` // of terminate, drain, resume
+	Count      int               `json:"count,omitempty"`   // of launch
+	Name       string            `json:"name,omitempty"`    // of launch: the unique worker
+	Site       SiteID            `json:"site,omitempty"`    // of launch, as are the next three; empty = the pool's placement
+	Allocation Allocation        `json:"allocation,omitempty"`
+	Market     Market            `json:"market,omitempty"`
+	Vars       map[string]string `json:"vars,omitempty"` // overlay of the pool's variables
+	Reason     string            `json:"reason,omitempty"`
+}
+
+// Asked is what a launch asked for by a policy leaves on its workers: "<decision>/<index>".
+func Asked(decision DecisionID, index int) string {
+	return string(decision) + "/" + strconv.Itoa(index)
+}
+
+// Provisional is the ID under which a policy knows a worker that it asked for before the launch is
+// durable: "<decision>/<index>/<slot>".
+func Provisional(asked string, slot int) WorkerID {
+	return WorkerID(asked + "/" + strconv.Itoa(slot))
 }
 
 // Input is one thing a policy read: what it asked and what it was told.

@@ -2,6 +2,9 @@ package policies
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -15,6 +18,8 @@ import (
 const (
 	targetMax  = 1_000_000
 	uniquesMax = 10_000
+	sitesMax   = 1_000
+	launchMax  = 1_000 // workers of one launch
 	actionsMax = 1_000
 	idsMax     = 10_000
 	reasonsMax = 50
@@ -28,17 +33,51 @@ const (
 
 func controlFuncs() []Function {
 	return []Function{
-		sandbox.F("control", "scale_to", "n, opts?", "Wishes for n workers in all, named ones included. Options: site, allocation, market, vars, victims (oldest newest idle-longest most-expensive nearest-charge), heal (false leaves failed workers as they are).", scaleTo),
-		sandbox.F("control", "want", "name, spec?", "Wishes for one worker with a name and, in spec, its own vars, site, allocation, market. A name that is not wished for is unwanted.", want),
-		sandbox.F("control", "because", "reason, rule?", "Gives a reason: a text and perhaps a short name of the rule, or {rule = \"name\", text = \"why\"}.", because),
-		sandbox.F("control", "alert", "text", "Tells the operators something.", alert),
-		sandbox.F("control", "configure", "opts", "Changes how the policy runs: {tick = seconds between decisions}.", configure),
-		sandbox.F("control", "launch", "opts", "Asks once for workers beyond the wish's own launches: {count =, name =, site =, reason =}.", launch),
-		sandbox.F("control", "terminate", "ids, opts?", "Asks once to end the workers with these IDs: one ID, one view, or a list. Options: reason.", act(epu.ActTerminate)),
-		sandbox.F("control", "drain", "ids, opts?", "Asks once to take workers out of service and end them when idle. Options: reason.", act(epu.ActDrain)),
-		sandbox.F("control", "resume", "ids, opts?", "Asks once to put draining workers back into service. Options: reason.", act(epu.ActResume)),
+		sandbox.F("control", "scale_to", "n: integer, opts?: epu.ScaleOptions", "", "Wishes for n workers in all, named ones included. The wish is carried out until another takes its place.", scaleTo),
+		sandbox.F("control", "want", "name: string, spec?: epu.WantSpec", "", "Wishes for one worker with a name and, in spec, what only it has. A name that is not wished for in a decision is unwanted.", want),
+		sandbox.F("control", "place", "site: string, n: integer", "", "Wishes for n of the workers at this site, 0 for none there; of a surplus, those beyond end first. What scale_to wants beyond all places goes where the pool's placement says.", place),
+		sandbox.F("control", "because", "reason: string|epu.Reason, rule?: string", "", "Gives a reason: a text and perhaps a short name of the rule. Explanations show it.", because),
+		sandbox.F("control", "alert", "text: string", "", "Tells the operators something.", alert),
+		sandbox.F("control", "configure", "opts: epu.ConfigureOptions", "", "Changes how the policy runs.", configure),
+		sandbox.F("control", "launch", "opts?: epu.LaunchOptions", "string[]", "Asks once for new workers, and returns an ID for each by which state.worker finds it at later decisions. They count toward scale_to of the same decision. What the guard rails refuse is in state.refused() at the next decision, and not tried again.", launch),
+		sandbox.F("control", "terminate", "ids: string|epu.Worker|(string|epu.Worker)[], opts?: epu.ActOptions", "integer", "Asks once to end these workers, and returns how many. A worker whose busy lease is in force drains first.", act(epu.ActTerminate)),
+		sandbox.F("control", "drain", "ids: string|epu.Worker|(string|epu.Worker)[], opts?: epu.ActOptions", "integer", "Asks once to take these workers out of service and to end them when they are idle, and returns how many.", act(epu.ActDrain)),
+		sandbox.F("control", "resume", "ids: string|epu.Worker|(string|epu.Worker)[], opts?: epu.ActOptions", "integer", "Asks once to put draining workers back into service, and returns how many.", act(epu.ActResume)),
 	}
 }
+
+const victimsType = `"newest"|"oldest"|"idle-longest"|"most-expensive"|"nearest-charge"`
+
+// The tables that the functions of control take.
+var (
+	whereFields = []sandbox.Attr{
+		{Name: "site", Type: "string?", Doc: "site of the new workers; without it the pool's placement decides"},
+		{Name: "allocation", Type: "string?", Doc: "size of the machines in the site's words"},
+		{Name: "market", Type: `"on-demand"|"reserved"|"spot"?`, Doc: "how they are paid for"},
+		{Name: "vars", Type: "table<string, string|number|boolean>?", Doc: "variables of new workers, on top of the pool's own"},
+	}
+	reasonField = sandbox.Attr{Name: "reason", Type: "string?", Doc: "why, in a sentence"}
+
+	scaleOptions = Class{Name: "epu.ScaleOptions", Doc: "Options of control.scale_to.", Fields: slices.Concat(whereFields, []sandbox.Attr{
+		{Name: "victims", Type: victimsType + "?", Doc: "which of equally dispensable workers end first; newest without it"},
+		{Name: "heal", Type: "boolean?", Doc: "false leaves failed and unhealthy workers as they are"},
+		{Name: "urgency", Type: `"low"|"normal"|"high"?`, Doc: "low: a surplus worker whose next charge is known ends only in the last ten minutes before it; high: launches do not wait out the backoff after failed ones. All other guard rails hold in any case"},
+		{Name: "sites", Type: "table<string, integer>?", Doc: "workers wanted per site, as with control.place"},
+	})}
+	wantSpec      = Class{Name: "epu.WantSpec", Doc: "What only a named worker has.", Fields: whereFields}
+	launchOptions = Class{Name: "epu.LaunchOptions", Doc: "Options of control.launch.", Fields: slices.Concat([]sandbox.Attr{
+		{Name: "count", Type: "integer?", Doc: "how many, 1 to 1000; 1 without it"},
+		{Name: "name", Type: "string?", Doc: "of a unique worker, which control.want must go on wanting"},
+	}, whereFields, []sandbox.Attr{reasonField})}
+	actOptions  = Class{Name: "epu.ActOptions", Doc: "Options of control.terminate, drain and resume.", Fields: []sandbox.Attr{reasonField}}
+	reasonTable = Class{Name: "epu.Reason", Doc: "A reason.", Fields: []sandbox.Attr{
+		{Name: "text", Type: "string", Doc: "a sentence without a full stop"},
+		{Name: "rule", Type: "string?", Doc: "short name of the rule that fired"},
+	}}
+	tickOptions = Class{Name: "epu.ConfigureOptions", Doc: "Options of control.configure.", Fields: []sandbox.Attr{
+		{Name: "tick", Type: "number", Doc: "seconds between decisions, 0.1 to 86400"},
+	}}
+)
 
 func controlField(L *lua.LState) int { return unknownField(L, "control", controlFuncs()) }
 
@@ -50,19 +89,40 @@ type wishing struct {
 	alerts  []string
 	actions []epu.Action
 	tick    time.Duration
+	sites   map[epu.SiteID]int // of place
 }
 
 // result is the wish in full. A policy that asked for nothing holds the last wish, and one that only
-// named workers holds the last target.
+// named workers holds the last target; one that only placed workers wants those.
 func (w *wishing) result(h *host) epu.Wish {
-	if !w.scaled && len(w.wish.Uniques) == 0 {
+	if !w.scaled && len(w.wish.Uniques)+len(w.sites) == 0 {
 		last := h.lastWish()
 		w.because("", fmt.Sprintf("nothing was asked for, so the wish for %d stands", last.Target))
 		return last
 	}
 	out := w.wish
-	if !w.scaled {
+	if w.sites != nil {
+		out.Sites = maps.Clone(w.sites)
+		for site, n := range w.wish.Sites {
+			if _, twice := w.sites[site]; !twice {
+				out.Sites[site] = n
+			}
+		}
+	}
+	placed := 0
+	for _, n := range out.Sites {
+		placed += n
+	}
+	switch {
+	case w.scaled:
+	case w.sites != nil:
+		out.Target = placed
+	default:
 		out.Target = h.target()
+	}
+	if out.Target < placed {
+		w.because("sites", fmt.Sprintf("%d workers are wanted at sites, so the target is %d and not %d", placed, placed, out.Target))
+		out.Target = placed
 	}
 	if n := len(out.Uniques); out.Target < n {
 		w.because("uniques", fmt.Sprintf("%d named workers are wanted, so the target is %d and not %d", n, n, out.Target))
@@ -82,23 +142,17 @@ func scaleTo(L *lua.LState) int {
 	const what = "control.scale_to"
 	w := &hostOf(L).asked
 	n := whole(L, what, L.Get(1), 0, targetMax)
-	o := options(L, 2, what, "site", "allocation", "market", "vars", "victims", "heal")
+	o := options(L, 2, what, scaleOptions)
 	uniques := w.wish.Uniques
 	w.scaled = true
 	w.wish = epu.Wish{Target: n, Uniques: uniques}
 	if o.t == nil {
 		return 0
 	}
-	w.wish.Site = epu.SiteID(word(L, what, "site", o.get("site")))
-	w.wish.Allocation = epu.Allocation(word(L, what, "allocation", o.get("allocation")))
-	w.wish.Market = market(L, what, o.get("market"))
-	w.wish.Vars = vars(L, what, o.get("vars"))
-	switch v := epu.VictimOrder(word(L, what, "victims", o.get("victims"))); v {
-	case "", epu.Oldest, epu.Newest, epu.IdleLongest, epu.MostExpensive, epu.NearestCharge:
-		w.wish.Victims = v
-	default:
-		L.RaiseError("%s: victims is one of oldest, newest, idle-longest, most-expensive, nearest-charge; got '%s'", what, string(v))
-	}
+	at := whereOf(L, what, o)
+	w.wish.Site, w.wish.Allocation, w.wish.Market, w.wish.Vars = at.Site, at.Allocation, at.Market, at.Vars
+	w.wish.Victims = epu.VictimOrder(oneOf(L, what, "victims", o, "oldest", "newest", "idle-longest", "most-expensive", "nearest-charge"))
+	w.wish.Urgency = epu.Urgency(oneOf(L, what, "urgency", o, "low", "normal", "high"))
 	switch v := o.get("heal"); v {
 	case lua.LNil, lua.LTrue:
 	case lua.LFalse:
@@ -106,7 +160,48 @@ func scaleTo(L *lua.LState) int {
 	default:
 		L.RaiseError("%s: heal is true or false, got %s", what, sandbox.KindOf(v))
 	}
+	if v := o.get("sites"); v != lua.LNil {
+		t, ok := v.(*lua.LTable)
+		if !ok {
+			L.RaiseError("%s: sites wants a table such as {east = 3}, got %s", what, sandbox.KindOf(v))
+		}
+		t = sandbox.Backing(t)
+		for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
+			w.wish.Sites = placeAt(L, what+": sites", w.wish.Sites, k, v)
+		}
+	}
 	return 0
+}
+
+func place(L *lua.LState) int {
+	w := &hostOf(L).asked
+	w.sites = placeAt(L, "control.place", w.sites, L.Get(1), L.Get(2))
+	return 0
+}
+
+// placeAt notes how many workers are wanted at a site.
+func placeAt(L *lua.LState, what string, sites map[epu.SiteID]int, site, n lua.LValue) map[epu.SiteID]int {
+	name := epu.SiteID(word(L, what, "site", site))
+	if name == "" {
+		L.RaiseError("%s: the site needs a name", what)
+	}
+	if sites == nil {
+		sites = map[epu.SiteID]int{}
+	}
+	sites[name] = whole(L, what+": "+string(name), n, 0, targetMax)
+	if len(sites) > sitesMax {
+		L.RaiseError("%s: more than %d sites", what, sitesMax)
+	}
+	return sites
+}
+
+// whereOf reads the options that say where and what to launch.
+func whereOf(L *lua.LState, what string, o opts) epu.Unique {
+	return epu.Unique{
+		Vars: vars(L, what, o.get("vars")), Site: epu.SiteID(word(L, what, "site", o.get("site"))),
+		Allocation: epu.Allocation(word(L, what, "allocation", o.get("allocation"))),
+		Market:     epu.Market(oneOf(L, what, "market", o, "on-demand", "reserved", "spot")),
+	}
 }
 
 func want(L *lua.LState) int {
@@ -115,15 +210,12 @@ func want(L *lua.LState) int {
 	if name == "" {
 		L.RaiseError("%s: the worker needs a name", what)
 	}
-	o := options(L, 2, what, "vars", "site", "allocation", "market")
+	o := options(L, 2, what, wantSpec)
 	w := &hostOf(L).asked
 	if w.wish.Uniques == nil {
 		w.wish.Uniques = map[string]epu.Unique{}
 	}
-	w.wish.Uniques[name] = epu.Unique{
-		Vars: vars(L, what, o.get("vars")), Site: epu.SiteID(word(L, what, "site", o.get("site"))),
-		Allocation: epu.Allocation(word(L, what, "allocation", o.get("allocation"))), Market: market(L, what, o.get("market")),
-	}
+	w.wish.Uniques[name] = whereOf(L, what, o)
 	if len(w.wish.Uniques) > uniquesMax {
 		L.RaiseError("%s: more than %d named workers", what, uniquesMax)
 	}
@@ -137,7 +229,7 @@ func because(L *lua.LState) int {
 	if s, ok := L.Get(1).(lua.LString); ok {
 		r.Text, r.Rule = string(s), word(L, what, "rule", L.Get(2))
 	} else {
-		o := options(L, 1, what, "text", "rule")
+		o := options(L, 1, what, reasonTable)
 		r.Rule = word(L, what, "rule", o.get("rule"))
 		if s, ok := o.get("text").(lua.LString); ok {
 			r.Text = string(s)
@@ -165,7 +257,7 @@ func alert(L *lua.LState) int {
 
 func configure(L *lua.LState) int {
 	const what = "control.configure"
-	o := options(L, 1, what, "tick")
+	o := options(L, 1, what, tickOptions)
 	v, ok := o.get("tick").(lua.LNumber)
 	if !ok {
 		L.RaiseError("%s wants {tick = seconds}", what)
@@ -178,49 +270,68 @@ func configure(L *lua.LState) int {
 	return 0
 }
 
-func (w *wishing) act(L *lua.LState, a epu.Action) {
+// act adds an action and returns its place.
+func (w *wishing) act(L *lua.LState, a epu.Action) int {
 	if len(w.actions) >= actionsMax {
 		L.RaiseError("more than %d actions in one decision", actionsMax)
 	}
 	w.actions = append(w.actions, a)
+	return len(w.actions) - 1
 }
 
 func launch(L *lua.LState) int {
 	const what = "control.launch"
-	o := options(L, 1, what, "count", "name", "site", "reason")
+	h := hostOf(L)
+	o := options(L, 1, what, launchOptions)
+	at := whereOf(L, what, o)
 	a := epu.Action{
 		Kind: epu.ActLaunch, Count: 1, Name: word(L, what, "name", o.get("name")),
-		Site: epu.SiteID(word(L, what, "site", o.get("site"))), Reason: word(L, what, "reason", o.get("reason")),
+		Site: at.Site, Allocation: at.Allocation, Market: at.Market, Vars: at.Vars, Reason: word(L, what, "reason", o.get("reason")),
 	}
 	if v := o.get("count"); v != lua.LNil {
-		a.Count = whole(L, what+": count", v, 1, targetMax)
+		a.Count = whole(L, what+": count", v, 1, launchMax)
 	}
 	if a.Name != "" && a.Count != 1 {
 		L.RaiseError("%s: a name belongs to one worker, but count is %d", what, a.Count)
 	}
-	hostOf(L).asked.act(L, a)
-	return 0
+	h.Work(L, a.Count)
+	asked := epu.Asked(h.snap.Decision, h.asked.act(L, a))
+	t := sandbox.NewTable()
+	for slot := range a.Count {
+		t.RawSetInt(slot+1, lua.LString(epu.Provisional(asked, slot)))
+	}
+	L.Push(t)
+	return 1
 }
 
 func act(kind epu.ActionKind) lua.LGFunction {
 	what := "control." + string(kind)
 	return func(L *lua.LState) int {
-		o := options(L, 2, what, "reason")
+		o := options(L, 2, what, actOptions)
 		a := epu.Action{Kind: kind, Workers: ids(L, what), Reason: word(L, what, "reason", o.get("reason"))}
 		if len(a.Workers) > 0 {
 			hostOf(L).asked.act(L, a)
 		}
-		return 0
+		L.Push(lua.LNumber(len(a.Workers)))
+		return 1
 	}
 }
 
-// ids takes one worker or a list of workers, each an ID or a view.
+// ids takes one worker or a list of workers, each an ID or a view. An ID that control.launch gave is
+// turned into that of the worker it has become; if there is none, it is left out.
 func ids(L *lua.LState, what string) []epu.WorkerID {
 	one := func(v lua.LValue) epu.WorkerID {
 		switch v := v.(type) {
 		case lua.LString:
-			if _, _, ok := epu.WorkerID(v).Parse(); ok {
-				return epu.WorkerID(v)
+			id := epu.WorkerID(v)
+			if strings.Count(string(id), "/") == 2 {
+				if w := hostOf(L).find(L, id); w != nil {
+					return w.ID
+				}
+				return ""
+			}
+			if _, _, ok := id.Parse(); ok {
+				return id
 			}
 			L.RaiseError("%s: '%s' is not the ID of a worker", what, params.Clip(string(v), wordMax))
 		case *lua.LUserData:
@@ -231,18 +342,23 @@ func ids(L *lua.LState, what string) []epu.WorkerID {
 		L.RaiseError("%s wants workers or their IDs, got %s", what, sandbox.KindOf(v))
 		return ""
 	}
-	t, ok := L.Get(1).(*lua.LTable)
-	if !ok {
-		return []epu.WorkerID{one(L.Get(1))}
+	list := []lua.LValue{L.Get(1)}
+	if t, ok := L.Get(1).(*lua.LTable); ok {
+		t = sandbox.Backing(t)
+		n := t.Len()
+		if n > idsMax {
+			L.RaiseError("%s: %d workers at once: at most %d", what, n, idsMax)
+		}
+		list = list[:0]
+		for i := 1; i <= n; i++ {
+			list = append(list, t.RawGetInt(i))
+		}
 	}
-	n := t.Len()
-	if n > idsMax {
-		L.RaiseError("%s: %d workers at once: at most %d", what, n, idsMax)
-	}
-	seen := map[epu.WorkerID]bool{}
+	hostOf(L).Work(L, len(list))
+	seen := map[epu.WorkerID]bool{"": true}
 	var out []epu.WorkerID
-	for i := 1; i <= n; i++ {
-		if id := one(t.RawGetInt(i)); !seen[id] {
+	for _, v := range list {
+		if id := one(v); !seen[id] {
 			seen[id] = true
 			out = append(out, id)
 		}

@@ -237,7 +237,7 @@ func (h *host) validate(full map[string]any) (problems []Problem) {
 			problems = []Problem{{File: h.p.main, Text: fmt.Sprintf("validate failed: %v", r)}}
 		}
 	}()
-	h.begin()
+	h.Begin(h.limits())
 	fns, err := h.load()
 	if err == nil && fns.validate != nil {
 		h.L.Push(fns.validate)
@@ -245,7 +245,7 @@ func (h *host) validate(full map[string]any) (problems []Problem) {
 		err = h.L.PCall(1, 0, nil)
 	}
 	if err == nil {
-		err = h.why
+		err = h.Spent()
 	}
 	if err != nil {
 		return []Problem{h.p.problemAt(messageOf(err))}

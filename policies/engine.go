@@ -14,6 +14,17 @@ import (
 	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
+// The bounds of a policy. The deadline and the step budget can be set per engine; the others are
+// fixed, because no honest policy comes near them.
+const (
+	deadlineDefault = 50 * time.Millisecond
+	stepsDefault    = 5_000_000 // VM instructions of one evaluation; about ten times the deadline's worth of plain work
+	heapDefault     = 256 << 20
+	callDepthMax    = 120
+	registryMax     = 16 << 10 // values on the Lua stack
+	sourceMax       = 256 << 10
+)
+
 // Options bound an engine. The zero value is usable: steps alone then bound an evaluation, which is
 // the same on every machine and works where time stands still.
 type Options struct {
@@ -35,7 +46,7 @@ type Engine struct {
 
 // host is what the host functions work on: one evaluation at a time.
 type host struct {
-	budget
+	sandbox.Budget
 	p    *Policy
 	opts Options
 	L    *lua.LState // nil until the first evaluation and after an error
@@ -49,8 +60,9 @@ type host struct {
 	conf    *lua.LTable
 	printed int
 
-	counted map[string]int  // of a replay
-	known   map[string]bool // of a replay: names of the recorded inputs; nil otherwise
+	counted map[string]int         // of a replay
+	offered map[string][]epu.Offer // of a replay
+	known   map[string]bool        // of a replay: names of the recorded inputs; nil otherwise
 
 	slab    []lua.LUserData
 	tools   sandbox.Tools
@@ -76,8 +88,6 @@ func NewEngine(p *Policy, opts Options) *Engine {
 	}
 	e := &Engine{}
 	e.host.p, e.host.opts = p, opts
-	e.host.now, e.host.deadline, e.host.stepsMax = opts.Now, opts.Deadline, opts.Steps
-	e.host.heapMax = opts.Heap
 	return e
 }
 
@@ -116,19 +126,21 @@ func (e *Engine) Decide(snap *Snapshot, conf map[string]any) epu.Decision {
 		h.inputs = append(h.inputs, epu.Input{Name: "workers", Value: h.seen.result(snap)})
 	}
 	d.Inputs = h.inputs
-	if h.now != nil {
-		d.Took = h.now().Sub(h.started)
-	}
+	d.Took = h.Took()
 	h.end()
 	return d
 }
 
 // start prepares for one evaluation.
 func (h *host) start(snap *Snapshot) {
-	h.begin()
+	h.Begin(h.limits())
 	h.snap, h.tools.Rand = snap, sandbox.Rand(snap.Seed)
 	h.asked, h.inputs, h.memory, h.printed = wishing{}, nil, nil, 0
 	h.seen.on = false
+}
+
+func (h *host) limits() sandbox.Limits {
+	return sandbox.Limits{Deadline: h.opts.Deadline, Steps: h.opts.Steps, Heap: h.opts.Heap, Now: h.opts.Now}
 }
 
 // end drops what belongs to the evaluation, so that an idle engine holds no snapshot. The index of
@@ -234,8 +246,8 @@ func (h *host) call(name string, f *lua.LFunction, args ...lua.LValue) error {
 	if err != nil {
 		return err
 	}
-	if h.why != nil {
-		return h.why
+	if err := h.Spent(); err != nil {
+		return err
 	}
 	r := L.Get(-1)
 	L.Pop(1)
@@ -267,16 +279,23 @@ func messageOf(err error) string {
 	return params.Clip(err.Error(), 4*reasonMax)
 }
 
-// places finds workers by ID. The index is kept while the controller hands over the same slice.
-func (h *host) places(L *lua.LState) map[epu.WorkerID]int {
+// placeOf finds workers by ID. The index is kept while the controller hands over the same slice.
+func (h *host) placeOf(L *lua.LState) map[epu.WorkerID]int {
 	all := h.snap.Workers
 	if len(all) != len(h.idsOf) || len(all) > 0 && &all[0] != &h.idsOf[0] {
 		h.Work(L, len(all))
 		h.ids = make(map[epu.WorkerID]int, len(all))
 		for i, w := range all {
 			h.ids[w.ID] = i
+			if asked := provisional(w); asked != "" {
+				h.ids[asked] = i
+			}
 		}
 		h.idsOf = all
 	}
 	return h.ids
 }
+
+// hostOf finds the evaluation behind a state. The host is the state's context, so that the host
+// functions themselves hold no state and are shared by all engines of a policy.
+func hostOf(L *lua.LState) *host { return L.Context().(*host) }

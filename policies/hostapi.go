@@ -7,7 +7,6 @@ import (
 
 	lua "github.com/yuin/gopher-lua"
 
-	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies/params"
 	"github.com/nimbus-epu/epu/policies/sandbox"
 )
@@ -15,25 +14,33 @@ import (
 // Function describes one thing that the host gives to policies.
 type Function = sandbox.Func
 
+// Class describes a table or view that the host gives to policies or takes from them.
+type Class = sandbox.Class
+
 // Functions lists what the host gives to policies, in the order of the reference. The entries that
 // belong to no group are Lua's own globals where they differ from plain Lua.
 func Functions() []Function {
-	return slices.Concat(controlFuncs(), stateFuncs(), viewFields(), hostFuncs(), sandbox.Funcs())
+	return slices.Concat(controlFuncs(), stateFuncs(), cronFuncs(), hostFuncs(), sandbox.Funcs())
 }
 
-func field(group, name, doc string) Function {
-	return Function{Group: group, Name: name, Doc: doc, Field: true}
+// Classes lists the tables and views that Functions speak of.
+func Classes() []Class {
+	return []Class{
+		scaleOptions, wantSpec, launchOptions, actOptions, reasonTable, tickOptions,
+		workerClass, filterClass, timeOptions, timeClass, readingClass, windowClass, workClass, changeClass,
+		offerFilter, offerClass, budgetClass, placeClass, refusalClass,
+	}
 }
 
-func later(name, args, doc string) Function {
-	return Function{Group: "state", Name: name, Args: args, Doc: doc, Later: true}
+func field(group, name, typ, doc string) Function {
+	return Function{Group: group, Name: name, Returns: typ, Doc: doc, Field: true}
 }
 
 // hostFuncs are the globals that need the host.
 func hostFuncs() []Function {
 	return []Function{
-		sandbox.F("", "print", "...", "Adds a line to the debug log, at most 50 lines per evaluation.", print_),
-		sandbox.F("", "require", "name", "Runs a file of the policy folder once and returns its value: require \"lib.pool\" is lib/pool.lua. Only at the top of a file, not inside functions.", require),
+		sandbox.F("", "print", "...: any", "", "Adds a line to the debug log, at most 50 lines per evaluation.", print_),
+		sandbox.F("", "require", "name: string", "any", "Runs a file of the policy folder once and returns its value: require \"lib.pool\" is lib/pool.lua. Only at the top of a file, not inside functions.", require),
 	}
 }
 
@@ -45,7 +52,7 @@ type world struct {
 
 func newWorld(extra ...Function) *world {
 	w := &world{
-		Shared:   sandbox.NewShared(append(hostFuncs(), extra...)),
+		Shared:   sandbox.NewShared(slices.Concat(hostFuncs(), cronFuncs(), extra)),
 		confMeta: sandbox.Meta(confIndex, "conf"), viewMeta: sandbox.Meta(viewIndex, "worker"), deadMeta: sandbox.Meta(ended, "it"),
 		controlMeta: objectMeta(controlFuncs(), "control", controlField), stateMeta: objectMeta(stateFuncs(), "state", stateField),
 	}
@@ -81,13 +88,7 @@ func unknownField(L *lua.LState, what string, funcs []Function) int {
 
 // guarded is a function of control or state as scripts reach it.
 func guarded(f Function) lua.LGFunction {
-	full := f.Group + "." + f.Name
-	if f.Later {
-		return func(L *lua.LState) int {
-			L.RaiseError("%s is not supported yet", full)
-			return 0
-		}
-	}
+	full := f.Full()
 	return func(L *lua.LState) int {
 		h := hostOf(L)
 		if h.live == nil {
@@ -142,7 +143,8 @@ func (o opts) get(name string) lua.LValue {
 }
 
 // options reads a table of named options and refuses names it does not know.
-func options(L *lua.LState, arg int, what string, known ...string) opts {
+func options(L *lua.LState, arg int, what string, class Class) opts {
+	known := class.Names()
 	v := L.Get(arg)
 	if v == lua.LNil {
 		return opts{}
@@ -224,12 +226,11 @@ func vars(L *lua.LState, what string, v lua.LValue) map[string]string {
 	return out
 }
 
-func market(L *lua.LState, what string, v lua.LValue) epu.Market {
-	switch m := epu.Market(word(L, what, "market", v)); m {
-	case "", epu.OnDemand, epu.Reserved, epu.Spot:
-		return m
-	default:
-		L.RaiseError("%s: market is on-demand, reserved or spot, got '%s'", what, string(m))
-		return ""
+// oneOf takes an optional word that is one of a few.
+func oneOf(L *lua.LState, what, name string, o opts, words ...string) string {
+	v := word(L, what, name, o.get(name))
+	if v != "" && !slices.Contains(words, v) {
+		L.RaiseError("%s: %s is one of %s; got '%s'%s", what, name, strings.Join(words, ", "), v, params.DidYouMean(v, words))
 	}
+	return v
 }

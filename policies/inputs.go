@@ -135,6 +135,10 @@ type seenWorker struct {
 	Vars       map[string]string `json:"vars,omitempty"`
 	IdleSince  time.Time         `json:"idle_since,omitzero"`
 	BusyUntil  time.Time         `json:"busy_until,omitzero"`
+	Protected  bool              `json:"protected,omitempty"`
+	Asked      string            `json:"asked,omitempty"`
+	Price      float64           `json:"price,omitempty"`
+	ChargeAt   time.Time         `json:"charge_at,omitzero"`
 }
 
 // MarshalJSON writes what a policy can see of each worker.
@@ -145,6 +149,10 @@ func (v Visited) MarshalJSON() ([]byte, error) {
 			ID: w.ID, Name: w.Name, State: w.State, Health: w.Health, Suspect: w.Suspect, Draining: w.Draining,
 			Ended: w.Ended, Created: w.Created, Site: w.Site, Zone: w.Zone, Allocation: w.Allocation,
 			Market: w.Market, Vars: w.Vars, IdleSince: w.IdleSince, BusyUntil: w.BusyUntil,
+			Protected: w.Protected, Asked: w.Asked, ChargeAt: w.ChargeAt,
+		}
+		if finite(w.Price) {
+			out[i].Price = w.Price
 		}
 	}
 	return json.Marshal(out)
@@ -163,6 +171,7 @@ func (v *Visited) UnmarshalJSON(b []byte) error {
 			ID: w.ID, Launch: launch, Slot: slot, Name: w.Name, State: w.State, Health: w.Health, Suspect: w.Suspect,
 			Draining: w.Draining, Ended: w.Ended, Created: w.Created, Site: w.Site, Zone: w.Zone,
 			Allocation: w.Allocation, Market: w.Market, Vars: w.Vars, IdleSince: w.IdleSince, BusyUntil: w.BusyUntil,
+			Protected: w.Protected, Asked: w.Asked, Price: w.Price, ChargeAt: w.ChargeAt,
 		}
 	}
 	return nil
@@ -181,6 +190,8 @@ func (h *host) readText() string {
 			parts = append(parts, in.Name+" was nil: there is no reading")
 		case epu.Reading:
 			parts = append(parts, fmt.Sprintf("%s = %s (%s, %v old)", in.Name, params.NumberText(v.Value), v.Quality, v.Age))
+		case epu.Window:
+			parts = append(parts, fmt.Sprintf("%s = mean %s, last %s (%s, %d readings)", in.Name, params.NumberText(v.Mean), params.NumberText(v.Last), v.Quality, v.Count))
 		case int, time.Duration:
 			parts = append(parts, fmt.Sprintf("%s = %v", in.Name, v))
 		case Visited:
@@ -216,7 +227,7 @@ func Replay(p *Policy, record epu.Decision) (epu.Decision, error) {
 	}
 	e := NewEngine(p, Options{})
 	defer e.Close()
-	e.host.counted, e.host.known = past.counted, past.known
+	e.host.counted, e.host.offered, e.host.known = past.counted, past.offered, past.known
 	e.initialized = !past.hooks.Initialize
 	if past.hooks.Changed != nil {
 		e.conf = past.hooks.Old
@@ -229,6 +240,8 @@ func Replay(p *Policy, record epu.Decision) (epu.Decision, error) {
 // past is the part of a record that a snapshot has no place for.
 type past struct {
 	counted map[string]int
+	offered map[string][]epu.Offer
+	windows map[string]epu.Window
 	known   map[string]bool
 	hooks   hooks
 }
@@ -237,70 +250,84 @@ type past struct {
 func recorded(record epu.Decision) (*Snapshot, past, error) {
 	s := &Snapshot{
 		Now: record.Time, Pool: record.Pool, Owner: record.Owner, Decision: record.ID, Seed: record.Seed,
-		Memory: record.MemoryBefore, Readings: map[string]epu.Reading{},
+		Memory: record.MemoryBefore, Readings: map[string]epu.Reading{}, SiteBackoff: map[epu.SiteID]time.Duration{},
 	}
-	p := past{counted: map[string]int{}, known: map[string]bool{}}
+	p := past{counted: map[string]int{}, offered: map[string][]epu.Offer{}, windows: map[string]epu.Window{}, known: map[string]bool{}}
+	s.Windows = func(sensor string, span time.Duration) (epu.Window, bool) {
+		w, ok := p.windows[windowName(sensor, span)]
+		return w, ok
+	}
 	s.Wish.Target = record.Before
 	for _, in := range record.Inputs {
 		p.known[in.Name] = true
-		if err := p.take(s, in); err != nil {
+		b, err := json.Marshal(in.Value)
+		if err == nil {
+			err = p.take(s, in.Name, b)
+		}
+		if err != nil {
 			return nil, p, fmt.Errorf("input %s: %w", in.Name, err)
 		}
 	}
 	return s, p, nil
 }
 
-func (p *past) take(s *Snapshot, in epu.Input) error {
-	b, err := json.Marshal(in.Value)
-	if err != nil {
-		return err
+// take puts one recorded input where the host functions look for it.
+func (p *past) take(s *Snapshot, name string, b []byte) error {
+	into := map[string]any{
+		"running": &s.Counts.Running, "starting": &s.Counts.Starting, "draining": &s.Counts.Draining,
+		"unhealthy_count": &s.Counts.Unhealthy, "target": &s.Wish.Target, "wish": &s.Wish, "backoff": &s.Backoff,
+		"refused": &s.Refused, "changes": &s.Changes, "work": &s.Work, "budget": &s.Budget, "hooks": &p.hooks,
 	}
-	var into any
-	switch in.Name {
-	case "running":
-		into = &s.Counts.Running
-	case "starting":
-		into = &s.Counts.Starting
-	case "draining":
-		into = &s.Counts.Draining
-	case "unhealthy_count":
-		into = &s.Counts.Unhealthy
-	case "target":
-		into = &s.Wish.Target
-	case "wish":
-		into = &s.Wish
-	case "backoff":
-		into = &s.Backoff
-	case "refused":
-		into = &s.Refused
-	case "hooks":
-		into = &p.hooks
+	if place, ok := into[name]; ok {
+		return json.Unmarshal(b, place)
+	}
+	switch name {
 	case "workers":
-		var v Visited
-		if err := json.Unmarshal(b, &v); err != nil {
-			return err
+		return takeWorkers(s, b)
+	case "places":
+		var v placing
+		err := json.Unmarshal(b, &v)
+		s.Places = v.Places
+		for site, wait := range v.Backoff {
+			s.SiteBackoff[site] = wait
 		}
-		s.Workers = v.workers
-		for _, w := range v.workers {
-			if w.Unhealthy() {
-				s.Bad = append(s.Bad, w)
-			}
-		}
-		return nil
-	default:
-		if id, ok := strings.CutPrefix(in.Name, "sensor "); ok {
-			if string(b) == "null" {
-				return nil
-			}
-			var r epu.Reading
-			err := json.Unmarshal(b, &r)
-			s.Readings[id] = r
-			return err
-		}
-		var n int
-		err := json.Unmarshal(b, &n)
-		p.counted[in.Name] = n
 		return err
 	}
-	return json.Unmarshal(b, into)
+	kind, of, _ := strings.Cut(name, " ")
+	switch {
+	case kind == "sensor":
+		return unlessNull(b, s.Readings, of)
+	case kind == "window":
+		return unlessNull(b, p.windows, name)
+	case kind == "backoff":
+		return unlessNull(b, s.SiteBackoff, epu.SiteID(of))
+	case strings.HasPrefix(name, "offers{"):
+		return unlessNull(b, p.offered, name)
+	}
+	return unlessNull(b, p.counted, name)
+}
+
+func takeWorkers(s *Snapshot, b []byte) error {
+	var v Visited
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	s.Workers = v.workers
+	for _, w := range v.workers {
+		if w.Unhealthy() {
+			s.Bad = append(s.Bad, w)
+		}
+	}
+	return nil
+}
+
+// unlessNull reads a value into a map; what was nil is not in it.
+func unlessNull[K comparable, V any](b []byte, into map[K]V, key K) error {
+	if string(b) == "null" {
+		return nil
+	}
+	var v V
+	err := json.Unmarshal(b, &v)
+	into[key] = v
+	return err
 }

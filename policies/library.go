@@ -142,7 +142,7 @@ type GoFunc func(args []any) (any, error)
 func Script(name string, src []byte, lib fs.FS, table string, funcs map[string]GoFunc) (any, error) {
 	var extra []Function
 	for fname, f := range funcs {
-		extra = append(extra, sandbox.F(table, fname, "", "", bridge(table+"."+fname, f)))
+		extra = append(extra, sandbox.F(table, fname, "...", "any", "", bridge(table+"."+fname, f)))
 	}
 	p := &Policy{Name: name, world: newWorld(extra...), files: map[string]*file{}, main: name}
 	main, problems := p.compile(name, src)
@@ -152,7 +152,7 @@ func Script(name string, src []byte, lib fs.FS, table string, funcs map[string]G
 	p.files[name] = main
 	e := NewEngine(p, Options{})
 	defer e.Close()
-	e.host.begin()
+	e.host.Begin(e.host.limits())
 	v, err := e.host.run(&loader{p: p, lib: lib})
 	if err != nil {
 		if e.host.broken != nil {

@@ -58,7 +58,7 @@ func Compile(name string, src []byte, lib fs.FS) (*Policy, error) {
 	e := NewEngine(p, Options{})
 	defer e.Close()
 	h := &e.host
-	h.begin()
+	h.Begin(h.limits())
 	table, err := h.run(l)
 	switch {
 	case h.broken != nil:
@@ -234,7 +234,7 @@ func (h *host) chunk(f *file) (lua.LValue, error) {
 	}
 	v := h.L.Get(-1)
 	h.L.Pop(1)
-	return v, h.why
+	return v, h.Spent()
 }
 
 // require runs a file of the policy folder, once per state.

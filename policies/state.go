@@ -7,37 +7,55 @@ import (
 	lua "github.com/yuin/gopher-lua"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies/cron"
+	"github.com/nimbus-epu/epu/policies/params"
 	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
-// filterDoc is the part of the reference that several functions share.
-const filterDoc = " Filter: state (a word such as \"RUNNING\"), stage (starting running draining), health, site, zone, allocation, market, name, unhealthy, draining."
-
 func stateFuncs() []Function {
+	return append([]Function{
+		field("state", "now", "number", "The time of this decision in unix seconds."),
+		field("state", "target", "integer", "The wish in force, after the guard rails: workers in all."),
+		field("state", "memory", "table", "A table that is kept between decisions and over restarts: texts, numbers, booleans and tables of them, at most 64 KiB."),
+		field("state", "params", "table<string, any>", "The policy's configuration, the same as conf."),
+		sandbox.F("state", "time", "opts?: epu.TimeOptions", "epu.Time", "The time of this decision on the clocks of a zone.", zoned),
+		sandbox.F("state", "running", "", "integer", "How many workers run.", counter("running", func(c Counts) int { return c.Running })),
+		sandbox.F("state", "starting", "", "integer", "How many workers are requested, booting or not ready yet.", counter("starting", func(c Counts) int { return c.Starting })),
+		sandbox.F("state", "draining", "", "integer", "How many workers are draining; they also count as running.", counter("draining", func(c Counts) int { return c.Draining })),
+		sandbox.F("state", "unhealthy_count", "", "integer", "How many workers are unhealthy; they also count as starting or running.", counter("unhealthy_count", func(c Counts) int { return c.Unhealthy })),
+		sandbox.F("state", "count", "filter?: epu.Filter", "integer", "How many workers pass a filter.", count),
+		sandbox.F("state", "workers", "filter?: epu.Filter", "fun(): epu.Worker?", "Iterates over workers, oldest first: for w in state.workers{stage = \"running\"} do ... end.", workers),
+		sandbox.F("state", "unhealthy", "", "fun(): epu.Worker?", "Iterates over the unhealthy workers, oldest first.", unhealthy),
+		sandbox.F("state", "worker", "id: string", "epu.Worker?", "The worker with this ID, or nil. An ID that control.launch gave finds the worker that came of it.", worker),
+	}, surroundingFuncs()...)
+}
+
+// cronFuncs tell when lines of a crontab are due. They work in validate too, which has no state.
+func cronFuncs() []Function {
 	return []Function{
-		field("state", "now", "The time of this decision in unix seconds."),
-		field("state", "target", "The wish in force, after the guard rails: workers in all."),
-		field("state", "memory", "A table that is kept between decisions and over restarts: texts, numbers, booleans and tables of them, at most 64 KiB."),
-		field("state", "params", "The policy's configuration, the same as conf."),
-		sandbox.F("state", "running", "", "How many workers run.", counter("running", func(c Counts) int { return c.Running })),
-		sandbox.F("state", "starting", "", "How many workers are requested, booting or not ready yet.", counter("starting", func(c Counts) int { return c.Starting })),
-		sandbox.F("state", "draining", "", "How many workers are draining; they also count as running.", counter("draining", func(c Counts) int { return c.Draining })),
-		sandbox.F("state", "unhealthy_count", "", "How many workers are unhealthy; they also count as starting or running.", counter("unhealthy_count", func(c Counts) int { return c.Unhealthy })),
-		sandbox.F("state", "count", "filter?", "How many workers pass a filter."+filterDoc, count),
-		sandbox.F("state", "workers", "filter?", "Iterates over workers, oldest first: for w in state.workers{stage = \"running\"} do ... end."+filterDoc, workers),
-		sandbox.F("state", "unhealthy", "", "Iterates over the unhealthy workers, oldest first.", unhealthy),
-		sandbox.F("state", "worker", "id", "The worker with this ID, or nil.", worker),
-		sandbox.F("state", "sensor", "id", "The newest reading of a sensor as {value, time, age, quality}, or nil. Quality is ok, stale, unknown or warming.", sensor),
-		sandbox.F("state", "backoff", "", "Seconds until launches may be tried again; 0 when they may be tried now.", backoff),
-		sandbox.F("state", "refused", "", "What the guard rails refused of the last decision: a list of {rule, text}.", refused),
-		sandbox.F("state", "time", "opts?", "The time of this decision in a zone, as {zone = \"Europe/Berlin\"}: year month day hour min sec wday (1 is Sunday) yday offset. UTC without a zone.", zoned),
-		later("window", "id, seconds", "Mean, max, min, last, slope, count, covers and quality of a sensor's recent readings."),
-		later("changes", "", "What changed since the last decision."),
-		later("work", "opts?", "Work left, its rate and its deadline, where sensors know them."),
-		later("offers", "type", "What machines cost where."),
-		later("budget", "", "What may still be spent."),
+		sandbox.F("cron", "next", "line: string, zone?: string, after?: number", "number?", "When a line such as \"30 8 * * MON-FRI\" is due next after a time, in unix seconds; after state.now unless another time is given. UTC without a zone. nil if never in nine years.", cronTime("cron.next", cron.Line.Next)),
+		sandbox.F("cron", "prev", "line: string, zone?: string, at?: number", "number?", "When a line was due last, at this time or before it.", cronTime("cron.prev", cron.Line.Prev)),
+		sandbox.F("cron", "check", "line: string, zone?: string", "", "Fails with what is wrong with a line or a zone: for validate.", cronCheck),
 	}
 }
+
+// The tables of state.time.
+var (
+	timeOptions = Class{Name: "epu.TimeOptions", Doc: "Options of state.time.", Fields: []sandbox.Attr{
+		{Name: "zone", Type: "string?", Doc: "name of a time zone such as Europe/Berlin; UTC without it"},
+	}}
+	timeClass = Class{Name: "epu.Time", Doc: "A time on the clocks of a zone.", Fields: []sandbox.Attr{
+		{Name: "year", Type: "integer", Doc: "such as 2026"},
+		{Name: "month", Type: "integer", Doc: "1 to 12"},
+		{Name: "day", Type: "integer", Doc: "1 to 31"},
+		{Name: "hour", Type: "integer", Doc: "0 to 23"},
+		{Name: "min", Type: "integer", Doc: "0 to 59"},
+		{Name: "sec", Type: "integer", Doc: "0 to 59"},
+		{Name: "wday", Type: "integer", Doc: "day of the week; 1 is Sunday"},
+		{Name: "yday", Type: "integer", Doc: "day of the year"},
+		{Name: "offset", Type: "integer", Doc: "seconds that the zone is ahead of UTC"},
+	}}
+)
 
 func stateField(L *lua.LState) int {
 	h := hostOf(L)
@@ -118,86 +136,84 @@ func count(L *lua.LState) int {
 	return 1
 }
 
-func sensor(L *lua.LState) int {
-	h := hostOf(L)
-	id := word(L, "state.sensor", "id", L.Get(1))
-	r, ok := h.snap.Readings[id]
-	if !ok {
-		h.saw("sensor "+id, nil)
-		L.Push(lua.LNil)
-		return 1
-	}
-	if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
-		r.Value, r.Quality = 0, epu.QualityUnknown
-	}
-	h.saw("sensor "+id, r)
-	t := sandbox.Sized(4)
-	if r.Quality != epu.QualityUnknown {
-		t.RawSetString("value", lua.LNumber(r.Value))
-	}
-	if !r.Time.IsZero() {
-		t.RawSetString("time", unix(r.Time))
-	}
-	t.RawSetString("age", lua.LNumber(r.Age.Seconds()))
-	t.RawSetString("quality", lua.LString(r.Quality))
-	L.Push(t)
-	return 1
-}
-
-func backoff(L *lua.LState) int {
-	h := hostOf(L)
-	h.saw("backoff", h.snap.Backoff)
-	L.Push(lua.LNumber(h.snap.Backoff.Seconds()))
-	return 1
-}
-
-func refused(L *lua.LState) int {
-	h := hostOf(L)
-	h.saw("refused", h.snap.Refused)
-	t := sandbox.NewTable()
-	for i, r := range h.snap.Refused {
-		e := sandbox.Sized(2)
-		e.RawSetString("rule", lua.LString(r.Rule))
-		e.RawSetString("text", lua.LString(r.Text))
-		t.RawSetInt(i+1, e)
-	}
-	L.Push(t)
-	return 1
-}
-
-func zoned(L *lua.LState) int {
-	h := hostOf(L)
-	name := word(L, "state.time", "zone", options(L, 1, "state.time", "zone").get("zone"))
+// zone finds a time zone and keeps it.
+func (h *host) zone(L *lua.LState, what, name string) *time.Location {
 	loc, ok := h.zones[name]
 	if !ok {
+		h.Work(L, 1000)
 		var err error
-		if loc, err = time.LoadLocation(name); err != nil {
-			L.RaiseError("state.time: no time zone '%s': use a name such as Europe/Berlin", name)
+		if loc, err = cron.Zone(name); err != nil {
+			L.RaiseError("%s: no time zone '%s': use a name such as Europe/Berlin", what, name)
 		}
 		if h.zones == nil || len(h.zones) > 16 {
 			h.zones = map[string]*time.Location{}
 		}
 		h.zones[name] = loc
 	}
-	t := h.snap.Now.In(loc)
+	return loc
+}
+
+func zoned(L *lua.LState) int {
+	const what = "state.time"
+	h := hostOf(L)
+	t := h.snap.Now.In(h.zone(L, what, word(L, what, "zone", options(L, 1, what, timeOptions).get("zone"))))
 	_, offset := t.Zone()
-	out := sandbox.Sized(9)
-	for _, f := range []struct {
-		name string
-		n    int
-	}{
-		{"year", t.Year()},
-		{"month", int(t.Month())},
-		{"day", t.Day()},
-		{"hour", t.Hour()},
-		{"min", t.Minute()},
-		{"sec", t.Second()},
-		{"wday", int(t.Weekday()) + 1},
-		{"yday", t.YearDay()},
-		{"offset", offset},
-	} {
-		out.RawSetString(f.name, lua.LNumber(f.n))
-	}
-	L.Push(out)
+	number := func(n int) lua.LValue { return lua.LNumber(n) }
+	L.Push(record(
+		entry{"year", number(t.Year())}, entry{"month", number(int(t.Month()))}, entry{"day", number(t.Day())},
+		entry{"hour", number(t.Hour())}, entry{"min", number(t.Minute())}, entry{"sec", number(t.Second())},
+		entry{"wday", number(int(t.Weekday()) + 1)}, entry{"yday", number(t.YearDay())}, entry{"offset", number(offset)},
+	))
 	return 1
+}
+
+// cronSteps is what looking for a due time costs at most, in VM instructions.
+const cronSteps = 3000
+
+func cronLine(L *lua.LState, what string) (cron.Line, *time.Location) {
+	h := hostOf(L)
+	h.Work(L, cronSteps)
+	text := word(L, what, "line", L.Get(1))
+	line, err := cron.Parse(text)
+	if err != nil {
+		L.RaiseError("%s: '%s': %s", what, params.Clip(text, wordMax), err.Error())
+	}
+	return line, h.zone(L, what, word(L, what, "zone", L.Get(2)))
+}
+
+func cronTime(what string, of func(cron.Line, time.Time, *time.Location) (time.Time, bool)) lua.LGFunction {
+	return func(L *lua.LState) int {
+		line, zone := cronLine(L, what)
+		h := hostOf(L)
+		var from time.Time
+		switch v := L.Get(3).(type) {
+		case *lua.LNilType:
+			if h.snap == nil {
+				L.RaiseError("%s: there is no time outside initialize, decide and reconfigure: give one", what)
+			}
+			from = h.snap.Now
+		case lua.LNumber:
+			if !(v >= 0 && v < unixMax) {
+				L.RaiseError("%s: %s is no time in unix seconds", what, v.String())
+			}
+			from = time.UnixMilli(int64(math.Floor(float64(v) * 1000)))
+		default:
+			L.RaiseError("%s: the time is a number of unix seconds, got %s", what, sandbox.KindOf(v))
+		}
+		t, ok := of(line, from, zone)
+		if !ok {
+			L.Push(lua.LNil)
+			return 1
+		}
+		L.Push(unix(t))
+		return 1
+	}
+}
+
+// unixMax bounds times, in unix seconds: the year 4000.
+const unixMax = 64_000_000_000
+
+func cronCheck(L *lua.LState) int {
+	cronLine(L, "cron.check")
+	return 0
 }

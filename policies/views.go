@@ -10,32 +10,43 @@ import (
 	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
-// viewFields are the fields of a worker view, for the reference and for "did you mean".
-func viewFields() []Function {
-	var out []Function
-	for _, f := range [][2]string{
-		{"id", "ID"},
-		{"name", "name of a unique worker, or nil"},
-		{"state", "life-cycle state as a word, such as RUNNING"},
-		{"stage", "starting, running, draining or ending"},
-		{"health", "health as a word, such as OK"},
-		{"unhealthy", "whether it should be replaced"},
-		{"draining", "whether it takes no new work and ends when idle"},
-		{"age", "seconds since its launch was opened"},
-		{"site", "site"},
-		{"zone", "zone, or nil"},
-		{"allocation", "size, or nil"},
-		{"market", "how it is paid for, or nil"},
-		{"price", "US dollars per hour, or nil when not known"},
-		{"vars", "a copy of its own variables"},
-		{"idle_since", "unix seconds, or nil when busy or not reported"},
-		{"busy_until", "end of its busy lease in unix seconds, or nil"},
-		{"charge_in", "seconds until the next charge, or nil when not known"},
-	} {
-		out = append(out, field("worker", f[0], f[1]))
-	}
-	return out
-}
+// The view of a worker, and the filters that choose workers.
+var (
+	workerClass = Class{Name: "epu.Worker", Doc: "A worker, read-only and valid during the call that it was made in.", Fields: []sandbox.Attr{
+		{Name: "id", Type: "string", Doc: "its ID, which may be kept in state.memory"},
+		{Name: "name", Type: "string?", Doc: "of a unique worker"},
+		{Name: "state", Type: "string", Doc: "life-cycle state as a word, such as RUNNING"},
+		{Name: "stage", Type: `"starting"|"running"|"draining"|"ending"`, Doc: "the state in short"},
+		{Name: "health", Type: "string", Doc: "health as a word, such as OK"},
+		{Name: "unhealthy", Type: "boolean", Doc: "whether it should be replaced"},
+		{Name: "draining", Type: "boolean", Doc: "whether it takes no new work and ends when idle"},
+		{Name: "protected", Type: "boolean", Doc: "whether an operator keeps it from being ended"},
+		{Name: "age", Type: "number", Doc: "seconds since its launch was opened"},
+		{Name: "site", Type: "string?", Doc: "where it is"},
+		{Name: "zone", Type: "string?", Doc: "the zone, once it is known"},
+		{Name: "allocation", Type: "string?", Doc: "its size"},
+		{Name: "market", Type: `"on-demand"|"reserved"|"spot"?`, Doc: "how it is paid for"},
+		{Name: "price", Type: "number?", Doc: "US dollars per hour, where known"},
+		{Name: "charge_in", Type: "number?", Doc: "seconds until its next charge; nil when not known or charged by the second"},
+		{Name: "vars", Type: "table<string, string>", Doc: "a copy of its own variables"},
+		{Name: "idle_since", Type: "number?", Doc: "unix seconds; nil when busy or not reported"},
+		{Name: "busy_until", Type: "number?", Doc: "end of its busy lease in unix seconds"},
+		{Name: "asked", Type: "string?", Doc: "the ID that control.launch gave for it, if a policy launched it"},
+	}}
+	filterClass = Class{Name: "epu.Filter", Doc: "Which workers are meant: those for which all that is given holds.", Fields: []sandbox.Attr{
+		{Name: "allocation", Type: "string?", Doc: "size"},
+		{Name: "draining", Type: "boolean?", Doc: "whether they drain"},
+		{Name: "health", Type: "string?", Doc: "a word such as OK"},
+		{Name: "market", Type: "string?", Doc: "on-demand, reserved or spot"},
+		{Name: "name", Type: "string?", Doc: "name of a unique worker"},
+		{Name: "protected", Type: "boolean?", Doc: "whether an operator keeps them from being ended"},
+		{Name: "site", Type: "string?", Doc: "site"},
+		{Name: "stage", Type: `"starting"|"running"|"draining"|"ending"?`, Doc: "the state in short"},
+		{Name: "state", Type: "string?", Doc: "a word such as RUNNING"},
+		{Name: "unhealthy", Type: "boolean?", Doc: "whether they should be replaced"},
+		{Name: "zone", Type: "string?", Doc: "zone"},
+	}}
+)
 
 // newView makes a read-only view of a worker. Views come from slabs, since a policy that visits ten
 // thousand workers makes as many.
@@ -97,14 +108,14 @@ func viewIndex(L *lua.LState) int {
 		L.Push(timeOrNil(w.IdleSince))
 	case "busy_until":
 		L.Push(timeOrNil(w.BusyUntil))
-	case "price", "charge_in":
-		L.Push(lua.LNil)
+	case "price":
+		L.Push(numberOrNil(w.Price, w.Price > 0))
+	case "charge_in":
+		L.Push(numberOrNil(max(0, w.ChargeAt.Sub(hostOf(L).snap.Now).Seconds()), !w.ChargeAt.IsZero()))
+	case "asked":
+		L.Push(orNil(string(provisional(w))))
 	default:
-		var known []string
-		for _, f := range viewFields() {
-			known = append(known, f.Name)
-		}
-		L.RaiseError("%s", sandbox.UnknownName("worker."+string(name), string(name), known))
+		L.RaiseError("%s", sandbox.UnknownName("worker."+string(name), string(name), workerClass.Names()))
 	}
 	return 1
 }
@@ -123,6 +134,8 @@ func common(w *epu.Worker, name lua.LString) lua.LValue {
 		return lua.LBool(w.Unhealthy())
 	case "draining":
 		return lua.LBool(w.Draining)
+	case "protected":
+		return lua.LBool(w.Protected)
 	case "name":
 		return orNil(w.Name)
 	}
@@ -173,6 +186,21 @@ func orNil(s string) lua.LValue {
 	return lua.LString(s)
 }
 
+func numberOrNil(n float64, known bool) lua.LValue {
+	if !known || !finite(n) {
+		return lua.LNil
+	}
+	return lua.LNumber(n)
+}
+
+// provisional is the ID that control.launch gave for a worker, or "".
+func provisional(w *epu.Worker) epu.WorkerID {
+	if w.Asked == "" {
+		return ""
+	}
+	return epu.Provisional(w.Asked, w.Slot)
+}
+
 func timeOrNil(t time.Time) lua.LValue {
 	if t.IsZero() {
 		return lua.LNil
@@ -211,24 +239,21 @@ type filterTest struct {
 	flag       bool
 }
 
-var filterNames = []string{
-	"allocation", "draining", "health", "market", "name", "site", "stage", "state", "unhealthy", "zone",
-}
-
 func filterOf(L *lua.LState, what string) filter {
 	var f filter
-	want := options(L, 1, what, filterNames...)
+	want := options(L, 1, what, filterClass)
 	if want.t == nil {
 		return f
 	}
 	var parts []string
-	for _, name := range filterNames {
+	for _, attr := range filterClass.Fields {
+		name := attr.Name
 		v := want.get(name)
 		if v == lua.LNil {
 			continue
 		}
 		t := filterTest{name: name}
-		if name == "draining" || name == "unhealthy" {
+		if attr.Type == "boolean?" {
 			if v.Type() != lua.LTBool {
 				L.RaiseError("%s: %s is true or false, got %s", what, name, sandbox.KindOf(v))
 			}
@@ -284,6 +309,8 @@ func (t *filterTest) passes(w *epu.Worker) bool {
 		return w.Draining == t.flag
 	case "unhealthy":
 		return w.Unhealthy() == t.flag
+	case "protected":
+		return w.Protected == t.flag
 	case "state":
 		return w.State.Word() == t.word
 	case "stage":
@@ -318,7 +345,7 @@ func workers(L *lua.LState) int {
 		h.same(L, call)
 		all := h.snap.Workers
 		for ; i < len(all); i++ {
-			if h.steps++; !f.passes(all[i]) {
+			if h.Step(); !f.passes(all[i]) {
 				continue
 			}
 			h.seen.all.set(i)
@@ -350,13 +377,21 @@ func unhealthy(L *lua.LState) int {
 
 func worker(L *lua.LState) int {
 	h := hostOf(L)
-	id := epu.WorkerID(word(L, "state.worker", "id", L.Get(1)))
-	h.seen.begin(h.snap)
-	i, ok := h.places(L)[id]
-	if !ok {
+	w := h.find(L, epu.WorkerID(word(L, "state.worker", "id", L.Get(1))))
+	if w == nil {
 		return 0
 	}
-	h.seen.all.set(i)
-	L.Push(h.newView(h.snap.Workers[i]))
+	L.Push(h.newView(w))
 	return 1
+}
+
+// find looks for a worker by its ID or by the one that control.launch gave for it.
+func (h *host) find(L *lua.LState, id epu.WorkerID) *epu.Worker {
+	h.seen.begin(h.snap)
+	i, ok := h.placeOf(L)[id]
+	if !ok {
+		return nil
+	}
+	h.seen.all.set(i)
+	return h.snap.Workers[i]
 }

@@ -151,7 +151,7 @@ func checkComments(t tree) []finding {
 
 // inits are files that may have an init function, each for a stated reason.
 var inits = map[string]string{
-	"policies/budget.go": "gopher-lua's only bound on an array's index is a process-wide variable, read by every state",
+	"policies/sandbox/budget.go": "gopher-lua's only bound on an array's index is a process-wide variable, read by every state",
 }
 
 // checkInit reports init functions and goroutines in code that must not have any.

@@ -17,20 +17,20 @@ const unpackMax = 1000
 // and unable to touch what belongs to the host.
 func baseFuncs() []Func {
 	return []Func{
-		F("", "tostring", "v", "A value as text. Tables and functions have no address in it, so that runs can be repeated.", tostring),
-		F("", "assert", "v, message?", "Fails with the message if v is false or nil.", assert),
-		F("", "pairs", "t", "Iterates over a table in the order in which its keys were set, lists first.", pairs),
-		F("", "ipairs", "t", "Iterates over a list.", ipairs),
-		F("", "next", "t, k?", "The entry after k, or the first one.", next),
-		F("", "unpack", "list, i?, j?", "The entries of a list as separate values, at most 1000.", unpack),
-		F("", "getmetatable", "t", "The metatable of a table.", getmetatable),
-		F("", "setmetatable", "t, mt", "Sets the metatable of a table of the policy's own.", setmetatable),
-		F("", "rawset", "t, k, v", "Sets a key of a table of the policy's own.", rawset),
-		F("math", "random", "m?, n?", "A number in [0,1), or a whole number from 1 to m, or from m to n. The same decision draws the same numbers.", random),
-		F("table", "concat", "t, sep?, i?, j?", "Joins a list of texts and numbers.", tableConcat),
-		F("table", "insert", "t, pos?, v", "Inserts into a list.", tableInsert),
-		F("table", "remove", "t, pos?", "Removes from a list and returns what was there.", tableRemove),
-		F("table", "sort", "t, less?", "Sorts a list in place.", tableSort),
+		F("", "tostring", "v: any", "string", "A value as text. Tables and functions have no address in it, so that runs can be repeated.", tostring),
+		F("", "assert", "v: any, message?: any", "any", "Fails with the message if v is false or nil.", assert),
+		F("", "pairs", "t: table", "fun(t: table, k?: any): any, any", "Iterates over a table in the order in which its keys were set, lists first.", pairs),
+		F("", "ipairs", "list: any[]", "fun(t: any[], i?: integer): integer, any", "Iterates over a list.", ipairs),
+		F("", "next", "t: table, k?: any", "any, any", "The entry after k, or the first one.", next),
+		F("", "unpack", "list: any[], i?: integer, j?: integer", "any", "The entries of a list as separate values, at most 1000.", unpack),
+		F("", "getmetatable", "t: any", "table?", "The metatable of a table.", getmetatable),
+		F("", "setmetatable", "t: table, mt?: table", "table", "Sets the metatable of a table of the policy's own.", setmetatable),
+		F("", "rawset", "t: table, k: any, v: any", "table", "Sets a key of a table of the policy's own.", rawset),
+		F("math", "random", "m?: integer, n?: integer", "number", "A number in [0,1), or a whole number from 1 to m, or from m to n. The same decision draws the same numbers.", random),
+		F("table", "concat", "list: any[], sep?: string, i?: integer, j?: integer", "string", "Joins a list of texts and numbers.", tableConcat),
+		F("table", "insert", "list: any[], pos?: integer, v: any", "", "Inserts into a list.", tableInsert),
+		F("table", "remove", "list: any[], pos?: integer", "any", "Removes from a list and returns what was there.", tableRemove),
+		F("table", "sort", "list: any[], less?: fun(a: any, b: any): boolean", "", "Sorts a list in place.", tableSort),
 	}
 }
 

@@ -1,4 +1,4 @@
-package policies
+package sandbox
 
 import (
 	"errors"
@@ -7,20 +7,10 @@ import (
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
-
-	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
-// The bounds of a policy. The deadline and the step budget can be set per engine; the others are
-// fixed, because no honest policy comes near them.
 const (
-	deadlineDefault = 50 * time.Millisecond
-	stepsDefault    = 5_000_000 // VM instructions of one evaluation; about ten times the deadline's worth of plain work
-	heapDefault     = 256 << 20
-	arrayIndexMax   = 1 << 16 // a larger number as a key goes to the table's hash part
-	callDepthMax    = 120
-	registryMax     = 16 << 10 // values on the Lua stack
-	sourceMax       = 256 << 10
+	arrayIndexMax = 1 << 16 // a larger number as a key goes to the table's hash part
 
 	// A policy that did less than this within its deadline was starved of the processor rather than
 	// caught in a loop; it is a few milliseconds of work, and stopping it would help nobody.
@@ -38,23 +28,29 @@ const heapMetric = "/memory/classes/heap/objects:bytes"
 // STYLE 4.5 on purpose).
 func init() { lua.MaxArrayIndex = arrayIndexMax }
 
-// budget bounds one evaluation. It is the context that gopher-lua asks before every instruction,
-// which makes it a step counter: cheaper than a timer's context, and, unlike a deadline, the same on
-// every machine and alive where time stands still. Every look (lookEvery steps) also reads the clock
-// and, about once per millisecond, the size of the heap.
-type budget struct {
-	steps, stepsMax int
-	next            int // steps at which to look
-	text            int // bytes of strings made so far
-	started         time.Time
-	deadline        time.Duration
-	now             func() time.Time // nil: steps alone bound the evaluation
-	heapAt          time.Time
-	looks           int
-	heap            [1]metrics.Sample
-	heapBase        uint64
-	heapMax         uint64
-	why             error // set when the budget is used up; nothing runs after that
+// Limits bound one evaluation.
+type Limits struct {
+	Deadline time.Duration    // wall time; needs Now
+	Steps    int              // VM instructions
+	Heap     uint64           // bytes the whole process may grow by
+	Now      func() time.Time // the clock; nil = no deadline
+}
+
+// Budget is what is left of an evaluation's limits; it is a Meter but for Tools. It is the context that
+// gopher-lua asks before every instruction, which makes it a step counter: cheaper than a timer's
+// context, and, unlike a deadline, the same on every machine and alive where time stands still. Every
+// look (lookEvery steps) also reads the clock and, about once per millisecond, the size of the heap.
+type Budget struct {
+	limits   Limits
+	steps    int
+	next     int // steps at which to look
+	text     int // bytes of strings made so far
+	started  time.Time
+	heapAt   time.Time
+	looks    int
+	heap     [1]metrics.Sample
+	heapBase uint64
+	why      error // set when the budget is used up; nothing runs after that
 }
 
 var errNotRunning = errors.New("no evaluation is running")
@@ -62,18 +58,19 @@ var errNotRunning = errors.New("no evaluation is running")
 // closed is what Done returns once a budget is used up.
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// begin starts a new evaluation with full budgets.
-func (b *budget) begin() {
+// Begin starts a new evaluation with full budgets.
+func (b *Budget) Begin(l Limits) {
+	b.limits = l
 	b.steps, b.text, b.looks, b.why, b.heapBase = 0, 0, 0, nil, 0
-	b.next = min(lookEvery, b.stepsMax)
-	if b.now != nil {
-		b.started = b.now()
+	b.next = min(lookEvery, b.limits.Steps)
+	if b.limits.Now != nil {
+		b.started = b.limits.Now()
 		b.heapAt = b.started
 	}
 }
 
 // Done is called by gopher-lua before every instruction.
-func (b *budget) Done() <-chan struct{} {
+func (b *Budget) Done() <-chan struct{} {
 	b.steps++
 	if b.steps < b.next {
 		return nil
@@ -82,7 +79,7 @@ func (b *budget) Done() <-chan struct{} {
 }
 
 // look does what is too slow for every instruction.
-func (b *budget) look() <-chan struct{} {
+func (b *Budget) look() <-chan struct{} {
 	if b.why == nil {
 		b.why = b.exceeded()
 	}
@@ -90,20 +87,20 @@ func (b *budget) look() <-chan struct{} {
 		b.next = 0
 		return closed
 	}
-	b.next = min(b.steps+lookEvery, b.stepsMax)
+	b.next = min(b.steps+lookEvery, b.limits.Steps)
 	return nil
 }
 
-func (b *budget) exceeded() error {
-	if b.steps >= b.stepsMax {
+func (b *Budget) exceeded() error {
+	if b.steps >= b.limits.Steps {
 		return fmt.Errorf("stopped after %d steps: a loop that never ends, or too much work for one tick", b.steps)
 	}
 	b.looks++
-	sample := b.now == nil && b.looks%heapEverySlow == 0
-	if b.now != nil {
-		t := b.now()
-		if t.Sub(b.started) > b.deadline && b.steps > starvedSteps {
-			return fmt.Errorf("stopped after %v: a loop that never ends, or too much work for one tick", b.deadline)
+	sample := b.limits.Now == nil && b.looks%heapEverySlow == 0
+	if b.limits.Now != nil {
+		t := b.limits.Now()
+		if t.Sub(b.started) > b.limits.Deadline && b.steps > starvedSteps {
+			return fmt.Errorf("stopped after %v: a loop that never ends, or too much work for one tick", b.limits.Deadline)
 		}
 		if t.Sub(b.heapAt) >= time.Millisecond {
 			b.heapAt, sample = t, true
@@ -118,14 +115,14 @@ func (b *budget) exceeded() error {
 	if b.heapBase == 0 {
 		b.heapBase = size
 	}
-	if size > b.heapBase+b.heapMax {
-		return fmt.Errorf("stopped because memory grew by more than %d MiB during the evaluation", b.heapMax>>20)
+	if size > b.heapBase+b.limits.Heap {
+		return fmt.Errorf("stopped because memory grew by more than %d MiB during the evaluation", b.limits.Heap>>20)
 	}
 	return nil
 }
 
 // Work charges for what a host function does outside the instruction count, before it does it.
-func (b *budget) Work(L *lua.LState, steps int) {
+func (b *Budget) Work(L *lua.LState, steps int) {
 	b.steps += steps
 	if b.steps >= b.next && b.look() != nil {
 		L.RaiseError("%s", b.why.Error())
@@ -133,20 +130,20 @@ func (b *budget) Work(L *lua.LState, steps int) {
 }
 
 // Made charges for a string of n bytes, before it is made.
-func (b *budget) Made(L *lua.LState, n int) {
-	if n > sandbox.TextMax {
-		L.RaiseError("a text of %d bytes is too long: at most %d", n, sandbox.TextMax)
+func (b *Budget) Made(L *lua.LState, n int) {
+	if n > TextMax {
+		L.RaiseError("a text of %d bytes is too long: at most %d", n, TextMax)
 	}
 	b.text += n
-	if b.text > sandbox.TextTotalMax {
-		b.why = fmt.Errorf("stopped after making %d MiB of text", sandbox.TextTotalMax>>20)
+	if b.text > TextTotalMax {
+		b.why = fmt.Errorf("stopped after making %d MiB of text", TextTotalMax>>20)
 		b.next = 0
 		L.RaiseError("%s", b.why.Error())
 	}
 }
 
 // Err says why the evaluation was stopped.
-func (b *budget) Err() error {
+func (b *Budget) Err() error {
 	if b.why == nil {
 		return errNotRunning
 	}
@@ -154,11 +151,24 @@ func (b *budget) Err() error {
 }
 
 // Deadline is unknown to gopher-lua: it only asks Done.
-func (b *budget) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (b *Budget) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // Value holds nothing.
-func (b *budget) Value(any) any { return nil }
+func (b *Budget) Value(any) any { return nil }
 
-// hostOf finds the evaluation behind a state. The host is the state's context, so that the host
-// functions themselves hold no state and are shared by all engines of a policy.
-func hostOf(L *lua.LState) *host { return L.Context().(*host) }
+// Step charges for one instruction's worth of work, in loops of host functions that charge as they go.
+func (b *Budget) Step() { b.steps++ }
+
+// Steps is how many VM instructions the evaluation has taken.
+func (b *Budget) Steps() int { return b.steps }
+
+// Spent says why the evaluation was stopped; nil while it may go on.
+func (b *Budget) Spent() error { return b.why }
+
+// Took is how long the evaluation has run; 0 without a clock.
+func (b *Budget) Took() time.Duration {
+	if b.limits.Now == nil {
+		return 0
+	}
+	return b.limits.Now().Sub(b.started)
+}

@@ -1,6 +1,6 @@
 // Package sandbox is Lua without reach: the globals, libraries and values that a policy may use, each
 // bounded, repeatable, and unable to change what belongs to the host. It knows neither decisions nor
-// snapshots, and sets no limits of its own on time: a Meter does.
+// snapshots. A Meter limits time; Budget is one.
 //
 //	source --> Rewrite --> compiled code --> NewState(Meter) --> only what NewShared put there
 //

@@ -13,23 +13,6 @@ import (
 	"github.com/nimbus-epu/epu/policies/params"
 )
 
-// Func is one thing that policies can reach. The same table registers it and documents it, so
-// reference pages and editor types made from it can't drift.
-type Func struct {
-	Group string // control, state, text, string, math, table; empty for globals
-	Name  string
-	Args  string // as in a signature: "n, opts?"; empty for a field
-	Doc   string
-	Field bool // a value, not a function
-	Later bool // known, and refused with a clear error until it is built
-	Run   lua.LGFunction
-}
-
-// F makes the entry of a function.
-func F(group, name, args, doc string, run lua.LGFunction) Func {
-	return Func{Group: group, Name: name, Args: args, Doc: doc, Run: run}
-}
-
 // Meter charges an evaluation for what happens outside the VM's instructions, before it happens, and
 // stops it with an error when there is nothing left. The context of every state is one.
 type Meter interface {

@@ -25,17 +25,17 @@ const (
 // rest, and text.* on regular expressions (RE2 syntax) in place of Lua's patterns.
 func textFuncs() []Func {
 	return []Func{
-		F("string", "char", "...", "The text made of the given byte values.", stringChar),
-		F("string", "lower", "s", "In lower case.", mapped(strings.ToLower)),
-		F("string", "upper", "s", "In upper case.", mapped(strings.ToUpper)),
-		F("string", "reverse", "s", "With the bytes in reverse order.", mapped(reversed)),
-		F("string", "rep", "s, n", "Repeated n times, at most 64 KiB.", stringRep),
-		F("string", "format", "format, ...", "As in C: %d %i %u %c %s %q %x %X %o %f %e %g %%, width and precision at most 99.", stringFormat),
-		F("text", "match", "s, re", "The captures of the first match of a regular expression, or the match itself when there are none; nil without a match.", textMatch),
-		F("text", "find", "s, re", "First and last position of the first match, counted from 1; nil without a match.", textFind),
-		F("text", "gsub", "s, re, with", "Every match replaced; $1 or ${name} in the replacement stand for captures.", textGsub),
-		F("text", "split", "s, re", "The list of parts between matches.", textSplit),
-		F("text", "contains", "s, part", "Whether the plain text part occurs in s.", textContains),
+		F("string", "char", "...: integer", "string", "The text made of the given byte values.", stringChar),
+		F("string", "lower", "s: string", "string", "In lower case.", mapped(strings.ToLower)),
+		F("string", "upper", "s: string", "string", "In upper case.", mapped(strings.ToUpper)),
+		F("string", "reverse", "s: string", "string", "With the bytes in reverse order.", mapped(reversed)),
+		F("string", "rep", "s: string, n: integer", "string", "Repeated n times, at most 64 KiB.", stringRep),
+		F("string", "format", "format: string, ...: any", "string", "As in C: %d %i %u %c %s %q %x %X %o %f %e %g %%, width and precision at most 99.", stringFormat),
+		F("text", "match", "s: string, re: string", "string?", "The captures of the first match of a regular expression, or the match itself when there are none; nil without a match.", textMatch),
+		F("text", "find", "s: string, re: string", "integer?, integer?", "First and last position of the first match, counted from 1; nil without a match.", textFind),
+		F("text", "gsub", "s: string, re: string, with: string", "string", "Every match replaced; $1 or ${name} in the replacement stand for captures.", textGsub),
+		F("text", "split", "s: string, re: string", "string[]", "The list of parts between matches.", textSplit),
+		F("text", "contains", "s: string, part: string", "boolean", "Whether the plain text part occurs in s.", textContains),
 	}
 }
 
