@@ -250,24 +250,54 @@ func (s *System) try(ctx context.Context, exec Executor, call any) (result any, 
 	return exec(ctx, call)
 }
 
-// Ask sends a question or command to an actor and waits for its answer. A Refused answer is an error.
+// Ask sends a question or command to an actor and waits for its answer, until the context ends and no
+// longer than askTimeout. A Refused answer is an error.
 func (s *System) Ask(ctx context.Context, to msg.Address, m any) (any, error) {
 	wait := askTimeout
 	if end, ok := ctx.Deadline(); ok {
 		wait = max(0, min(wait, end.Sub(s.Clock.Now())))
 	}
-	answer, err := s.Actors.Root.RequestFuture(s.Actors.NewLocalPID(string(to)), m, wait).Result()
-	switch {
-	case errors.Is(err, actor.ErrDeadLetter):
-		return nil, epu.E(epu.NotFound, "ask", string(to), errors.New("no such actor on this node"))
-	case err != nil:
-		return nil, epu.E(epu.Unavailable, "ask", string(to), err)
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	asker := &asking{answer: make(chan any, 1)}
+	self, ok := s.Actors.ProcessRegistry.Add(asker, futurePrefix+s.Actors.ProcessRegistry.NextId())
+	if !ok {
+		return nil, epu.E(epu.Internal, "ask", string(to), errors.New("the name of the asker is taken"))
 	}
-	if r, ok := answer.(msg.Refused); ok {
+	defer s.Actors.ProcessRegistry.Remove(self)
+	s.send(to, self, m)
+	var answer any
+	select {
+	case answer = <-asker.answer:
+	case <-ctx.Done():
+		return nil, epu.E(epu.Unavailable, "ask", string(to), fmt.Errorf("no answer: %w", ctx.Err()))
+	}
+	switch r := answer.(type) {
+	case *actor.DeadLetterResponse:
+		return nil, epu.E(epu.NotFound, "ask", string(to), errors.New("no such actor on this node"))
+	case msg.Refused:
 		return nil, r.Err
 	}
 	return answer, nil
 }
+
+// asking stands for one question among the actors. The library's future can't serve: it waits for its
+// own time only, so a node that stops would wait for every poll.
+type asking struct{ answer chan any }
+
+// SendUserMessage takes the first answer; what comes after it is nobody's.
+func (a *asking) SendUserMessage(_ *actor.PID, m any) {
+	select {
+	case a.answer <- actor.UnwrapEnvelopeMessage(m):
+	default:
+	}
+}
+
+// SendSystemMessage has nothing to say to what is no actor.
+func (a *asking) SendSystemMessage(*actor.PID, any) {}
+
+// Stop has nothing to end: Ask does.
+func (a *asking) Stop(*actor.PID) {}
 
 // futurePrefix begins the names of those who wait for an answer and are no actors.
 const futurePrefix = "future"

@@ -62,6 +62,7 @@ func Start(sys *System, exec Executors) (*Tree, error) {
 	} {
 		pid, err := t.root.SpawnNamed(t.props(a.make), a.name)
 		if err != nil {
+			t.Stop() // the store will be closed
 			return nil, epu.E(epu.Internal, "start actor", a.name, err)
 		}
 		t.top = append(t.top, pid)

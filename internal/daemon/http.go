@@ -97,6 +97,16 @@ func (w *webServer) log(n *Node) {
 	})
 }
 
+// abandon closes what a start that failed had opened.
+func (w *webServer) abandon() error {
+	w.unfollow()
+	err := w.listener.Close()
+	if w.events != nil {
+		err = errors.Join(err, w.events.Close())
+	}
+	return err
+}
+
 // stop ends serving, then what follows the records.
 func (w *webServer) stop(ctx context.Context, n *Node) {
 	w.server.Stop(ctx)

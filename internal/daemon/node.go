@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -103,7 +104,22 @@ func (n *Node) Start(ctx context.Context) error {
 	if n.web, err = n.listenHTTP(ctx, relay.Protection{TLS: n.conf.TLS.Enabled(), Insecure: n.conf.Insecure}); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if err := n.begin(); err != nil {
+		return errors.Join(err, listener.Close(), n.web.abandon())
+	}
+	n.log.Info("epud is up", "node", n.conf.Node.Name, "relay", n.RelayAddress(), "http", n.HTTPAddress(),
+		"data", n.conf.DataDir, "installation", n.journal.Meta().Installation, "epoch", n.journal.Meta().Epoch)
+	return nil
+}
+
+// begin starts the actors and answers on the listeners. On failure no actor runs any more: whoever closes
+// the store then takes it from nobody.
+func (n *Node) begin() error {
 	journal, err := withCrashPoints(n.journal, n.opts.Getenv, n.log)
+	if err != nil {
+		return err
+	}
+	conf, err := n.serverTLS()
 	if err != nil {
 		return err
 	}
@@ -115,24 +131,15 @@ func (n *Node) Start(ctx context.Context) error {
 		Name: n.conf.Node.Name, Version: n.opts.Version, Started: n.started, Roles: []string{"provisioner", "controllers"},
 		APIBudget: n.apiBudget,
 	})
-	if err := n.serve(); err != nil {
-		return err
-	}
-	n.log.Info("epud is up", "node", n.conf.Node.Name, "relay", n.RelayAddress(), "http", n.HTTPAddress(),
-		"data", n.conf.DataDir, "installation", n.journal.Meta().Installation, "epoch", n.journal.Meta().Epoch)
+	n.serve(conf)
 	return nil
 }
 
 // serve begins to answer on the listeners.
-func (n *Node) serve() error {
-	tls, err := n.serverTLS()
-	if err != nil {
-		return err
-	}
-	n.relay = relay.NewServer(n.gateway, relay.Options{TLS: tls, Log: n.log})
+func (n *Node) serve(conf *tls.Config) {
+	n.relay = relay.NewServer(n.gateway, relay.Options{TLS: conf, Log: n.log})
 	go func() { n.served <- n.relay.Serve(n.relayListener) }()
-	n.web.start(n, tls)
-	return nil
+	n.web.start(n, conf)
 }
 
 // RelayAddress is where epumgmt reaches the node.

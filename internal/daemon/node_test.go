@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -65,12 +66,12 @@ type running struct {
 	client *relay.Client
 }
 
-// start starts a node on a data folder.
-func start(t *testing.T, dir string) *running {
+// try starts a node on a data folder; a node that does not start is closed.
+func try(t *testing.T, dir string, environ ...string) (*daemon.Node, error) {
 	t.Helper()
-	conf, _, err := config.LoadNode(config.NodeOptions{Dev: true, Environ: []string{
+	conf, _, err := config.LoadNode(config.NodeOptions{Dev: true, Environ: append([]string{
 		"EPU_DATA_DIR=" + dir, "EPU_LISTEN=127.0.0.1:0", "EPU_HTTP=127.0.0.1:0", "EPU_LOG_LEVEL=error",
-	}})
+	}, environ...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +83,16 @@ func start(t *testing.T, dir string) *running {
 		t.Fatal(err)
 	}
 	if err := node.Start(t.Context()); err != nil {
+		return nil, errors.Join(err, node.Close(t.Context()))
+	}
+	return node, nil
+}
+
+// start starts a node on a data folder.
+func start(t *testing.T, dir string) *running {
+	t.Helper()
+	node, err := try(t, dir)
+	if err != nil {
 		t.Fatal(err)
 	}
 	client, err := relay.Dial(node.RelayAddress(), relay.ClientOptions{User: "anna", NewID: func() string { return ulid.Make().String() }})
@@ -227,5 +238,31 @@ func TestRefusals(t *testing.T) {
 	}
 	if s := ask[*msg.Status](t, r, &msg.StatusQuery{}); len(s.GetPools())+len(s.GetSites()) > 0 {
 		t.Errorf("refused files were applied: %v", s)
+	}
+}
+
+// Goal: a node that can't begin leaves its folder and its ports to the next one.
+// Method: a certificate that is none, then a node on the same folder and addresses.
+func TestStartThatFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	r := start(t, dir)
+	listen, http := r.node.RelayAddress(), r.node.HTTPAddress()
+	r.stop(t)
+	file := filepath.Join(t.TempDir(), "cert.pem")
+	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := try(t, dir, "EPU_LISTEN="+listen, "EPU_HTTP="+http, "EPU_TLS_CERT="+file, "EPU_TLS_KEY="+file, "EPU_EVENTS_FILE="+filepath.Join(dir, "events"))
+		if epu.KindOf(err) != epu.Invalid || !strings.Contains(err.Error(), file) {
+			t.Fatalf("got %v, want the certificate refused", err)
+		}
+	}
+	node, err := try(t, dir, "EPU_LISTEN="+listen, "EPU_HTTP="+http)
+	if err != nil {
+		t.Fatalf("after starts that failed: %v", err)
+	}
+	if err := node.Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -257,3 +257,30 @@ func answerOn(t *testing.T, in *bufio.Reader) string {
 	}
 	return fmt.Sprint(resp.StatusCode, " ", string(text))
 }
+
+// Goal: Stop does not wait for clients that are connected and ask nothing: agents keep such connections.
+// Method: stop a server with one silent connection and count virtual time.
+func TestStopHangsUpOnTheSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(t, &world{})
+		o.Insecure = true
+		l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		s := NewServer(New(o), nil)
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		ours, theirs := net.Pipe()
+		l.conns <- theirs
+		synctest.Wait()
+		began := time.Now()
+		s.Stop(context.Background())
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("Stop took %v, want it not to wait", took)
+		}
+		if n, err := ours.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("got %d bytes and %v, want the end of the connection", n, err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
