@@ -99,7 +99,7 @@ func PoolKeeper(owner Owner, pool PoolID) Keeper {
 }
 
 // State is an instance's place in its life cycle. States sort in life-cycle order and only move forward.
-type State int
+type State int16
 
 // The life-cycle states. Zero means that nothing is known.
 const (
@@ -145,7 +145,7 @@ func (s State) String() string { return fmt.Sprintf("%03d-%s", int(s), s.Word())
 func (s State) Gone() bool { return s >= Terminated }
 
 // Health is what a controller believes of a worker.
-type Health int
+type Health int8
 
 // The health states.
 const (
@@ -191,21 +191,21 @@ type Worker struct {
 	Zone       string
 	Allocation Allocation
 	Market     Market
-	Address    string // where the machine is reached; empty when unknown
-	State      State
-	StateSince time.Time
+	Address    string    // where the machine is reached; empty when unknown
+	StateSince time.Time // when State began
 	Created    time.Time // when its launch was opened
+	State      State     // the small fields stand together: there is a Worker for every machine
 	Health     Health
 	Suspect    bool      // silent, but the controller may itself be deaf: shown, not acted on
 	Draining   bool      // takes no new work; ends when its drain does
 	Ended      bool      // its end is durable
+	Protected  bool      // an operator keeps it from being a victim
+	Leaving    bool      // drained by an order and not as surplus: it is not called back by itself
+	Replacing  bool      // an operator wants another in its place: it goes once the others are enough
 	EndReason  string    // why it was ended, empty while Ended is false
 	Error      string    // the newest process, monitor or launch error, one line
 	IdleSince  time.Time // zero when busy or not reported
 	BusyUntil  time.Time // end of its busy lease; zero when none
-	Protected  bool      // an operator keeps it from being a victim
-	Leaving    bool      // drained by an order and not as surplus: it is not called back by itself
-	Replacing  bool      // an operator wants another in its place: it goes once the others are enough
 	Asked      string    // "<decision>/<index>" of the policy's action that launched it; empty otherwise
 	Price      float64   // US dollars per hour; 0 = not known
 	ChargeAt   time.Time // when its next charge begins; zero = not known or charged by the second

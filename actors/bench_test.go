@@ -15,7 +15,6 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
-	"github.com/nimbus-epu/epu/iaas"
 	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/persistence/memory"
 )
@@ -189,7 +188,7 @@ func benchController(n int) (*Controller, *Durable, *benchHost) {
 		}
 	}
 	for id := range c.vitals { // they are heard
-		c.vitals[id].fact = msg.WorkerFact{Worker: id, Health: epu.HealthOK, Heard: true}
+		c.vitals[id].fact = vitalFact{Health: epu.HealthOK, Heard: true}
 	}
 	c.st.Epoch = 1
 	c.syncs["cloud"] = true
@@ -256,102 +255,4 @@ func BenchmarkMessageInFlight(b *testing.B) {
 	}
 	b.ReportMetric(took[1000]/took[1], "ratio")
 	b.ReportMetric(0, "ns/op")
-}
-
-// What an idle worker costs in memory: its place in its pool's and its site's state, and its actor that
-// has heard a beat. The budget is 2 KiB.
-func BenchmarkMemoryPerWorker(b *testing.B) {
-	const n = 10_000
-	clock := &benchClock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
-	sys := benchSystem(clock)
-	before := heapBytes()
-	c, d, _ := benchController(n)
-	s := NewSite(epu.SiteSpec{Name: "cloud"}, SiteIdentity{Epoch: 1}, clock.now)
-	for id, l := range c.st.Launches {
-		seen := map[int]slotSeen{}
-		for i, slot := range l.Slots {
-			seen[i] = slotSeen{State: slot.State, Instance: slot.Instance, Zone: slot.Zone, Address: slot.Address}
-		}
-		s.Apply(launchAccepted{Launch: id, Owner: epu.DefaultOwner, Pool: "web", N: len(l.Slots), Request: iaas.LaunchRequest{Image: "img"}})
-		s.Apply(slotsSeen{Launch: id, Slots: seen})
-		s.Apply(launchClosed{Launch: id})
-		s.Apply(launchNoted{Launch: id, Rev: s.st.Rev, PoolRev: 1})
-	}
-	cores := heapBytes()
-	props := workerProps(sys)
-	for _, ch := range c.Children() {
-		pid, err := sys.Actors.Root.SpawnNamed(props, string(msg.WorkerAddress(epu.DefaultOwner, "web", ch.Worker)))
-		if err != nil {
-			b.Fatal(err)
-		}
-		sys.Actors.Root.Send(pid, ch.Watch)
-		if _, err := sys.Actors.Root.RequestFuture(pid, msg.BeatReceived{At: clock.now, Beat: msg.Beat{State: "OK"}}, time.Minute).Result(); err != nil {
-			b.Fatal(err)
-		}
-	}
-	after := heapBytes()
-	b.ReportMetric((after-before)/n, "B/worker")
-	b.ReportMetric((cores-before)/n, "B/worker-cores")
-	b.ReportMetric((after-before)/n/2048, "ratio")
-	b.ReportMetric(0, "ns/op")
-	runtime.KeepAlive([]any{c, d, s, sys})
-	sys.Actors.Shutdown()
-}
-
-// What a pool without workers costs in memory, but for its engine's Lua state (34 KiB). The budget of
-// both together is 96 KiB.
-func BenchmarkMemoryPerPool(b *testing.B) {
-	const n = 500
-	before := heapBytes()
-	pools := make([]any, 0, 2*n)
-	for range n {
-		c, d, _ := benchController(0)
-		pools = append(pools, c, d)
-	}
-	b.ReportMetric((heapBytes()-before)/n, "B/pool")
-	b.ReportMetric(0, "ns/op")
-	runtime.KeepAlive(pools)
-}
-
-func heapBytes() float64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
-}
-
-// Restart of a pool with ten thousand workers, compared with reading the same snapshot without doing
-// anything with it. The budget is a third of that speed.
-func BenchmarkRestart(b *testing.B) {
-	const n = 10_000
-	c, _, h := benchController(n)
-	stream := epu.PoolStream(epu.DefaultOwner, "web")
-	raw, err := json.Marshal(c.State())
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := h.journal.Append(context.Background(), 1, stream, 0, persistence.Event{Type: "activated", V: 1, ID: "a"}); err != nil {
-		b.Fatal(err)
-	}
-	if err := h.journal.Snapshot(context.Background(), 1, stream, 1, raw); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(float64(len(raw))/1024, "KiB")
-	ratio(b, n, func() {
-		fresh := NewController(epu.DefaultOwner, "web", SiteIdentity{Installation: "bench", Epoch: 1}, h.now)
-		d := NewDurable(fresh, h, PoolCodec(), stream)
-		if d.Start(); len(fresh.Workers()) != n {
-			b.Fatalf("got %d workers after the restart", len(fresh.Workers()))
-		}
-	}, func() {
-		l, err := h.journal.Load(context.Background(), stream)
-		var st poolState
-		if err == nil {
-			err = json.Unmarshal(l.Snapshot, &st)
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	})
 }

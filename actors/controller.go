@@ -96,7 +96,7 @@ type Controller struct {
 
 // workerVitals is what the worker's actor last said.
 type workerVitals struct {
-	fact   msg.WorkerFact
+	fact   vitalFact
 	watch  msg.WatchWorker // what the actor was last told
 	proof  time.Time       // when it was first heard in this life
 	before bool            // it had checked in before this incarnation
@@ -130,9 +130,17 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 	}
 	health := c.st.Define.Spec.Health
 	c.health = &health
-	for _, id := range slices.Sorted(maps.Keys(c.st.Launches)) {
+	ids := slices.Sorted(maps.Keys(c.st.Launches))
+	for _, id := range ids {
 		c.hot.add(id)
-		c.bySite[c.st.Launches[id].Site]++
+	}
+	slices.SortStableFunc(ids, func(a, b epu.LaunchID) int { // the roster's order: it grows at its end
+		return c.st.Launches[a].Opened.Compare(c.st.Launches[b].Opened)
+	})
+	for _, id := range ids {
+		l := c.st.Launches[id]
+		l.Slots = slices.Clone(l.Slots) // decoding leaves a third of room that nothing will fill
+		c.bySite[l.Site]++
 		c.refreshAll(id)
 	}
 	return nil

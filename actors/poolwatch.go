@@ -2,8 +2,6 @@ package actors
 
 import (
 	"container/heap"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -41,6 +39,18 @@ func (h *lookHeap) Pop() any {
 	return last
 }
 
+// vitalFact is what is kept of a worker's fact: there is one for each.
+type vitalFact struct {
+	At, Busy, Idle         time.Time
+	Error                  string
+	Health                 epu.Health
+	Heard, Silent, Drained bool
+}
+
+func factOf(f *msg.WorkerFact) vitalFact {
+	return vitalFact{f.At, f.Busy, f.Idle, f.Error, f.Health, f.Heard, f.Silent, f.Drained}
+}
+
 // Children hands over what is to be done to the workers' actors since the last call.
 func (c *Controller) Children() []ChildChange {
 	changes := c.children
@@ -51,12 +61,21 @@ func (c *Controller) Children() []ChildChange {
 // applyActivated begins an incarnation: who had checked in before is expected to be heard again, and
 // every worker has its actor started.
 func (c *Controller) applyActivated() {
-	c.children, c.told, c.suspicion = nil, nil, suspicion{}
-	for _, id := range slices.Sorted(maps.Keys(c.vitals)) {
-		v := c.vitals[id]
+	c.suspicion = suspicion{}
+	c.children, c.told = make([]ChildChange, 0, len(c.vitals)), make([]epu.WorkerID, 0, len(c.vitals))
+	c.watched(func(id epu.WorkerID, v *workerVitals) {
 		v.before = v.watch.Known
 		c.suspicion.add(v)
 		c.tell(id, v)
+	})
+}
+
+// watched visits the workers that have actors, in the roster's order.
+func (c *Controller) watched(visit func(id epu.WorkerID, v *workerVitals)) {
+	for _, w := range c.roster.all {
+		if v := c.vitals[w.ID]; v != nil {
+			visit(w.ID, v)
+		}
 	}
 }
 
@@ -141,7 +160,7 @@ func (c *Controller) fact(tx *Tx, f msg.WorkerFact) {
 	}
 	old := v.fact
 	c.suspicion.drop(v)
-	v.fact = f
+	v.fact = factOf(&f)
 	if f.Heard && v.proof.IsZero() {
 		v.proof = tx.Now()
 	}
@@ -175,7 +194,7 @@ func (c *Controller) lookAround(tx *Tx, now time.Time) {
 			c.askAt(id, v, again)
 		}
 	}
-	c.told = c.told[:0]
+	c.told = nil
 	for len(c.looks) > 0 && !c.looks[0].at.After(now) {
 		l := heap.Pop(&c.looks).(look)
 		if v := c.vitals[l.worker]; v != nil && v.ask.Equal(l.at) {
@@ -192,9 +211,9 @@ func (c *Controller) deaf(tx *Tx, now time.Time) {
 	if gap <= 2*c.tickEvery() {
 		return
 	}
-	for _, id := range slices.Sorted(maps.Keys(c.vitals)) {
+	c.watched(func(id epu.WorkerID, _ *workerVitals) {
 		tx.Reply(msg.WorkerAddress(c.owner, c.pool, id), msg.ShiftTimes{By: gap})
-	}
+	})
 	for id, at := range c.starting {
 		if !at.IsZero() {
 			c.starting[id] = at.Add(gap)
@@ -348,8 +367,7 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 // recount begins all counting of silence anew, here at once: what a worker's actor said of silence until
 // now is void.
 func (c *Controller) recount(tx *Tx, now time.Time) {
-	for _, id := range slices.Sorted(maps.Keys(c.vitals)) {
-		v := c.vitals[id]
+	c.watched(func(id epu.WorkerID, v *workerVitals) {
 		tx.Reply(msg.WorkerAddress(c.owner, c.pool, id), msg.RecountSilence{})
 		c.told = append(c.told, id)
 		c.suspicion.drop(v)
@@ -358,7 +376,7 @@ func (c *Controller) recount(tx *Tx, now time.Time) {
 			v.fact.Health = epu.HealthUnknown
 		}
 		c.suspicion.add(v)
-	}
+	})
 }
 
 // witness reports that a worker started since the suspicion began is being heard, and has been for as

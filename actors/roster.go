@@ -36,9 +36,17 @@ func (r *roster) share() (all, bad []*epu.Worker) {
 	return r.all, r.bad
 }
 
+// seek finds a worker's place in a sorted list. Most are sought at its end: the newest.
+func seek(list []*epu.Worker, w *epu.Worker) (int, bool) {
+	if n := len(list); n == 0 || compareWorkers(list[n-1], w) < 0 {
+		return n, false
+	}
+	return slices.BinarySearchFunc(list, w, compareWorkers)
+}
+
 // get finds the worker that stands where w does in the order; nil when there is none.
 func (r *roster) get(w *epu.Worker) *epu.Worker {
-	if i, ok := slices.BinarySearchFunc(r.all, w, compareWorkers); ok {
+	if i, ok := seek(r.all, w); ok {
 		return r.all[i]
 	}
 	return nil
@@ -46,7 +54,7 @@ func (r *roster) get(w *epu.Worker) *epu.Worker {
 
 // put adds a worker or replaces its former value; one that is gone is taken out.
 func (r *roster) put(w *epu.Worker) {
-	i, ok := slices.BinarySearchFunc(r.all, w, compareWorkers)
+	i, ok := seek(r.all, w)
 	if !ok && w.State.Gone() {
 		return
 	}
@@ -68,7 +76,7 @@ func (r *roster) put(w *epu.Worker) {
 }
 
 func (r *roster) setBad(w *epu.Worker, bad bool) {
-	i, ok := slices.BinarySearchFunc(r.bad, w, compareWorkers)
+	i, ok := seek(r.bad, w)
 	switch {
 	case ok && bad:
 		r.bad[i] = w

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -144,7 +145,9 @@ func (s *Site) Restore(raw json.RawMessage) error {
 	if s.st.Condemned == nil {
 		s.st.Condemned = map[epu.InstanceID]condemnation{}
 	}
-	for id, l := range s.st.Launches {
+	for _, id := range slices.Sorted(maps.Keys(s.st.Launches)) {
+		l := s.st.Launches[id]
+		l.Slots = slices.Clone(l.Slots) // decoding leaves a third of room that nothing will fill
 		s.hot.add(id)
 		for i, slot := range l.Slots {
 			if slot.Instance != "" {

@@ -308,7 +308,7 @@ func (w *workers) lose(ctx actor.Context) {
 // controller's next Look says what it needs to know.
 type workerActor struct {
 	sys  *System
-	core *Worker
+	core Worker
 }
 
 // Receive hands messages to the core.
@@ -335,15 +335,15 @@ func (a *workerActor) Receive(ctx actor.Context) {
 }
 
 // newWorkerAt makes the core of the worker with that address, which is its controller's and its own ID.
-func newWorkerAt(addr msg.Address) *Worker {
+func newWorkerAt(addr msg.Address) Worker {
 	for slashes, i := 0, len(addr)-1; i >= 0; i-- {
 		if addr[i] == '/' {
 			if slashes++; slashes == 2 { // a worker's ID has one of its own
-				return NewWorker(epu.WorkerID(addr[i+1:]), addr[:i])
+				return Worker{id: epu.WorkerID(addr[i+1:]), controller: addr[:i]}
 			}
 		}
 	}
-	return NewWorker(epu.WorkerID(addr), "")
+	return Worker{id: epu.WorkerID(addr)}
 }
 
 // failing is the executor of a site that can't be used: every call gives the reason.

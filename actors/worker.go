@@ -19,15 +19,24 @@ const errorsMax = 10
 type Worker struct {
 	id         epu.WorkerID
 	controller msg.Address
-	vital      *lifecycle.Vital // nil until the controller has told what it knows
-	watch      msg.WatchWorker
-	said       msg.WorkerFact
+	vital      lifecycle.Vital // begins when the controller has told what it knows
+	said       said
 	busy, idle float64 // of the newest beat, in seconds
-	drained    bool    // of the newest beat
-	asked      bool    // the controller waits for an answer
-	ordered    uint32
 	trouble    *trouble
 	talk       *talk
+	ordered    uint32
+	drained    bool // of the newest beat
+	asked      bool // the controller waits for an answer
+	ended      bool // as the controller said
+	draining   bool // as the controller said
+}
+
+// said is the newest fact that the controller was told. Its error is with the trouble.
+type said struct {
+	busy, idle, next       lifecycle.Moment
+	health                 int8 // an epu.Health
+	any                    bool
+	heard, silent, drained bool
 }
 
 // trouble is what people want to know of a worker that failed.
@@ -35,6 +44,7 @@ type trouble struct {
 	errors []msg.ProcessReport
 	at     []time.Time
 	newest string // one line
+	said   string // of it, to the controller
 }
 
 // talk is what an agent has not acknowledged, and its long poll.
@@ -63,7 +73,7 @@ func (w *Worker) Handle(now time.Time, from msg.Address, m any, send func(msg.Ad
 	case msg.CommandsQuery:
 		w.polled(from, m, send)
 	case msg.WorkerQuery:
-		send(from, w.view())
+		send(from, w.view(now))
 		return true
 	case msg.ShiftTimes, msg.RecountSilence:
 		w.recount(now, m)
@@ -80,7 +90,7 @@ func (w *Worker) watched(now time.Time, x any) {
 	if !told {
 		m, w.asked = x.(msg.Look).Watch, true
 	}
-	if w.vital == nil {
+	if !w.vital.Begun() {
 		w.vital = lifecycle.NewVital(m.Spec, m.Known, now)
 	}
 	w.vital.Retune(m.Spec)
@@ -90,15 +100,15 @@ func (w *Worker) watched(now time.Time, x any) {
 	if m.Ended {
 		w.vital.End(now)
 		w.talking().orders = nil
-	} else if m.Draining != w.watch.Draining {
+	} else if m.Draining != w.draining {
 		w.orderDrain(m.Draining)
 	}
-	w.watch = m
+	w.ended, w.draining = m.Ended, m.Draining
 }
 
 // recount forgives a span, or all silence until now.
 func (w *Worker) recount(now time.Time, m any) {
-	if w.vital == nil {
+	if !w.vital.Begun() {
 		return
 	}
 	if shift, ok := m.(msg.ShiftTimes); ok {
@@ -156,7 +166,7 @@ func (w *Worker) pending(kind string) bool {
 // beaten takes in a heartbeat.
 func (w *Worker) beaten(x any) {
 	m := x.(msg.BeatReceived)
-	if w.vital == nil || m.At.Before(w.vital.LastHeard()) {
+	if !w.vital.Begun() || m.At.Before(w.vital.LastHeard()) {
 		return
 	}
 	verdict := epu.HealthOK
@@ -168,8 +178,8 @@ func (w *Worker) beaten(x any) {
 			return o.Kind == "beat" || slices.Contains(m.Beat.Acked, o.ID)
 		})
 	}
-	if !w.watch.Ended && m.Beat.Draining != w.watch.Draining {
-		w.orderDrain(w.watch.Draining) // an agent that began anew has forgotten
+	if !w.ended && m.Beat.Draining != w.draining {
+		w.orderDrain(w.draining) // an agent that began anew has forgotten
 	}
 	w.vital.Beat(m.At, verdict)
 	w.busy, w.idle, w.drained = m.Beat.BusyUntilSeconds, m.Beat.IdleSeconds, m.Beat.Drained
@@ -211,7 +221,7 @@ func describeFailure(f msg.ProcessReport) string {
 
 // reply answers a beat or a poll.
 func (w *Worker) reply(to msg.Address, send func(msg.Address, any)) {
-	orders := msg.AgentOrders{Gone: w.watch.Ended}
+	orders := msg.AgentOrders{Gone: w.ended}
 	if w.talk != nil {
 		orders.Commands = w.talk.orders
 	}
@@ -220,34 +230,48 @@ func (w *Worker) reply(to msg.Address, send func(msg.Address, any)) {
 
 // settle judges silence, tells the controller what changed and answers a waiting poll.
 func (w *Worker) settle(now time.Time, send func(msg.Address, any)) {
-	if w.vital == nil {
+	if !w.vital.Begun() {
 		return
 	}
-	before := w.said.Health
 	health := w.vital.Look(now)
-	if health == epu.OutOfContact && before != epu.OutOfContact {
+	if health == epu.OutOfContact && epu.Health(w.said.health) != epu.OutOfContact {
 		w.order("beat")
 	}
-	fact := msg.WorkerFact{
-		Worker: w.id, At: now, Health: health, Heard: !w.vital.LastHeard().IsZero(), Silent: w.vital.Silent(now),
-		Drained: w.watch.Draining && w.drained, Next: w.vital.Next(now),
+	fact := said{
+		any: true, health: int8(health), heard: !w.vital.LastHeard().IsZero(), silent: w.vital.Silent(now),
+		drained: w.draining && w.drained, next: w.vital.Next(now),
 	}
+	problem := ""
 	if w.trouble != nil && (health == epu.ProcessError || health == epu.MonitorError) {
-		fact.Error = w.trouble.newest
+		problem = w.trouble.newest
 	}
 	w.lease(now, &fact)
-	if w.asked || w.changed(&fact) {
-		w.tell(&fact, send)
+	if w.asked || w.changed(&fact, problem) {
+		w.tell(now, fact, problem, send)
 	}
-	if t := w.talk; t != nil && t.waiting != "" && (w.watch.Ended || len(t.orders) > 0 && t.orders[len(t.orders)-1].ID != t.after) {
+	if t := w.talk; t != nil && t.waiting != "" && (w.ended || len(t.orders) > 0 && t.orders[len(t.orders)-1].ID != t.after) {
 		w.reply(t.waiting, send)
 		t.waiting = ""
 	}
 }
 
-func (w *Worker) tell(f *msg.WorkerFact, send func(msg.Address, any)) {
-	w.said, w.asked = *f, false
-	send(w.controller, *f)
+func (w *Worker) tell(now time.Time, f said, problem string, send func(msg.Address, any)) {
+	w.said, w.asked = f, false
+	if w.trouble != nil {
+		w.trouble.said = problem
+	}
+	send(w.controller, msg.WorkerFact{
+		Worker: w.id, At: now, Health: epu.Health(f.health), Error: problem, Heard: f.heard, Silent: f.silent,
+		Drained: f.drained, Busy: w.time(now, f.busy), Idle: w.time(now, f.idle), Next: w.time(now, f.next),
+	})
+}
+
+// time is a moment by the node's present clock, which may have been set since the worker's life began.
+func (w *Worker) time(now time.Time, m lifecycle.Moment) time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return now.Add(w.vital.Time(m).Sub(now))
 }
 
 // idleSlack is how far the begin of an idle time may wander with rounding and delay and still be the same.
@@ -255,40 +279,40 @@ const idleSlack = 5 * time.Second
 
 // lease works out until when the worker is busy and since when it is idle. What was said before stands
 // while it is near enough: a beat that merely renews a lease is no news to the controller.
-func (w *Worker) lease(now time.Time, f *msg.WorkerFact) {
+func (w *Worker) lease(now time.Time, f *said) {
+	heard := w.vital.LastHeard()
 	if w.busy > 0 {
-		f.Busy = w.vital.LastHeard().Add(time.Duration(w.busy * float64(time.Second)))
-		if was := w.said.Busy; !f.Busy.Before(was) && 2*was.Sub(now) > f.Busy.Sub(now) {
-			f.Busy = was
+		f.busy = w.vital.Moment(heard.Add(time.Duration(w.busy * float64(time.Second))))
+		at, was := w.vital.Moment(now), w.said.busy
+		if was != 0 && f.busy >= was && 2*(was-at) > f.busy-at {
+			f.busy = was
 		}
 	}
 	if w.idle > 0 {
-		f.Idle = w.vital.LastHeard().Add(-time.Duration(w.idle * float64(time.Second))).Truncate(time.Second)
-		if was := w.said.Idle; !was.IsZero() && f.Idle.Sub(was).Abs() < idleSlack {
-			f.Idle = was
+		f.idle = w.vital.Moment(heard.Add(-time.Duration(w.idle * float64(time.Second))))
+		if was := w.said.idle; was != 0 && time.Duration(f.idle-was).Abs() < idleSlack {
+			f.idle = was
 		}
 	}
 }
 
 // changed reports that the controller must hear of a fact. A next deadline that merely moved later with
 // a beat is no news: the one it knows comes first, and it asks again then.
-func (w *Worker) changed(f *msg.WorkerFact) bool {
-	old := &w.said
-	if old.Worker == "" || f.Health != old.Health || f.Error != old.Error || f.Heard != old.Heard || f.Silent != old.Silent ||
-		f.Drained != old.Drained || f.Busy != old.Busy || f.Idle != old.Idle {
-		return true
+func (w *Worker) changed(f *said, problem string) bool {
+	old := w.said
+	if old.next != 0 && f.next >= old.next {
+		old.next = f.next
 	}
-	later := !old.Next.IsZero() && !f.Next.IsZero() && !f.Next.Before(old.Next)
-	return !later && f.Next != old.Next
+	return *f != old || w.trouble != nil && problem != w.trouble.said
 }
 
-func (w *Worker) view() msg.WorkerView {
+func (w *Worker) view(now time.Time) msg.WorkerView {
 	v := msg.WorkerView{Worker: w.id}
 	if t := w.trouble; t != nil {
 		v.Errors, v.ErrorsAt = slices.Clone(t.errors), slices.Clone(t.at)
 	}
-	if w.vital != nil {
-		v.LastHeard = w.vital.LastHeard()
+	if w.vital.Begun() {
+		v.LastHeard = w.time(now, w.vital.Moment(w.vital.LastHeard()))
 	}
 	return v
 }

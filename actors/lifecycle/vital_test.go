@@ -126,7 +126,7 @@ func TestVital(t *testing.T) {
 			v := lifecycle.NewVital(&h, c.known, start)
 			for i, s := range c.steps {
 				now := start.Add(s.at)
-				s.do(v, now)
+				s.do(&v, now)
 				if got := v.Look(now); got != s.health || v.Health() != got {
 					t.Errorf("step %d at %v: got %v, want %v", i, s.at, got, s.health)
 				}
@@ -186,10 +186,10 @@ func TestNextIsEnough(t *testing.T) {
 			}
 			for d := time.Duration(0); d <= 500*time.Millisecond; d += time.Millisecond {
 				if do := events[d]; do != nil {
-					do(v, start.Add(d))
+					do(&v, start.Add(d))
 					note(start.Add(d))
 				}
-				if now := start.Add(d + 1); when(v, now) {
+				if now := start.Add(d + 1); when(&v, now) {
 					note(now)
 				}
 			}
@@ -198,7 +198,7 @@ func TestNextIsEnough(t *testing.T) {
 		polled := run(func(*lifecycle.Vital, time.Time) bool { return true })
 		asked := run(func(v *lifecycle.Vital, now time.Time) bool {
 			next := v.Next(now.Add(-1))
-			return !next.IsZero() && !next.After(now)
+			return next != 0 && !v.Time(next).After(now)
 		})
 		if len(polled) == 0 {
 			return
