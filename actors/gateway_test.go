@@ -185,3 +185,19 @@ func TestAnswersAboutThePast(t *testing.T) {
 		}
 	})
 }
+
+// Goal: who watches hears of a freeze however short. Method: a freeze and a thaw, and what is signalled.
+func TestChangesAreSignalled(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		o.files.pools = []epu.PoolSpec{treePool("web", 1)}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 1, map[epu.PoolID]int{"web": 1})
+		changed, cancel := o.g.Changes()
+		for _, body := range []proto.Message{&msg.FreezeCommand{Pool: "web"}, &msg.Thaw{Pool: "web"}} {
+			o.ask(body)
+			<-changed
+		}
+		cancel()
+	})
+}

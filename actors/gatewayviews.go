@@ -278,6 +278,22 @@ func (g *Gateway) Watch(ctx context.Context, _ *msg.Request, body proto.Message,
 	}
 }
 
+// Changes tells soon after anything was recorded, until cancel is called: who watches an answer asks again
+// then, and sees what lasts shorter than a period too.
+func (g *Gateway) Changes() (changed <-chan struct{}, cancel func()) {
+	records, cancel := g.tree.Events.Subscribe()
+	c := make(chan struct{}, 1)
+	go func() { // ends when cancel closes the records
+		for range records {
+			select {
+			case c <- struct{}{}:
+			default: // it is told already
+			}
+		}
+	}()
+	return c, cancel
+}
+
 // explain says why a pool wants what it wants, or wanted what it did.
 func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Message, error) {
 	view, err := g.registry(ctx)

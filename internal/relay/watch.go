@@ -13,7 +13,8 @@ import (
 )
 
 // Watch implements msg.RelayServer. Events stream from the router; any other question is asked again
-// every Options.WatchEvery and answered when its answer changed. Commands can't be watched.
+// when something happened, and every Options.WatchEvery, and answered when its answer changed. Commands
+// can't be watched.
 func (s *Server) Watch(req *msg.Request, stream grpc.ServerStreamingServer[msg.Reply]) error {
 	ctx, cancel := s.watchContext(stream.Context(), req)
 	defer cancel()
@@ -86,11 +87,27 @@ func (s *Server) watch(ctx context.Context, req *msg.Request, send func(proto.Me
 	return s.askAgain(ctx, req, body, send)
 }
 
+// notifier is an optional ability of a Router: changed gets a value soon after anything happened that may
+// lead to another answer, until cancel is called. Several happenings may make one value.
+type notifier interface {
+	Changes() (changed <-chan struct{}, cancel func())
+}
+
+// watchGap is the least time between a watched question and the next: what happens in a burst is answered
+// together.
+const watchGap = 100 * time.Millisecond
+
 // askAgain sends the first answer and every one that differs from the one before. The clients' side
 // would cost a message for every look; the actors answer from memory.
 func (s *Server) askAgain(ctx context.Context, req *msg.Request, body proto.Message, send func(proto.Message) error) error {
 	tick := time.NewTicker(s.opts.WatchEvery)
 	defer tick.Stop()
+	var changed <-chan struct{}
+	if n, ok := s.router.(notifier); ok {
+		c, cancel := n.Changes()
+		defer cancel()
+		changed = c
+	}
 	var last proto.Message
 	for {
 		once, cancel := context.WithTimeout(ctx, s.opts.DeadlineDefault)
@@ -105,10 +122,27 @@ func (s *Server) askAgain(ctx context.Context, req *msg.Request, body proto.Mess
 			}
 			last = answer
 		}
+		if err := s.pause(ctx, tick.C, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// pause ends with the period, or when something happened but not sooner than the gap.
+func (s *Server) pause(ctx context.Context, period <-chan time.Time, changed <-chan struct{}) error {
+	gap := time.NewTimer(min(watchGap, s.opts.WatchEvery))
+	defer gap.Stop()
+	var ready <-chan struct{}
+	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-period:
+			return nil
+		case <-gap.C:
+			ready = changed
+		case <-ready:
+			return nil
 		}
 	}
 }

@@ -109,3 +109,36 @@ func firstError(ctx context.Context, c *relay.Client, body proto.Message) error 
 	}
 	return nil
 }
+
+// told is a router that says when something happened.
+type told struct {
+	router
+	changed  chan struct{}
+	canceled chan struct{}
+}
+
+func (r told) Changes() (<-chan struct{}, func()) { return r.changed, func() { close(r.canceled) } }
+
+// Goal: what lasts shorter than the period is seen too. Method: a period of an hour, and a router that
+// tells of two changes.
+func TestWatchedQuestionIsAskedWhenSomethingHappened(t *testing.T) {
+	asked := int32(0)
+	r := told{changed: make(chan struct{}, 1), canceled: make(chan struct{})}
+	r.ask = func(context.Context, *msg.Request, proto.Message) (proto.Message, error) {
+		asked++
+		if asked < 3 {
+			r.changed <- struct{}{}
+		}
+		return &msg.Status{Pools: []*msg.PoolStatus{{Want: asked}}}, nil
+	}
+	c, _ := node(t, "127.0.0.1:0", r, relay.Options{WatchEvery: time.Hour})
+	for s, err := range relay.Watch[*msg.Status](t.Context(), c, &msg.StatusQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.GetPools()[0].GetWant() == 3 {
+			break
+		}
+	}
+	<-r.canceled
+}

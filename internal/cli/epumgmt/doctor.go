@@ -35,6 +35,9 @@ it checks what it can from here. The exit code is 0 when all is well, 3 for warn
 		Example: "epumgmt doctor\nepumgmt doctor --ignore clock-skew -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &msg.Doctor{Checks: s.diagnose(cmd.Context())}
+			if err := knownCodes(ignore, d.GetChecks()); err != nil {
+				return err
+			}
 			result := settle(d.GetChecks(), ignore)
 			if err := s.print.Print(cli.View{Type: cli.TypeOf(d), Data: d, Lines: checkLines(d.GetChecks(), "")}); err != nil {
 				return err
@@ -50,6 +53,34 @@ it checks what it can from here. The exit code is 0 when all is well, 3 for warn
 	}
 	c.Flags().StringSliceVar(&ignore, "ignore", nil, "`CODES` of warnings that are known and accepted")
 	return c
+}
+
+// knownCodes refuses a code that nothing has: whoever misspells one would silence nothing. What a newer
+// node answers counts too.
+func knownCodes(ignore []string, checks []*msg.Check) error {
+	codes := []string{"client", "config", "config-problem", "node", "connect", "relay", "version-skew", "inside"}
+	for _, c := range msg.AlertCodes() {
+		codes = append(codes, string(c))
+	}
+	var collect func([]*msg.Check)
+	collect = func(list []*msg.Check) {
+		for _, c := range list {
+			codes = append(codes, c.GetCode())
+			collect(c.GetChildren())
+		}
+	}
+	collect(checks)
+	for _, code := range ignore {
+		if slices.Contains(codes, code) {
+			continue
+		}
+		try := "epumgmt doctor shows the codes of its warnings"
+		if c := strictyaml.Closest(code, codes); c != "" {
+			try = "did you mean: --ignore " + c
+		}
+		return cli.Usage(try, "no check has the code %q", code)
+	}
+	return nil
 }
 
 // diagnose checks from here to there: configuration, address, connection, and what the node finds.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -18,28 +19,72 @@ import (
 )
 
 func explainCommand(s *session) *cobra.Command {
-	var decision string
+	var decision, at string
 	var watch bool
 	c := &cobra.Command{
 		Use: "explain POOL", Short: "Say why a pool wants what it wants", Args: takes(1, 1),
 		Long: `Say what the policy of a pool saw, which rule it followed, what the guard rails changed, what it
-rejected, what is being done, and what would change the answer.`,
-		Example:           "epumgmt explain epu-web\nepumgmt explain epu-web --decision 01JC0000000000000000000001",
+rejected, what is being done, and what would change the answer. With --decision or --at: of a decision of the
+past, and what it led to at once. --at takes a time of day, a date with a time, or how long ago.`,
+		Example:           "epumgmt explain epu-web\nepumgmt explain epu-web --at 14:30\nepumgmt explain epu-web --decision 01JC0000000000000000000001",
 		ValidArgsFunction: s.completePools(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pool, err := s.pool(args[0])
 			if err != nil {
 				return err
 			}
-			if watch && decision != "" {
-				return cli.Usage("epumgmt explain "+pool+" -w", "a past decision does not change: leave out -w or --decision")
+			q := &msg.ExplainQuery{Pool: pool, Decision: decision}
+			switch {
+			case at != "" && decision != "":
+				return cli.Usage("epumgmt explain "+pool+" --at "+at, "a decision is named by --decision or by --at, not by both")
+			case watch && (decision != "" || at != ""):
+				return cli.Usage("epumgmt explain "+pool+" -w", "a past decision does not change: leave out -w, or --decision and --at")
+			case at != "":
+				t, err := moment(at, s.env.Now(), s.env.Zone)
+				if err != nil {
+					return cli.Usage("--at 14:30   or   --at '2026-11-21 14:30'   or   --at '10m ago'", "--at: %w", err)
+				}
+				q.At = timestamppb.New(t)
 			}
-			return show(cmd.Context(), s, watch, &msg.ExplainQuery{Pool: pool, Decision: decision}, s.explanationView)
+			return show(cmd.Context(), s, watch, q, s.explanationView)
 		},
 	}
+	c.Flags().StringVar(&at, "at", "", "the decision that was in force at this `TIME`")
 	c.Flags().StringVar(&decision, "decision", "", "`ID` of a past decision; the newest otherwise")
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show changes")
 	return c
+}
+
+// moment reads a time as people write it: a time of day is the last one that has passed.
+func moment(text string, now time.Time, zone *time.Location) (time.Time, error) {
+	now = now.In(zone)
+	if d, err := time.ParseDuration(strings.TrimSpace(strings.TrimSuffix(text, "ago"))); err == nil {
+		if d < 0 {
+			return now, fmt.Errorf("%q lies in the future", text)
+		}
+		return now.Add(-d), nil
+	}
+	for _, form := range []string{"15:04", time.TimeOnly} {
+		t, err := time.ParseInLocation(form, text, zone)
+		if err != nil {
+			continue
+		}
+		y, m, d := now.Date()
+		t = time.Date(y, m, d, t.Hour(), t.Minute(), t.Second(), 0, zone)
+		if t.After(now) {
+			t = t.AddDate(0, 0, -1)
+		}
+		return t, nil
+	}
+	for _, form := range []string{time.RFC3339, time.DateTime, "2006-01-02 15:04"} {
+		if t, err := time.ParseInLocation(form, text, zone); err == nil {
+			if t.After(now) {
+				return now, fmt.Errorf("%q lies in the future", text)
+			}
+			return t, nil
+		}
+	}
+	return now, fmt.Errorf("%q is no time", text)
 }
 
 // decided is what explain reads of epu.Decision's JSON. The seed stays out: the wire's numbers are
@@ -104,9 +149,13 @@ func (s *session) explanation(e *msg.Explanation, d decided) []cli.Line {
 	if d.PolicyHash != "" {
 		version = ", version " + d.PolicyHash[:min(4, len(d.PolicyHash))]
 	}
+	wants := plural(d.Wish.Target, "instance")
+	if p := e.GetPool(); p.GetLastDecision().GetId() == d.ID && int(p.GetWant()) != d.Wish.Target {
+		wants = fmt.Sprintf("%s now, and %d by its policy", plural(int(p.GetWant()), "instance"), d.Wish.Target)
+	}
 	lines := []cli.Line{{
 		cli.Text(e.GetPool().GetName()),
-		cli.Text(fmt.Sprintf(" wants %s (policy %s%s, decided %s, decision %s)", plural(d.Wish.Target, "instance"),
+		cli.Text(fmt.Sprintf(" wants %s (policy %s%s, decided %s, decision %s)", wants,
 			d.Policy, version, cli.Clock(d.Time, now, s.env.Zone), d.ID)),
 	}}
 	if d.Error != "" {
@@ -182,7 +231,7 @@ func inputs(list []epu.Input) []string {
 		if in.Name == inputHooks { // what replaying needs; the rule and the events say it in words
 			continue
 		}
-		out = append(out, strings.TrimSpace(in.Name+" "+inputText(in.Value)))
+		out = append(out, strings.TrimSpace(strings.TrimPrefix(in.Name, "sensor ")+" "+inputText(in.Value)))
 	}
 	return out
 }
@@ -197,11 +246,17 @@ func inputText(v any) string {
 	case string:
 		return v
 	case map[string]any:
+		if _, ok := v["mean"]; ok {
+			return windowText(v)
+		}
 		value, ok := v["value"]
 		if !ok {
 			break
 		}
 		text := inputText(value)
+		if unit, ok := v["unit"].(string); ok {
+			text += " " + unit
+		}
 		var about []string
 		if age, ok := v["age"].(float64); ok {
 			if _, stored := v["sensor"]; stored {
@@ -226,6 +281,20 @@ func inputText(v any) string {
 		return strings.ToValidUTF8(string(raw[:inputBytesMax]), "") + "..."
 	}
 	return string(raw)
+}
+
+// windowText shows what sums up a sensor's readings over a span.
+func windowText(v map[string]any) string {
+	var parts []string
+	for _, key := range []string{"mean", "min", "max", "last", "slope", "count"} {
+		if f, ok := v[key].(float64); ok {
+			parts = append(parts, key+" "+strconv.FormatFloat(f, 'g', 4, 64))
+		}
+	}
+	if q, ok := v["quality"].(string); ok {
+		parts = append(parts, q)
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
 }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

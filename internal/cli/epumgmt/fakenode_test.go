@@ -204,10 +204,16 @@ func (n *fakeNode) explain(m *msg.ExplainQuery) (proto.Message, error) {
 	case m.GetDecision() != "" && !strings.HasSuffix(m.GetDecision(), "1"):
 		return nil, epu.E(epu.NotFound, "find decision", m.GetDecision(), errors.New("it is not in the history"))
 	}
+	if at := m.GetAt(); at != nil && at.AsTime().Before(now.Add(-24*time.Hour)) {
+		return nil, epu.E(epu.NotFound, "find decision", "of "+at.AsTime().Format(time.RFC3339), errors.New("the history has none that is as old"))
+	}
 	d := epu.Decision{
 		ID: "01JC0000000000000000000001", Pool: epu.PoolID(m.GetPool()), Time: now.Add(-12 * time.Second), Policy: "queuelen", PolicyHash: "7f3c00112233",
-		Seed:    1<<64 - 1,
-		Inputs:  []epu.Input{{Name: "queue_depth", Value: epu.Reading{Sensor: "queue_depth", Value: 118, Age: 12 * time.Second, Quality: "ok"}}, {Name: "running", Value: 2}, {Name: "window queue_depth 60", Value: map[string]any{"mean": 101.5, "max": 118}}},
+		Seed: 1<<64 - 1,
+		Inputs: []epu.Input{
+			{Name: "sensor queue_depth", Value: map[string]any{"sensor": "queue_depth", "value": 118, "age": 12 * time.Second, "quality": "ok", "unit": "messages"}},
+			{Name: "running", Value: 2}, {Name: "window queue_depth 60", Value: map[string]any{"mean": 101.5, "max": 118, "quality": "ok"}},
+		},
 		Reasons: []epu.Reason{{Rule: "step", Text: "ceil(118 / 20) = 6"}}, Wanted: epu.Wish{Target: 6}, Wish: epu.Wish{Target: 4}, Before: 2,
 		Clamps:   []epu.Reason{{Rule: "limits.max", Text: "pool limits.max = 4", Origin: "pools/epu-gpu.yaml:9"}},
 		Rejected: []epu.Reason{{Rule: "us-east-1b", Text: "no capacity since 14:29 (3 tries, next 14:34)"}},

@@ -46,7 +46,7 @@ func instanceTable(list []*msg.Instance, now time.Time) cli.Table {
 	t := cli.Table{Columns: []cli.Column{
 		{Name: "WORKER"},
 		{Name: "POOL", Optional: true},
-		{Name: "NAME", Wide: true},
+		{Name: "NAME", Wide: !slices.ContainsFunc(list, func(i *msg.Instance) bool { return i.GetName() != "" })}, // unique workers have one
 		{Name: "INSTANCE"},
 		{Name: "SITE", Optional: true},
 		{Name: "ZONE", Wide: true},

@@ -1,0 +1,43 @@
+package epumgmt
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nimbus-epu/epu/actors/msg"
+)
+
+// Goal: a time is read as people write it. Method: a table, seen from a zone west of Greenwich.
+func TestMoment(t *testing.T) {
+	zone := time.FixedZone("west", -5*60*60)
+	now := time.Date(2026, 11, 21, 14, 32, 17, 0, zone)
+	for text, want := range map[string]time.Time{
+		"10m": now.Add(-10 * time.Minute), "1h30m ago": now.Add(-90 * time.Minute),
+		"14:30": time.Date(2026, 11, 21, 14, 30, 0, 0, zone), "14:30:05": time.Date(2026, 11, 21, 14, 30, 5, 0, zone),
+		"23:10":                     time.Date(2026, 11, 20, 23, 10, 0, 0, zone),
+		"2026-11-20 08:00":          time.Date(2026, 11, 20, 8, 0, 0, 0, zone),
+		"2026-11-20 08:00:01":       time.Date(2026, 11, 20, 8, 0, 1, 0, zone),
+		"2026-11-20T08:00:00+01:00": time.Date(2026, 11, 20, 7, 0, 0, 0, time.UTC),
+	} {
+		if got, err := moment(text, now, zone); err != nil || !got.Equal(want) {
+			t.Errorf("%q: got %v (%v), want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "ago", "-5m", "tomorrow", "25:00", "2027-01-01 10:00", "14.30"} {
+		if got, err := moment(text, now, zone); err == nil {
+			t.Errorf("%q was read as %v", text, got)
+		}
+	}
+}
+
+// Goal: unique workers are told apart by their names; where there are none the column takes no room.
+func TestNameColumn(t *testing.T) {
+	list := []*msg.Instance{{Worker: "web-1-1/0"}, {Worker: "web-1-2/0"}}
+	wide := func() bool { return instanceTable(list, time.Time{}).Columns[2].Wide }
+	if !wide() {
+		t.Error("NAME is shown although no worker has one")
+	}
+	if list[1].Name = "alpha"; wide() {
+		t.Error("NAME is hidden although a worker has one")
+	}
+}
