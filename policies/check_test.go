@@ -127,6 +127,16 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// Goal: a change that is wrong in several ways is told of all of them. Method: an unknown key beside a
+// wrong value.
+func TestReconfigureNamesAllProblems(t *testing.T) {
+	p := load(t, "npreserving")
+	_, _, problems := p.Reconfigure(map[string]any{"preserve_n": 2}, map[string]any{"preserve_n": "abc", "foo": 2})
+	if text := policies.Problems(problems).Error(); len(problems) != 2 || !strings.Contains(text, "preserve_n") || !strings.Contains(text, "foo") {
+		t.Errorf("got %v, want one problem of each key", problems)
+	}
+}
+
 // Goal: reconfiguring replaces the whole value of each given key, keeps the rest, and gives nothing when
 // anything is wrong. Method: any configuration and change, compared with a model of a few lines.
 func TestReconfigureIsWholeValueReplacement(t *testing.T) {

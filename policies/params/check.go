@@ -117,7 +117,7 @@ func (s Set) Reconfigure(old, changes map[string]any, rule Rule) (merged map[str
 	input, _, problems := s.canonical(old)
 	fresh, given, more := s.canonical(changes)
 	if problems = append(problems, more...); problems != nil {
-		return nil, nil, problems
+		rule = func(map[string]any) []Problem { return nil } // it may rely on what is wrong
 	}
 	for name, v := range fresh {
 		if v == nil {
@@ -126,13 +126,13 @@ func (s Set) Reconfigure(old, changes map[string]any, rule Rule) (merged map[str
 		}
 		input[name] = v
 	}
-	merged, problems = s.Check(input, rule)
-	for i := range problems { // as the operator spelt it
-		if from, ok := given[problems[i].Key]; ok {
-			problems[i].Key = from
+	merged, found := s.Check(input, rule)
+	for i := range found { // as the operator spelt it
+		if from, ok := given[found[i].Key]; ok {
+			found[i].Key = from
 		}
 	}
-	if problems != nil {
+	if problems = append(problems, found...); problems != nil {
 		return nil, nil, problems
 	}
 	before, problems := s.Check(old, rule)

@@ -24,27 +24,38 @@ const integerMax = 1 << 53
 
 var keyPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
-// Parse reads arguments of the form key=value. A key may be given once.
+// Parse reads arguments of the form key=value. A key may be given once. The error names all that is wrong.
 func Parse(args []string) (*structpb.Struct, error) {
 	out := &structpb.Struct{Fields: make(map[string]*structpb.Value)}
+	var wrong []string
 	for _, arg := range args {
-		key, text, found := strings.Cut(arg, "=")
-		if !found {
-			return nil, fmt.Errorf("%q has no =: write key=value", arg)
+		if err := add(out.Fields, arg); err != nil {
+			wrong = append(wrong, err.Error())
 		}
-		if err := checkKey(key); err != nil {
-			return nil, err
-		}
-		if _, twice := out.Fields[key]; twice {
-			return nil, fmt.Errorf("%q is given twice", key)
-		}
-		v, err := value(text)
-		if err != nil {
-			return nil, fmt.Errorf("value of %q: %w", key, err)
-		}
-		out.Fields[key] = v
+	}
+	if wrong != nil {
+		return nil, errors.New(strings.Join(wrong, "; "))
 	}
 	return out, nil
+}
+
+func add(fields map[string]*structpb.Value, arg string) error {
+	key, text, found := strings.Cut(arg, "=")
+	if !found {
+		return fmt.Errorf("%q has no =: write key=value", arg)
+	}
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	if _, twice := fields[key]; twice {
+		return fmt.Errorf("%q is given twice", key)
+	}
+	v, err := value(text)
+	if err != nil {
+		return fmt.Errorf("value of %q: %w", key, err)
+	}
+	fields[key] = v
+	return nil
 }
 
 // ParseFile reads a YAML file that holds one map of settings.

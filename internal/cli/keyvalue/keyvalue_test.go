@@ -24,6 +24,8 @@ func TestParse(t *testing.T) {
 		{"l=[1, x, {k: 2.5}]", map[string]any{"l": []any{1.0, "x", map[string]any{"k": 2.5}}}, ""},
 		{"eq=a=b|none=null|day=2026-01-02", map[string]any{"eq": "a=b", "none": nil, "day": "2026-01-02"}, ""},
 		{"n", nil, "has no ="},
+		{"n|limits.max=3|x=.nan", nil, `"n" has no =: write key=value; "limits.max"`},
+		{"limits.max=3|ok=1|x=.nan", nil, `; value of "x"`},
 		{"n=1|n=2", nil, "given twice"},
 		{"limits.max=3", nil, "give all of \"limits\""},
 		{"=3", nil, "no name"},
