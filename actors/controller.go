@@ -61,19 +61,20 @@ type Controller struct {
 	st    poolState
 
 	// Volatile: begins anew with each incarnation.
-	started  time.Time
-	roster   roster
-	hot      launchSet          // launches about which something may be left to do or say
-	bySite   map[epu.SiteID]int // launches that are not forgotten
-	syncs    map[epu.SiteID]bool
-	health   *epu.HealthSpec // as defined; shared with the workers
-	vitals   map[epu.WorkerID]*workerVitals
-	checks   []CheckConfCall
-	looks    lookHeap
-	told     []epu.WorkerID             // must answer: their actors were told something
-	starting map[epu.WorkerID]time.Time // not yet RUNNING: when its deadline began
-	drains   map[epu.WorkerID]time.Time // draining: when it began
-	overdue  map[epu.WorkerID]reconcile.Overdue
+	started   time.Time
+	roster    roster
+	hot       launchSet          // launches about which something may be left to do or say
+	bySite    map[epu.SiteID]int // launches that are not forgotten
+	syncs     map[epu.SiteID]bool
+	health    *epu.HealthSpec // as defined; shared with the workers
+	vitals    map[epu.WorkerID]*workerVitals
+	checks    []CheckConfCall
+	looks     lookHeap
+	told      []epu.WorkerID             // must answer: their actors were told something
+	starting  map[epu.WorkerID]time.Time // not yet RUNNING: when its deadline began
+	drains    map[epu.WorkerID]time.Time // draining: when it began
+	replacing map[epu.WorkerID]time.Time // to go once another runs
+	overdue   map[epu.WorkerID]reconcile.Overdue
 
 	nextTick   time.Time
 	lastWake   time.Time
@@ -85,7 +86,8 @@ type Controller struct {
 	equal      int
 	failure    string
 	failingFor time.Time
-	refused    []epu.Reason
+	refused    []epu.Reason // what reconcile had to leave
+	asked      []epu.Reason // of the last decision's actions
 	suspicion  suspicion
 	children   []ChildChange
 	waitUntil  time.Time     // a limit may allow more then
@@ -107,13 +109,14 @@ type workerVitals struct {
 func NewController(owner epu.Owner, pool epu.PoolID, id SiteIdentity, now time.Time) *Controller {
 	return &Controller{
 		owner: owner, pool: pool, id: id, started: now, lastWake: now,
-		st:       poolState{Launches: map[epu.LaunchID]*poolLaunch{}},
-		health:   &epu.HealthSpec{},
-		bySite:   map[epu.SiteID]int{},
-		syncs:    map[epu.SiteID]bool{},
-		vitals:   map[epu.WorkerID]*workerVitals{},
-		starting: map[epu.WorkerID]time.Time{},
-		drains:   map[epu.WorkerID]time.Time{},
+		st:        poolState{Launches: map[epu.LaunchID]*poolLaunch{}},
+		health:    &epu.HealthSpec{},
+		bySite:    map[epu.SiteID]int{},
+		syncs:     map[epu.SiteID]bool{},
+		vitals:    map[epu.WorkerID]*workerVitals{},
+		starting:  map[epu.WorkerID]time.Time{},
+		drains:    map[epu.WorkerID]time.Time{},
+		replacing: map[epu.WorkerID]time.Time{},
 	}
 }
 
@@ -276,7 +279,8 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		ID: epu.NewWorkerID(launch, i), Launch: launch, Slot: i, Name: l.Name, Vars: l.Vars, Instance: s.Instance,
 		Site: l.Site, Zone: s.Zone, Allocation: l.Allocation, Market: l.Market, Address: s.Address,
 		State: s.State, StateSince: time.UnixMilli(s.Since).UTC(), Created: l.Opened, Draining: s.Draining,
-		Ended: s.Unwanted, EndReason: s.EndReason,
+		Ended: s.Unwanted, EndReason: s.EndReason, Leaving: s.Leaving || s.Replacing && s.Draining,
+		Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
 	}
 	old := c.roster.get(w)
 	if s.State.Gone() {
@@ -294,7 +298,8 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 	c.track(w)
 	c.roster.put(w)
 	c.dirty = c.dirty || old == nil || old.State != w.State || old.Ended != w.Ended || old.Draining != w.Draining ||
-		old.Health != w.Health || old.Suspect != w.Suspect
+		old.Health != w.Health || old.Suspect != w.Suspect || old.Protected != w.Protected ||
+		old.Leaving != w.Leaving || old.Replacing != w.Replacing || w.BusyUntil.Before(old.BusyUntil)
 }
 
 func (c *Controller) refreshAll(launch epu.LaunchID) {

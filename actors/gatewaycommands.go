@@ -31,7 +31,17 @@ func (g *Gateway) command(ctx context.Context, req *msg.Request, body proto.Mess
 	case *msg.Thaw:
 		return g.toPool(ctx, req, m.GetPool(), m)
 	case *msg.Kill:
-		return g.kill(ctx, req, m)
+		return g.toWorker(ctx, req, "kill", m.GetInstance(), m)
+	case *msg.Drain:
+		return g.toWorker(ctx, req, "drain", m.GetInstance(), m)
+	case *msg.Resume:
+		return g.toWorker(ctx, req, "resume", m.GetInstance(), m)
+	case *msg.Protect:
+		return g.toWorker(ctx, req, "protect", m.GetInstance(), m)
+	case *msg.Unprotect:
+		return g.toWorker(ctx, req, "unprotect", m.GetInstance(), m)
+	case *msg.Replace:
+		return g.toWorker(ctx, req, "replace", m.GetInstance(), m)
 	case *msg.Remove:
 		return g.remove(ctx, req, m)
 	case *msg.TerminateAll:
@@ -100,8 +110,9 @@ func (g *Gateway) apply(ctx context.Context, req *msg.Request, m *msg.Apply) (pr
 	return &msg.Applied{Changes: plan.GetChanges()}, nil
 }
 
-// kill looks for the worker in every pool: operators know instances, not pools.
-func (g *Gateway) kill(ctx context.Context, req *msg.Request, m *msg.Kill) (proto.Message, error) {
+// toWorker brings an order to the controller whose worker it names, looking in every pool: operators know
+// instances, not pools.
+func (g *Gateway) toWorker(ctx context.Context, req *msg.Request, verb, instance string, body any) (proto.Message, error) {
 	v, err := g.registry(ctx)
 	if err != nil {
 		return nil, err
@@ -109,17 +120,17 @@ func (g *Gateway) kill(ctx context.Context, req *msg.Request, m *msg.Kill) (prot
 	views, failed := g.pools(ctx, slices.Sorted(maps.Keys(v.Pools)))
 	for pool, view := range views {
 		for _, w := range view.Workers {
-			if string(w.ID) == m.GetInstance() || w.Instance != "" && string(w.Instance) == m.GetInstance() {
-				return g.toPool(ctx, req, string(pool), m)
+			if string(w.ID) == instance || w.Instance != "" && string(w.Instance) == instance {
+				return g.toPool(ctx, req, string(pool), body)
 			}
 		}
 	}
 	for _, err := range failed { // it may be one of theirs
 		return nil, err
 	}
-	kerr := epu.E(epu.NotFound, "kill", m.GetInstance(), errors.New("no pool has such a worker"))
-	kerr.Try = "epumgmt instances"
-	return nil, kerr
+	none := epu.E(epu.NotFound, verb, instance, errors.New("no pool has such a worker"))
+	none.Try = "epumgmt instances"
+	return nil, none
 }
 
 func (g *Gateway) remove(ctx context.Context, req *msg.Request, m *msg.Remove) (proto.Message, error) {

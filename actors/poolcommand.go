@@ -29,6 +29,16 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 		c.check(tx, m, body.Conf.AsMap())
 	case *msg.Kill:
 		c.kill(tx, m, body)
+	case *msg.Drain:
+		c.drain(tx, m, body)
+	case *msg.Resume:
+		c.resume(tx, m, body)
+	case *msg.Protect:
+		c.protect(tx, m, body.GetInstance(), body.GetReason(), true)
+	case *msg.Unprotect:
+		c.protect(tx, m, body.GetInstance(), "", false)
+	case *msg.Replace:
+		c.replace(tx, m, body)
 	case *msg.FreezeCommand:
 		f := msg.FreezeState{By: m.User, Reason: body.Reason, Since: tx.Now(), Healing: body.Healing}
 		if body.For != nil {
@@ -146,39 +156,6 @@ func (c *Controller) changedText(checked CheckedConf) string {
 	return text
 }
 
-// kill ends one worker by its own ID or its machine's; the wish stays, so it is replaced when it may be.
-func (c *Controller) kill(tx *Tx, m msg.Command, k *msg.Kill) {
-	i := slices.IndexFunc(c.roster.all, func(w *epu.Worker) bool {
-		return string(w.ID) == k.Instance || w.Instance != "" && string(w.Instance) == k.Instance
-	})
-	if i < 0 {
-		tx.Answer(refuse(epu.NotFound, "kill", k.Instance, "pool "+string(c.pool)+" has no such worker"))
-		return
-	}
-	w := c.roster.all[i]
-	if w.Ended {
-		tx.Answer(&msg.Done{Text: string(w.ID) + " is ending already: " + w.EndReason})
-		return
-	}
-	if !c.syncs[w.Site] {
-		r := refuse(epu.Unavailable, "kill", k.Instance, "site "+string(w.Site)+" has not been listed since the start")
-		r.Err.Try = "try again in a moment"
-		tx.Answer(r)
-		return
-	}
-	reason := "killed by " + m.User
-	if k.Reason != "" {
-		reason += ": " + k.Reason
-	}
-	c.end(tx, w, reason, false, false)
-	c.audit(tx, m, "kill", map[string]any{"worker": w.ID, "instance": w.Instance, "reason": k.Reason})
-	text := string(w.ID) + " is ending and will be replaced if it is still wanted"
-	if later := c.later(); later != "" && !(c.st.Freeze != nil && c.st.Freeze.Healing && !c.st.Define.EndAll && !c.id.Recovery) {
-		text = string(w.ID) + " is ending and will be replaced " + later
-	}
-	tx.Answer(&msg.Done{Changed: true, Text: text})
-}
-
 // checkIn makes a worker RUNNING, and hands its agent what differs between workers of a launch.
 func (c *Controller) checkIn(tx *Tx, m msg.CheckInWorker) {
 	launch := m.Launch
@@ -229,19 +206,6 @@ func (c *Controller) stranger(m msg.CheckInWorker) msg.Refused {
 		return refuse(epu.Unavailable, "check in", string(m.Instance), "its launch is from before the store was restored, or after its last backup")
 	}
 	return refuse(epu.NotFound, "check in", string(m.Instance), "its launch has ended")
-}
-
-// adopt opens a launch that takes in a machine which a site lists as stray.
-func (c *Controller) adopt(tx *Tx, m msg.AdoptMachine) {
-	for _, l := range c.st.Launches {
-		if l.Adopt == m.Instance {
-			tx.Answer(&msg.Done{Text: "already being adopted"})
-			return
-		}
-	}
-	id := epu.NewLaunchID(c.pool, c.id.Epoch, c.st.Seq+1)
-	tx.Emit(launchOpened{Launch: id, Site: m.Site, N: 1, Adopt: m.Instance, Time: tx.Now(), Reason: "adopted"})
-	tx.Answer(&msg.Done{Changed: true, Text: "adopting " + string(m.Instance) + " as " + string(epu.NewWorkerID(id, 0))})
 }
 
 // thawInTime ends a freeze whose time is over.

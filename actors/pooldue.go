@@ -129,7 +129,7 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 		Spec: c.st.Define.Spec, Gen: c.st.Define.Gen, Conf: c.st.Conf, Overrides: maps.Clone(c.st.Overrides),
 		Wish: c.st.Wish, Last: c.last, Workers: all, Freeze: c.st.Freeze, EndAll: c.st.Define.EndAll,
 		Removing: c.st.Define.Removing, Recovery: c.id.Recovery, Suspect: c.suspicion.on && !c.suspicion.confirmed,
-		Engine: c.engine(), Failure: c.failure, Refused: c.refused, Backoff: c.backoff(),
+		Engine: c.engine(), Failure: c.failure, Refused: c.refusals(), Backoff: c.backoff(),
 		Launches: len(c.st.Launches),
 	}
 	if c.failure != "" {

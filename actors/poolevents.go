@@ -42,6 +42,7 @@ type (
 		Adopt      epu.InstanceID    `json:"adopt,omitempty"`
 		Time       time.Time         `json:"time"`
 		Reason     string            `json:"reason,omitempty"`
+		Asked      string            `json:"asked,omitempty"` // "<decision>/<index>" of the policy's action behind it
 	}
 	// workerEnded makes a slot unwanted for good.
 	workerEnded struct {
@@ -67,8 +68,21 @@ type (
 	}
 	// workerDraining begins or cancels a worker's drain.
 	workerDraining struct {
+		Worker  epu.WorkerID `json:"worker"`
+		On      bool         `json:"on"`
+		Reason  string       `json:"reason,omitempty"`
+		Order   bool         `json:"order,omitempty"`   // somebody asked for it by name: it is not called back as supply
+		Limited bool         `json:"limited,omitempty"` // counts toward limits.terminations
+		Time    time.Time    `json:"time,omitzero"`
+	}
+	// workerProtected keeps a worker from being a victim, or no longer.
+	workerProtected struct {
 		Worker epu.WorkerID `json:"worker"`
 		On     bool         `json:"on"`
+	}
+	// workerReplacing has another worker launched before this one goes.
+	workerReplacing struct {
+		Worker epu.WorkerID `json:"worker"`
 		Reason string       `json:"reason,omitempty"`
 	}
 	// launchDone drops a launch of which nothing is left.
@@ -105,6 +119,8 @@ func PoolCodec() *persistence.Codec {
 	persistence.Register[launchReported](c, "launch-reported", 1)
 	persistence.Register[workerCheckedIn](c, "worker-checked-in", 1)
 	persistence.Register[workerDraining](c, "worker-draining", 1)
+	persistence.Register[workerProtected](c, "worker-protected", 1)
+	persistence.Register[workerReplacing](c, "worker-replacing", 1)
 	persistence.Register[launchDone](c, "launch-done", 1)
 	persistence.Register[poolFrozen](c, "pool-frozen", 1)
 	persistence.Register[poolThawed](c, "pool-thawed", 1)
@@ -146,6 +162,7 @@ type poolLaunch struct {
 	Name       string            `json:"name,omitempty"`
 	Vars       map[string]string `json:"vars,omitempty"`
 	Adopt      epu.InstanceID    `json:"adopt,omitempty"`
+	Asked      string            `json:"asked,omitempty"`
 	Opened     time.Time         `json:"opened"`
 	Rev        epu.Revision      `json:"rev,omitempty"` // of the site's newest report taken in
 	Closed     bool              `json:"closed,omitempty"`
@@ -161,6 +178,10 @@ type poolSlot struct {
 	EndReason string `json:"end,omitempty"`
 	CheckedIn bool   `json:"in,omitempty"`
 	Draining  bool   `json:"drain,omitempty"`
+	Leaving   bool   `json:"leave,omitempty"`   // drains by an order
+	Why       string `json:"why,omitempty"`     // of the order, and of its end
+	Replacing bool   `json:"replace,omitempty"` // goes once another runs
+	Protected bool   `json:"protect,omitempty"`
 }
 
 // Apply changes the pool's durable state by one event.
@@ -201,7 +222,11 @@ func (c *Controller) Apply(ev any) {
 			}
 		})
 	case workerDraining:
-		c.slot(e.Worker, func(s *poolSlot) { s.Draining = e.On })
+		c.applyDraining(e)
+	case workerProtected:
+		c.slot(e.Worker, func(s *poolSlot) { s.Protected = e.On })
+	case workerReplacing:
+		c.slot(e.Worker, func(s *poolSlot) { s.Replacing, s.Why = true, e.Reason })
 	case launchDone:
 		c.bySite[c.st.Launches[e.Launch].Site]--
 		delete(c.st.Launches, e.Launch)
@@ -241,7 +266,7 @@ func (c *Controller) applyOpened(e launchOpened) {
 	spec := c.st.Define.Launches[e.Site]
 	l := &poolLaunch{
 		Site: e.Site, Spec: &spec, Allocation: e.Allocation, Market: e.Market, Name: e.Name, Vars: e.Vars,
-		Adopt: e.Adopt, Opened: e.Time, Slots: make([]poolSlot, e.N),
+		Adopt: e.Adopt, Asked: e.Asked, Opened: e.Time, Slots: make([]poolSlot, e.N),
 	}
 	for i := range l.Slots {
 		l.Slots[i].State, l.Slots[i].Since = epu.Requesting, e.Time.UnixMilli()
@@ -259,6 +284,21 @@ func (c *Controller) applyEnded(e workerEnded) {
 		launch, _, _ := e.Worker.Parse()
 		c.failed(launch, e.Time)
 	}
+	if e.Limited {
+		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.Terminations.Window)
+	}
+}
+
+func (c *Controller) applyDraining(e workerDraining) {
+	c.slot(e.Worker, func(s *poolSlot) {
+		s.Draining = e.On
+		switch {
+		case !e.On: // back in service, whatever it was taken out for
+			s.Leaving, s.Replacing, s.Why = false, false, ""
+		case e.Order:
+			s.Leaving, s.Why = true, e.Reason
+		}
+	})
 	if e.Limited {
 		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.Terminations.Window)
 	}

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"container/heap"
 	"time"
 
@@ -89,6 +90,7 @@ func (c *Controller) tell(id epu.WorkerID, v *workerVitals) {
 func (c *Controller) track(w *epu.Worker) {
 	clock(c.starting, w.ID, w.Open() && w.State < epu.Running)
 	clock(c.drains, w.ID, w.Open() && w.Draining)
+	clock(c.replacing, w.ID, w.Open() && w.Replacing)
 	if c.st.Define.Spec.Health.Source != epu.HealthAgent {
 		c.unwatch(w.ID)
 		return
@@ -128,6 +130,7 @@ func (c *Controller) untrack(id epu.WorkerID) {
 	c.unwatch(id)
 	delete(c.starting, id)
 	delete(c.drains, id)
+	delete(c.replacing, id)
 	delete(c.overdue, id)
 }
 
@@ -252,13 +255,21 @@ func (c *Controller) deadlines(tx *Tx, now time.Time) {
 		v := c.vitals[id]
 		switch limit := spec.Drain.Timeout; {
 		case v != nil && v.fact.Drained:
-			c.overdue[id] = reconcile.Overdue{Reason: "drained", Drained: true}
-		case passed(c.drains, id, limit):
+			c.overdue[id] = reconcile.Overdue{Reason: cmp.Or(c.orderOf(id), "drained"), Drained: true}
+		case !passed(c.drains, id, limit):
+		case v != nil && spec.Drain.ProtectBusy && v.fact.Busy.After(now): // its lease outlasts the drain
+		default:
 			c.overdue[id] = reconcile.Overdue{Reason: "its drain took longer than " + limit.String(), Drained: true}
 		}
 	}
 	c.dirty = c.dirty || len(c.overdue) > 0
 	c.clearStreaks(tx, now)
+}
+
+// orderOf is why somebody asked for a worker to go; empty when nobody did.
+func (c *Controller) orderOf(id epu.WorkerID) string {
+	launch, i, _ := id.Parse()
+	return c.st.Launches[launch].Slots[i].Why
 }
 
 // clearStreaks forgets the failed launches of places where a newer worker has run for a while.

@@ -2,6 +2,7 @@ package actortest
 
 import (
 	"slices"
+	"time"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -18,6 +19,14 @@ type agent struct {
 	drained  bool
 	seq      uint64
 	acked    []string
+	busy     time.Time // end of its lease
+	idle     time.Time // since when it has no work
+}
+
+// Busy makes the program of a machine's worker hold a lease; at its end it is idle.
+func (f *Fleet) Busy(id epu.InstanceID, lease time.Duration) {
+	f.agent(id).busy = f.Now().Add(lease)
+	f.agent(id).idle = f.agent(id).busy
 }
 
 // Mute silences a machine's agent; Unmute lets it be heard again.
@@ -67,7 +76,11 @@ func (f *Fleet) beatOf(m Machine, a *agent) {
 	if a.failed {
 		b.State = "PROCESS_ERROR"
 	}
-	a.drained = a.draining // its program stops until the next beat
+	b.BusyUntilSeconds = max(0, a.busy.Sub(f.Now()).Seconds())
+	if !a.idle.IsZero() {
+		b.IdleSeconds = max(0, f.Now().Sub(a.idle).Seconds())
+	}
+	a.drained = a.draining && b.BusyUntilSeconds == 0 // its program stops until the next beat
 	f.Send(to, self, msg.BeatReceived{Worker: a.worker, At: f.Now(), Beat: b})
 }
 

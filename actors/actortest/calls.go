@@ -92,7 +92,15 @@ func (f *Fleet) render(req iaas.LaunchRequest) iaas.LaunchRequest {
 
 // poolCall carries out a controller's call.
 func (f *Fleet) poolCall(any) (Exec, Latency) {
-	return Decide, Latency{Request: time.Millisecond, Answer: time.Millisecond}
+	return func(call any) (any, error) {
+		result, err := Decide(call)
+		if d, ok := result.(epu.Decision); ok && f.Policy != nil {
+			f.Policy(call.(actors.DecideCall).Snapshot, &d)
+			f.noteActions(&d)
+			result = d
+		}
+		return result, err
+	}, Latency{Request: time.Millisecond, Answer: time.Millisecond}
 }
 
 // Decide carries out a controller's call: the rule of npreserving in Go, quick enough for thousands of

@@ -77,6 +77,33 @@ func (f *Fleet) checkNames() {
 	}
 }
 
+// noteActions remembers what a decision's actions may lead to.
+func (f *Fleet) noteActions(d *epu.Decision) {
+	for i, a := range d.Actions {
+		if a.Kind == epu.ActLaunch {
+			f.asked[fmt.Sprintf("%s/%d", d.ID, i)] = a.Count
+		}
+	}
+}
+
+// checkActions notes actions of the policy that were carried out twice or beyond what they asked for.
+func (f *Fleet) checkActions() {
+	for _, w := range f.Workers() {
+		ever := f.launched[w.Asked]
+		if w.Asked == "" || ever[w.ID] {
+			continue
+		}
+		if ever == nil {
+			ever = map[epu.WorkerID]bool{}
+			f.launched[w.Asked] = ever
+		}
+		ever[w.ID] = true
+		if most, ok := f.asked[w.Asked]; !ok || len(ever) > most {
+			f.wrong("%d workers of the action %s, which asked for %d", len(ever), w.Asked, most)
+		}
+	}
+}
+
 // Check holds a fleet that has settled against the invariants: every live machine stands in exactly one
 // wanted slot and is heard, there are as many as wished, every unique name has one, and replaying the
 // journal gives the state there is.

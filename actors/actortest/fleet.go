@@ -11,6 +11,7 @@ import (
 	"github.com/nimbus-epu/epu/iaas/sim"
 	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/persistence/memory"
+	"github.com/nimbus-epu/epu/policies"
 )
 
 // Fleet is a world with simulated clouds, one pool and agents on its machines: all that a campaign
@@ -25,6 +26,8 @@ type Fleet struct {
 	CallLost, CallDoubled, CallLate float64
 	CallSlowMax                     time.Duration
 
+	// Policy, if set, changes the decisions of the pool's policy, which is the rule of npreserving.
+	Policy   func(s *policies.Snapshot, d *epu.Decision)
 	Define   msg.Define // what the registry says; Redefine changes it
 	Deaf     bool       // nothing that agents send arrives
 	Removed  bool       // the pool has said that nothing of it is left
@@ -37,6 +40,9 @@ type Fleet struct {
 	agents     map[epu.InstanceID]*agent
 	rendering  int // of requests: it changes with the node's configuration
 	strict     bool
+	answer     any                              // to the operator's newest command
+	asked      map[string]int                   // workers that an action of the policy asked for at most, by "<decision>/<index>"
+	launched   map[string]map[epu.WorkerID]bool // who ever came of it
 }
 
 // Site is one simulated cloud and the site in charge of it.
@@ -58,6 +64,7 @@ func NewFleet(seed uint64, opts sim.Options, pool epu.PoolSpec, sites ...epu.Sit
 	f := &Fleet{
 		journal: memory.New(persistence.Meta{Installation: "campaign", Epoch: 1, Created: epoch}),
 		Pool:    pool, agents: map[epu.InstanceID]*agent{}, strict: true,
+		asked: map[string]int{}, launched: map[string]map[epu.WorkerID]bool{},
 	}
 	f.World = NewWorld(seed, f.journal)
 	for i, spec := range sites {
@@ -107,6 +114,14 @@ func (f *Fleet) Scale(n int) { f.Command(&msg.Scale{Pool: string(f.Pool.Name), N
 // Command sends an operator's command to the controller.
 func (f *Fleet) Command(body any) {
 	f.Tell(msg.Command{ID: fmt.Sprintf("%T-%d", body, f.Steps), User: "anna", Body: body})
+}
+
+// Order sends an operator's command and gives the answer: a *msg.Done or a msg.Refused.
+func (f *Fleet) Order(body any) any {
+	f.answer = nil
+	f.Command(body)
+	f.Run(time.Second)
+	return f.answer
 }
 
 // Tell sends a message to the pool's controller.
@@ -181,6 +196,7 @@ func (f *Fleet) boot() {
 		}, f.poolCall, func(c actors.Core) {
 			f.children(c.(*actors.Controller))
 			f.checkNames()
+			f.checkActions()
 		})
 	}
 	f.SpawnPlain(operatorAddress, f.hearOperator)
@@ -279,6 +295,10 @@ func (f *Fleet) EndRecovery() {
 func (f *Fleet) hearOperator(m any, _ msg.Address) {
 	v, ok := m.(msg.SiteView)
 	if !ok {
+		switch m.(type) {
+		case *msg.Done, msg.Refused:
+			f.answer = m
+		}
 		return
 	}
 	for _, st := range v.Strays {

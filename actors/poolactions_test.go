@@ -1,0 +1,290 @@
+package actors_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/actortest"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// These are stories of single workers: what operators and policies do to one by its name. Method: a
+// fleet on a calm cloud, in virtual time.
+
+// done gives an order that must be carried out, and its text.
+func done(t *testing.T, f *actortest.Fleet, changed bool, body any) string {
+	t.Helper()
+	d, ok := f.Order(body).(*msg.Done)
+	if !ok || d.GetChanged() != changed {
+		t.Fatalf("%T: got %v, want it done, changed %v\n%s", body, d, changed, f.Describe())
+	}
+	return d.GetText()
+}
+
+// refused gives an order that must not be carried out.
+func refused(t *testing.T, f *actortest.Fleet, kind epu.Kind, body any) {
+	t.Helper()
+	r, ok := f.Order(body).(msg.Refused)
+	if !ok || epu.KindOf(r.Err) != kind {
+		t.Fatalf("%T: got %v, want it refused as %v", body, r, kind)
+	}
+}
+
+func worker(f *actortest.Fleet, id epu.WorkerID) *epu.Worker {
+	for _, w := range f.Workers() {
+		if w.ID == id {
+			return w
+		}
+	}
+	return nil
+}
+
+// A worker that is drained is replaced at once, is not called back, and ends when it has no work.
+func TestDrainTakesOut(t *testing.T) {
+	f := calmFleet(t, 3, nil)
+	w := f.Workers()[1]
+	text := done(t, f, true, &msg.Drain{Instance: string(w.ID), Reason: "disk"})
+	if !strings.Contains(text, "will be replaced if it is still wanted") {
+		t.Errorf("got %q", text)
+	}
+	if now := worker(f, w.ID); !now.Draining || !now.Leaving || len(f.Machines()) != 4 {
+		t.Errorf("got %+v and %d machines", now, len(f.Machines()))
+	}
+	done(t, f, false, &msg.Drain{Instance: string(w.Instance)}) // repeatable, and the machine's ID names it too
+	f.Crash()
+	f.Run(10 * time.Minute)
+	if m := machineOf(f, w.Instance); m.Alive() {
+		t.Errorf("%+v did not end", m)
+	}
+	settled(t, f, 3, 0)
+}
+
+// The reason of a drain is the reason of the end that it leads to.
+func TestDrainSaysWhy(t *testing.T) {
+	f := calmFleet(t, 1, nil)
+	w := f.Workers()[0]
+	done(t, f, true, &msg.Drain{Instance: string(w.ID), Reason: "disk"})
+	f.Run(10 * time.Minute)
+	if why := endReason(f, w.ID); why != "drained by anna: disk" {
+		t.Errorf("got %q", why)
+	}
+}
+
+// A drain can be taken back until its end is durable; the replacement is surplus then.
+func TestResumeTakesDrainBack(t *testing.T) {
+	f := calmFleet(t, 2, func(p *epu.PoolSpec) { p.Drain.Timeout = time.Hour })
+	w := f.Workers()[0]
+	f.Mute(w.Instance) // its agent never says that it has drained
+	done(t, f, true, &msg.Drain{Instance: string(w.ID)})
+	f.Run(20 * time.Second)
+	f.Unmute(w.Instance)
+	done(t, f, true, &msg.Resume{Instance: string(w.ID)})
+	done(t, f, false, &msg.Resume{Instance: string(w.ID)})
+	f.Run(20 * time.Minute)
+	if now := worker(f, w.ID); now == nil || now.Draining || now.Ended {
+		t.Errorf("got %+v, want it in service", now)
+	}
+	settled(t, f, 2, 0)
+	other := f.Workers()[1]
+	done(t, f, true, &msg.Kill{Instance: string(other.ID)})
+	refused(t, f, epu.Conflict, &msg.Resume{Instance: string(other.ID)})
+	refused(t, f, epu.NotFound, &msg.Resume{Instance: "nobody"})
+}
+
+// A protected worker is no victim of a smaller wish, across restarts; failures and orders do reach it.
+func TestProtectedIsNoVictim(t *testing.T) {
+	f := calmFleet(t, 4, nil)
+	kept := f.Workers()[3] // the newest would go first
+	done(t, f, true, &msg.Protect{Instance: string(kept.ID), Reason: "being looked at"})
+	done(t, f, false, &msg.Protect{Instance: string(kept.ID)})
+	f.Crash()
+	f.Run(time.Minute)
+	f.Scale(1)
+	f.Run(20 * time.Minute)
+	if ws := f.Workers(); len(ws) != 1 || ws[0].ID != kept.ID {
+		t.Fatalf("another one stayed:\n%s", f.Describe())
+	}
+	f.Scale(0)
+	f.Run(20 * time.Minute)
+	settled(t, f, 1, 0)
+	done(t, f, true, &msg.Unprotect{Instance: string(kept.ID)})
+	f.Run(20 * time.Minute)
+	settled(t, f, 0, 0)
+}
+
+// A replacement runs before the old worker goes; if it fails, the old one stays.
+func TestReplaceLaunchesFirst(t *testing.T) {
+	f := calmFleet(t, 2, nil)
+	old := f.Workers()[0]
+	for _, s := range f.Sites {
+		s.Cloud.Outage(true)
+	}
+	done(t, f, true, &msg.Replace{Instance: string(old.ID)})
+	done(t, f, false, &msg.Replace{Instance: string(old.ID)})
+	f.Run(30 * time.Minute) // launches fail or hang meanwhile
+	f.Crash()
+	f.Run(time.Minute)
+	if w := worker(f, old.ID); w == nil || w.Draining || w.Ended || !w.Replacing {
+		t.Fatalf("got %+v, want it to work on", w)
+	}
+	for _, s := range f.Sites {
+		s.Cloud.Outage(false)
+	}
+	for w := worker(f, old.ID); w != nil; w = worker(f, old.ID) {
+		serving := 0
+		for _, x := range f.Workers() {
+			if x.State == epu.Running && x.Open() && !x.Draining {
+				serving++
+			}
+		}
+		if serving < 2 {
+			t.Fatalf("only %d serve\n%s", serving, f.Describe())
+		}
+		f.Run(5 * time.Second)
+		if f.Now().Sub(w.Created) > 3*time.Hour {
+			t.Fatalf("it was never replaced\n%s", f.Describe())
+		}
+	}
+	f.Run(20 * time.Minute)
+	settled(t, f, 2, 0)
+}
+
+// A unique worker's name belongs to one worker: it can't be replaced by launching first, and after a
+// drain its name gets another when it is gone.
+func TestUniqueIsDrainedNotReplaced(t *testing.T) {
+	f := calmFleet(t, 1, nil)
+	f.Command(&msg.Reconfigure{Conf: must(structpb.NewStruct(map[string]any{"names": 1}))})
+	f.Run(20 * time.Minute)
+	settled(t, f, 1, 1)
+	w := f.Workers()[0]
+	refused(t, f, epu.Invalid, &msg.Replace{Instance: string(w.ID)})
+	done(t, f, true, &msg.Drain{Instance: string(w.ID)})
+	f.Run(20 * time.Minute)
+	if worker(f, w.ID) != nil {
+		t.Error("it did not go")
+	}
+	settled(t, f, 1, 1)
+}
+
+// A busy worker is no victim of a smaller wish until its lease is over, and an order's drain waits for it.
+func TestBusyIsWaitedFor(t *testing.T) {
+	f := calmFleet(t, 2, func(p *epu.PoolSpec) { p.Drain.ProtectBusy = true })
+	busy, idle := f.Workers()[1], f.Workers()[0]
+	f.Busy(busy.Instance, 30*time.Minute)
+	f.Run(30 * time.Second)
+	f.Scale(1)
+	f.Run(5 * time.Minute)
+	if worker(f, idle.ID) != nil || worker(f, busy.ID) == nil {
+		t.Fatalf("the busy one went first\n%s", f.Describe())
+	}
+	f.Scale(0)
+	f.Run(10 * time.Minute)
+	if w := worker(f, busy.ID); w == nil || w.Draining || w.Ended {
+		t.Fatalf("got %+v, want it at work", w)
+	}
+	f.Run(30 * time.Minute) // its lease is over
+	settled(t, f, 0, 0)
+}
+
+// A policy's actions are done once, within the limits, and what is refused is told next time.
+func TestPolicyActions(t *testing.T) {
+	var told, first []epu.Reason
+	var victim epu.WorkerID
+	f := calmFleet(t, 3, func(p *epu.PoolSpec) { p.Limits.Terminations = epu.Count{N: 1, Window: time.Hour} })
+	ws := f.Workers()
+	victim, second := ws[0].ID, ws[1].ID
+	acts := []epu.Action{
+		{Kind: epu.ActLaunch, Count: 5, Reason: "more"},
+		{Kind: epu.ActTerminate, Workers: []epu.WorkerID{victim, second}, Reason: "too hot"},
+	}
+	f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+		if told = s.Refused; len(acts) > 0 && len(s.Workers) == 3 {
+			d.Actions, acts = acts, nil
+			told = nil
+		} else if first == nil {
+			first = told
+		}
+		if acts == nil {
+			d.Wanted.Target = 4
+		}
+	}
+	f.Run(7 * time.Second)
+	if why := endReason(f, victim); why != "too hot" {
+		t.Errorf("%s ended because of %q", victim, why)
+	}
+	if w := worker(f, second); w == nil || w.Ended {
+		t.Error("a second one ended, beyond the limit")
+	}
+	asked := 0
+	for _, w := range f.Workers() {
+		if w.Asked != "" {
+			asked++
+		}
+	}
+	if asked != 2 { // the target has room for two beside the two that stay
+		t.Errorf("%d workers were launched by the action, want 2", asked)
+	}
+	f.Run(5 * time.Second)
+	rules := map[string]bool{}
+	for _, r := range first {
+		rules[r.Rule] = true
+	}
+	if !rules["limits.terminations"] || !rules["target"] {
+		t.Errorf("the policy was told of %v", first)
+	}
+	f.Run(20 * time.Minute)
+	settled(t, f, 4, 0)
+	if len(f.Machines()) != 5 {
+		t.Errorf("%d machines, want 5", len(f.Machines()))
+	}
+}
+
+// What a policy drains is replaced when the wish demands it, and a policy can take its drain back.
+func TestPolicyDrains(t *testing.T) {
+	f := calmFleet(t, 2, func(p *epu.PoolSpec) { p.Drain.Timeout = time.Hour })
+	w := f.Workers()[0]
+	f.Mute(w.Instance)
+	kind := epu.ActDrain
+	f.Policy = func(_ *policies.Snapshot, d *epu.Decision) {
+		if kind != "" {
+			d.Actions, kind = []epu.Action{{Kind: kind, Workers: []epu.WorkerID{w.ID}}}, ""
+		}
+	}
+	f.Run(20 * time.Second)
+	if now := worker(f, w.ID); !now.Draining || !now.Leaving || len(f.Machines()) != 3 {
+		t.Fatalf("got %+v and %d machines", now, len(f.Machines()))
+	}
+	f.Unmute(w.Instance)
+	kind = epu.ActResume
+	f.Run(20 * time.Minute)
+	if now := worker(f, w.ID); now == nil || now.Draining {
+		t.Errorf("got %+v, want it in service", now)
+	}
+	settled(t, f, 2, 0)
+}
+
+func machineOf(f *actortest.Fleet, id epu.InstanceID) actortest.Machine {
+	for _, m := range f.Machines() {
+		if m.ID == id {
+			return m
+		}
+	}
+	return actortest.Machine{}
+}
+
+// endReason is why a worker ended, by its record.
+func endReason(f *actortest.Fleet, id epu.WorkerID) string {
+	for _, r := range f.Records {
+		if r.Name == "worker_ended" && strings.Contains(string(r.Data), `"worker":"`+string(id)+`"`) {
+			_, rest, _ := strings.Cut(string(r.Data), `"reason":"`)
+			why, _, _ := strings.Cut(rest, `"`)
+			return why
+		}
+	}
+	return ""
+}
