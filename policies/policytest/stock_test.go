@@ -17,6 +17,7 @@ import (
 type stock struct {
 	conf    func(t *rapid.T) map[string]any // any good configuration
 	sensors []string                        // what it may read
+	idle    bool                            // settles only when workers say that they are idle: else jobs go on being taken
 	timely  bool                            // its wish follows the clock, so constant readings need not settle it
 }
 
@@ -54,6 +55,66 @@ var stocks = map[string]stock{
 				"queuelen_low_water": low, "queuelen_high_water": low + rapid.IntRange(0, 50).Draw(t, "high - low"),
 				"outgrow": rapid.IntRange(0, 30).Draw(t, "outgrow"),
 			})
+		},
+	},
+	"sensor": {
+		sensors: []string{"load"},
+		conf: func(t *rapid.T) map[string]any {
+			low := rapid.IntRange(0, 60).Draw(t, "down")
+			return limited(t, map[string]any{
+				"sensor": "load", "scale_down_threshold": low, "scale_up_threshold": low + rapid.IntRange(0, 60).Draw(t, "up - down"),
+				"scale_up_n": rapid.IntRange(1, 5).Draw(t, "up n"), "scale_down_n": rapid.IntRange(1, 5).Draw(t, "down n"),
+				"cooldown": rapid.SampledFrom([]string{"0s", "20s", "1m"}).Draw(t, "cooldown"),
+			})
+		},
+	},
+	"target": {
+		sensors: []string{"load"},
+		conf: func(t *rapid.T) map[string]any {
+			mode := rapid.SampledFrom([]string{"per-worker", "total"}).Draw(t, "mode")
+			conf := limited(t, map[string]any{
+				"sensor": "load", "target": rapid.IntRange(1, 70).Draw(t, "target"), "mode": mode,
+				"tolerance": float64(rapid.IntRange(0, 10).Draw(t, "tolerance")) / 10,
+			})
+			if mode == "per-worker" {
+				conf["min_instances"] = max(1, conf["min_instances"].(int))
+				conf["max_instances"] = max(1, conf["max_instances"].(int))
+			}
+			if rapid.Bool().Draw(t, "stepped") {
+				conf["step_up"], conf["step_down"] = rapid.IntRange(1, 4).Draw(t, "up"), rapid.IntRange(1, 4).Draw(t, "down")
+			}
+			return conf
+		},
+	},
+	"batch": {
+		idle:    true,
+		sensors: []string{"queue-length"},
+		conf: func(t *rapid.T) map[string]any {
+			conf := limited(t, map[string]any{
+				"jobs_per_worker": rapid.IntRange(1, 4).Draw(t, "jobs"),
+				"idle_for":        rapid.SampledFrom([]string{"0s", "1m"}).Draw(t, "idle"),
+			})
+			delete(conf, "stabilisation")
+			return conf
+		},
+	},
+	"needy": {
+		conf: func(t *rapid.T) map[string]any {
+			conf := map[string]any{"preserve_n": rapid.IntRange(0, 9).Draw(t, "n"), "retirable": []any{"epu-test-1-1/0"}}
+			if rapid.Bool().Draw(t, "unique") {
+				conf["unique_key"], conf["unique_values"] = "SEAT", []any{"a", "b", "c"}
+			}
+			return conf
+		},
+	},
+	"combine": {
+		sensors: []string{"queue-length", "load"},
+		conf: func(t *rapid.T) map[string]any {
+			return limited(t, map[string]any{"rules": []any{
+				map[string]any{"policy": "queuelen", "conf": map[string]any{"queuelen_high_water": 60, "queuelen_low_water": 20, "stabilisation": "30s"}},
+				map[string]any{"policy": "target", "conf": map[string]any{"sensor": "load", "target": rapid.IntRange(5, 50).Draw(t, "target"), "mode": "total"}},
+				map[string]any{"policy": "npreserving", "conf": map[string]any{"preserve_n": rapid.IntRange(0, 4).Draw(t, "n")}},
+			}})
 		},
 	},
 }
@@ -162,7 +223,10 @@ func TestStockSettles(t *testing.T) {
 		if s.timely {
 			return
 		}
-		const settling, after = 150, 40
+		if s.idle {
+			w.idle = func(int) time.Duration { return time.Hour }
+		}
+		const settling, after = 90, 20
 		var want int
 		for i := range settling + after {
 			for id, v := range values {
@@ -175,7 +239,7 @@ func TestStockSettles(t *testing.T) {
 			if i > settling && d.Wanted.Target != want {
 				t.Fatalf("got target %d after %d at constant readings %v\nreasons %v", d.Wanted.Target, want, values, d.Reasons)
 			}
-			w.pass(10 * time.Second)
+			w.pass(20 * time.Second)
 		}
 	})
 }

@@ -23,7 +23,7 @@ type world struct {
 	boot     time.Duration
 	readings map[string]epu.Reading
 	work     epu.Work
-	replays  bool // every record is evaluated again
+	replays  bool                      // every record is evaluated again
 	idle     func(i int) time.Duration // how long the i-th running worker has been idle; nil = busy
 
 	workers []*epu.Worker

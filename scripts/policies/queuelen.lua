@@ -9,6 +9,7 @@
 -- nothing.
 
 local demand = require "lib.demand"
+local reading = require "lib.reading"
 local show = require "lib.show"
 
 return {
@@ -39,10 +40,12 @@ return {
   end,
 
   decide = function(control, state, conf)
-    local queue = demand.read(control, state, conf, conf.sensor, 0)
-    if queue == nil then
+    local r = reading.of(state, conf.sensor, 0)
+    if not r.ok then
+      demand.hold(control, state, conf, r.text)
       return
     end
+    local queue = r.value
     local target, memory = state.target, state.memory
     local floor = queue > 0 and 1 or 0
     local what = (conf.sensor == "queue-length" and "queue" or conf.sensor) .. " " .. show.number(queue)
@@ -50,17 +53,18 @@ return {
 
     if queue > high then
       local text = what .. " above high water " .. show.number(high)
-      local n, wait = demand.step_up(state, conf)
+      local n, wait = demand.more(state, conf.step_up), demand.wait(state, conf)
       if wait and conf.outgrow > 0 and memory.stepped_at and queue >= memory.stepped_at + conf.outgrow then
         text = text .. " and " .. show.number(queue - memory.stepped_at) .. " longer than at the last step, although " .. wait
-        n, wait = target + conf.step_up, nil
+        wait = nil
       end
       if wait then
+        n = target
         text = text .. ", but " .. wait
       else
         memory.stepped_at = queue
       end
-      demand.settle(control, state, conf, { n = n, allows = math.max(n, target), floor = floor, text = text, rule = "high_water" })
+      demand.settle(control, state, conf, { n = n, floor = floor, text = text, rule = "high_water" })
     elseif queue > 0 and target == 0 then
       demand.settle(control, state, conf, { n = 1, floor = 1, text = what .. ": while there is work, 1 worker stays", rule = "work" })
     elseif queue < low then

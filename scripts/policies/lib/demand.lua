@@ -17,6 +17,7 @@ local demand = {}
 ---@field floor number? fewest workers whatever else is said, but never above max_instances
 ---@field text string why
 ---@field rule string? short name of the rule
+---@field span number? seconds of stabilisation; default conf.stabilisation
 
 -- Parameters of every such policy: `pool.params` and the limits.
 function demand.params(more)
@@ -36,16 +37,19 @@ function demand.params(more)
   }))
 end
 
--- Parameters of policies that grow in steps. The original never grew while any worker was starting.
+-- The original never grew while any worker was starting.
+demand.starting_allowed = {
+  type = "integer", min = 0, default = 0, unit = "workers",
+  doc = "a further step up waits while more workers than this are still starting; raise it for large pools, "
+    .. "in which some worker is always being replaced",
+}
+
+-- Parameters of policies that grow in steps.
 function demand.step_params(more)
   return demand.params(pool.over(more or {}, {
     step_up = { type = "integer", min = 1, default = 1, unit = "workers", doc = "how many workers one step up adds" },
     step_down = { type = "integer", min = 1, default = 1, unit = "workers", doc = "how many workers one step down takes away" },
-    starting_allowed = {
-      type = "integer", min = 0, default = 0, unit = "workers",
-      doc = "a further step up waits while more workers than this are still starting; raise it for large pools, "
-        .. "in which some worker is always being replaced",
-    },
+    starting_allowed = demand.starting_allowed,
   }))
 end
 
@@ -63,57 +67,58 @@ function demand.have(state)
   return state.running() + state.starting() - state.draining()
 end
 
--- The target of one step up, or the present target and why the step has to wait.
+-- Why a step up has to wait for the last one, or nil.
 ---@param state epu.State
----@return number target, string? wait
-function demand.step_up(state, conf)
-  local have, starting = demand.have(state), state.starting()
-  local missing = math.max(0, state.target - have)
+---@return string?
+function demand.wait(state, conf)
+  local starting = state.starting()
+  local missing = math.max(0, state.target - demand.have(state))
   if starting + missing <= conf.starting_allowed then
-    return math.max(state.target, have) + conf.step_up
+    return nil
   end
   if starting == 0 then
-    return state.target, missing == 1 and "1 worker is still to be launched" or missing .. " workers are still to be launched"
+    return missing == 1 and "1 worker is still to be launched" or missing .. " workers are still to be launched"
   end
-  return state.target, starting == 1 and "1 worker is still starting" or starting .. " workers are still starting"
+  return starting == 1 and "1 worker is still starting" or starting .. " workers are still starting"
+end
+
+-- The target of a step up by n: from what serves, if that is more than what is wanted.
+---@param state epu.State
+---@return number
+function demand.more(state, n)
+  return math.max(state.target, demand.have(state)) + n
 end
 
 -- Keeps the target for want of data; limits still hold.
-function demand.hold(control, state, conf, why)
+function demand.hold(control, state, conf, why, span)
   demand.settle(control, state, conf, {
-    n = state.target, text = why .. ", so the target stays " .. state.target, rule = demand.blind,
+    n = state.target, text = why .. ", so the target stays " .. state.target, rule = demand.blind, span = span,
   })
 end
 
 -- The rule of reasons that say that a policy could not see. `combine` looks for it.
 demand.blind = "no data"
 
--- The reading of a sensor, or nil after a hold.
-function demand.read(control, state, conf, sensor, least)
-  local r = reading.of(state, sensor, least)
-  if not r.ok then
-    demand.hold(control, state, conf, r.text)
-    return nil
-  end
-  return r.value
-end
-
--- Makes a proposal the wish: stabilised, then within the policy's limits, with reasons.
+-- Makes a proposal the wish: stabilised, then within the policy's limits, with reasons. Gives the target.
 ---@param control epu.Control
 ---@param state epu.State
 ---@param proposal lib.Proposal
+---@return number
 function demand.settle(control, state, conf, proposal)
-  local target, n = state.target, proposal.n
+  local target, n, span = state.target, proposal.n, proposal.span or conf.stabilisation
   local floor = math.max(proposal.floor or 0, conf.min_instances)
   control.because(proposal.text, proposal.rule)
 
-  local memory = state.memory
-  memory.down = memory.down or {}
-  local least = window.most(memory.down, state.now, conf.stabilisation, math.max(floor, proposal.allows or n), target)
+  local least = math.max(floor, proposal.allows or n)
+  if span > 0 then
+    local memory = state.memory
+    memory.down = memory.down or {}
+    least = window.most(memory.down, state.now, span, least, target)
+  end
   if n < target and n < least then
     local kept = math.min(target, least)
     control.because("kept at " .. kept .. " and not shrunk to " .. n .. ": within the last "
-      .. show.span(conf.stabilisation) .. " that was not enough", "stabilisation")
+      .. show.span(span) .. " that was not enough", "stabilisation")
     n = kept
   end
 
@@ -127,6 +132,7 @@ function demand.settle(control, state, conf, proposal)
     n = conf.max_instances
   end
   control.scale_to(n, pool.options(conf))
+  return n
 end
 
 return demand

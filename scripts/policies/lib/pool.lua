@@ -9,12 +9,12 @@ function pool.params(more)
   local params = {
     site = {
       type = "string",
-      aliases = { "force_site" },
+      aliases = { "force_site", "iaas_site" },
       doc = "site of all workers; without it the pool's placement decides",
     },
     allocation = {
       type = "string",
-      aliases = { "epuworker_allocation" },
+      aliases = { "epuworker_allocation", "iaas_allocation" },
       doc = "size of the machines in the site's words; without it the pool's placement decides",
     },
     vars = {
@@ -32,7 +32,7 @@ function pool.params(more)
     },
     worker_type = {
       type = "string",
-      aliases = { "epuworker_type" },
+      aliases = { "epuworker_type", "deployable_type" },
       doc = "accepted from old launch plans and not used: the pool's deployable_type says what is launched",
     },
     victims = {

@@ -32,7 +32,7 @@ end
 -- which there was no evaluation. Kept is an empty table at first and changed in place.
 ---@param kept lib.Kept
 ---@param now number
----@param span number seconds
+---@param span number seconds, above 0
 ---@param value number
 ---@param before number
 ---@return number
@@ -40,10 +40,6 @@ function window.most(kept, now, span, value, before)
   local width = span / slots
   if kept.width ~= width or kept.last == nil or now < kept.last then
     kept.width, kept.slots, kept.last, kept.every = width, {}, nil, nil
-  end
-  if span == 0 then
-    kept.last = now
-    return value
   end
   local slot = math.floor(now / width)
   local gap = kept.last and now - kept.last

@@ -1,0 +1,100 @@
+-- combine: several rules for one pool, of which the largest answer wins.
+--
+-- Each rule is another policy with a configuration of its own, and with a memory and a target of its own,
+-- as if it were alone. The pool grows when one rule wants more, and shrinks only as far as all agree. While
+-- a rule can't see (no reading, a stale one), nothing shrinks at all.
+
+local demand = require "lib.demand"
+local pool = require "lib.pool"
+local rules = require "lib.rules"
+
+-- What can be a rule. A policy of your own joins with a line here, in a copy of this file.
+local policies = {
+  npreserving = require "npreserving",
+  queuelen = require "queuelen",
+  sensor = require "sensor",
+  target = require "target",
+  batch = require "batch",
+}
+
+local function names()
+  local list = {}
+  for name in pairs(policies) do
+    table.insert(list, name)
+  end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
+-- The policy and the configuration of a rule.
+local function rule(given, i)
+  local where = "rule " .. i
+  for key in pairs(given) do
+    if key ~= "policy" and key ~= "conf" then
+      error(where .. ": " .. tostring(key) .. " is no key of a rule; there are policy and conf", 0)
+    end
+  end
+  local policy = policies[given.policy]
+  if policy == nil then
+    error(where .. ": policy must be one of " .. names() .. ", got " .. tostring(given.policy), 0)
+  end
+  where = where .. " (" .. given.policy .. ")"
+  if given.conf ~= nil and type(given.conf) ~= "table" then
+    error(where .. ": conf must be a map of parameters", 0)
+  end
+  return policy, rules.conf(policy, given.conf or {}, where), where
+end
+
+return {
+  doc = "Combine several rules: the largest answer wins, and nothing shrinks unless all agree.",
+
+  params = demand.params {
+    rules = {
+      type = "list", of = "map", min = 1, max = 10, required = true,
+      doc = "the rules, each {policy: NAME, conf: {...}} with the parameters of that policy",
+    },
+    stabilisation = {
+      type = "duration", min = 0, max = 86400, default = "0s",
+      doc = "shrink only to what every evaluation within this time would have allowed, on top of what the rules do",
+    },
+  },
+
+  validate = function(conf)
+    demand.validate(conf)
+    for i, given in ipairs(conf.rules) do
+      rule(given, i)
+    end
+  end,
+
+  decide = function(control, state, conf)
+    local target, memory = state.target, state.memory
+    local kept, before = {}, memory.rules or {}
+    local n, winner, blind = -1, nil, nil
+    for i, given in ipairs(conf.rules) do
+      local policy, full, where = rule(given, i)
+      kept[i] = before[i] and before[i].policy == given.policy and before[i] or { policy = given.policy }
+      local said = rules.ask(policy, state, full, kept[i])
+      local words = where .. " wants " .. said.n .. ": " .. said.text
+      for _, alert in ipairs(said.alerts) do
+        control.alert(where .. ": " .. alert)
+      end
+      if said.n > n then
+        if winner then
+          control.because(winner, "rule")
+        end
+        n, winner = said.n, words
+      else
+        control.because(words, "rule")
+      end
+      blind = blind or said.blind and where
+    end
+    memory.rules = kept
+
+    local p = { n = n, text = winner, rule = "largest" }
+    if blind and n < target then
+      control.because("kept at " .. target .. " and not shrunk to " .. n .. ": " .. blind .. " can't see", demand.blind)
+      p.n = target
+    end
+    demand.settle(control, state, conf, p)
+  end,
+}

@@ -1,0 +1,78 @@
+-- Tests of combine.lua. Workers run and are well unless something else is said.
+
+test.policy "combine"
+
+local queue = { policy = "queuelen", conf = { queuelen_high_water = 100, queuelen_low_water = 10, stabilisation = "0s" } }
+local load = { policy = "target", conf = { sensor = "load", target = 10, mode = "total", min_instances = 0, stabilisation = "0s" } }
+local base = { policy = "npreserving", conf = { preserve_n = 2 } }
+
+local function read(q, l)
+  return { ["queue-length"] = { value = q }, load = { value = l } }
+end
+
+test.case {
+  name = "the largest answer wins and says who gave it",
+  conf = { rules = { queue, load, base } },
+  steps = {
+    { workers = {}, sensors = read(0, 0), expect = { target = 2, because = { "rule 3 (npreserving) wants 2: preserve_n = 2", "rule 1 (queuelen) wants 0: queue 0" } } },
+    { workers = { { count = 2 } }, sensors = read(0, 45), expect = { target = 5, because = "rule 2 (target) wants 5: load 45, target 10" } },
+    { workers = { { count = 5 } }, sensors = read(500, 45), expect = { target = 6, because = "rule 1 (queuelen) wants 6: queue 500 above high water 100" } },
+  },
+}
+
+test.case {
+  name = "nothing shrinks unless all agree",
+  conf = { rules = { queue, load } },
+  steps = {
+    { workers = { { count = 8 } }, wish = 8, sensors = read(50, 80), expect = { target = 8 } },
+    { sensors = read(50, 0), expect = { target = 8, because = "rule 1 (queuelen) wants 8: queue 50 within" } },
+    { sensors = read(0, 0), expect = { target = 7 } },
+    { workers = { { count = 7 } }, sensors = read(0, 71), expect = { target = 8 } },
+  },
+}
+
+test.case {
+  name = "a rule that can't see keeps the pool from shrinking, not from growing",
+  conf = { rules = { queue, load, base } },
+  steps = {
+    { workers = { { count = 8 } }, wish = 8, sensors = read(0, 80), expect = { target = 8 } },
+    { sensors = { load = { value = 0 } }, expect = { target = 8, because = "kept at 8 and not shrunk to 7: rule 1 (queuelen) can't see" } },
+    { sensors = { load = { value = 0 } }, expect = { target = 8 } },
+    { sensors = { load = { value = 120 } }, expect = { target = 12 } },
+  },
+}
+
+test.case {
+  name = "limits of the whole come last",
+  conf = { rules = { load, base }, max_instances = 3, min_instances = 1, site = "east", victims = "oldest" },
+  steps = { { workers = {}, sensors = read(0, 900), expect = { target = 3, site = "east", victims = "oldest", because = "cut from 90 to max_instances 3" } } },
+}
+
+test.case {
+  name = "rules have windows of their own, which a restart does not clear",
+  conf = { rules = { { policy = "target", conf = { sensor = "load", target = 10, mode = "total", min_instances = 0, stabilisation = "1m" } } } },
+  steps = {
+    { workers = {}, sensors = read(0, 40), expect = { target = 4 } },
+    { after = 30, sensors = read(0, 10), expect = { target = 4, because = "wants 4: load 10" } },
+    { after = 20, restart = true, expect = { target = 4 } },
+    { after = 20, expect = { target = 1 } },
+  },
+}
+
+for text, rules in pairs {
+  ["rule 1: policy must be one of batch, "] = { { policy = "nope" } },
+  ["rule 2 (queuelen): queuelen_high_water is required"] = { base, { policy = "queuelen", conf = { queuelen_low_water = 1 } } },
+  ["rule 1 (queuelen): queuelen_low_water (5) is above queuelen_high_water (1)"] = { { policy = "queuelen", conf = { queuelen_low_water = 5, queuelen_high_water = 1 } } },
+  ["rule 1 (npreserving): preserve_n must be a whole number, got \"x\""] = { { policy = "npreserving", conf = { preserve_n = "x" } } },
+  ["rule 1 (npreserving): preserve_n must be at least 0, got -1"] = { { policy = "npreserving", conf = { preserve_n = -1 } } },
+  ["rule 1 (npreserving): preserv_n is no parameter; there are allocation, "] = { { policy = "npreserving", conf = { preserv_n = 1 } } },
+  ["rule 1 (queuelen): stabilisation must be a duration such as 90s or 5m, got 5"] =
+    { { policy = "queuelen", conf = { queuelen_low_water = 0, queuelen_high_water = 1, stabilisation = 5 } } },
+  ["rule 1 (queuelen): stabilisation must be at most 86400 s"] =
+    { { policy = "queuelen", conf = { queuelen_low_water = 0, queuelen_high_water = 1, stabilisation = "24h1m" } } },
+  ["rule 1 (npreserving): heal must be true or false, got \"no\""] = { { policy = "npreserving", conf = { heal = "no" } } },
+  ["rule 1 (npreserving): victims must be one of newest, "] = { { policy = "npreserving", conf = { victims = "all" } } },
+  ["rule 1: confs is no key of a rule"] = { { policy = "npreserving", confs = {} } },
+} do
+  test.case { name = "refused: " .. text, conf = { rules = rules }, refused = text }
+end
