@@ -67,6 +67,57 @@ func TestCommandMistakes(t *testing.T) {
 	}
 }
 
+// Goal: whoever mends files hears everything at once: slips of form, names that nothing has, what the
+// policy says of its configuration, and sensors that it would miss. Method: a folder with one of each.
+func TestValidateSaysEverything(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.yaml", "schema: epu/v1\nkind: site\nname: local\ndriver: sim\n---\nschema: epu/v1\nkind: deployable-tipe\nname: sleeper\n")
+	write("b.yaml", `schema: epu/v1
+kind: pool
+name: epu-one
+deployable_type: sleeper
+placement: [{site: lokal}]
+tick: 5
+policy:
+  conf:
+    preserve_n: -2
+    colour: red
+---
+schema: epu/v1
+kind: pool
+name: epu-two
+deployable_type: sleper
+placement: [{site: local}]
+limits: {max: 5}
+sensors:
+  queue-lenght: {source: push}
+policy: {name: queuelen}
+`)
+	code, _, errs := command(t, "validate", "-f", dir)
+	if code != 4 {
+		t.Errorf("got %d, want 4", code)
+	}
+	at := 0
+	for _, want := range []string{
+		"a.yaml:4", "sim is for tests and simulations", "local", "a.yaml:7", "did you mean deployable-type?",
+		"b.yaml:5", "there is no site lokal", "did you mean local?", "b.yaml:6", "has no unit",
+		"b.yaml:9", "must be at least 0", "b.yaml:10", "is no parameter of the policy",
+		"b.yaml:15", "there is no deployable type sleper", "b.yaml:20", "reads the sensor queue-length", "did you mean queue-lenght?",
+	} {
+		i := strings.Index(errs[at:], want)
+		if i < 0 {
+			t.Fatalf("%q is missing, or not in its place:\n%s", want, errs)
+		}
+		at += i
+	}
+}
+
 // Goal: a store goes into a backup and comes back in a higher epoch than any that is known.
 // Method: backup and restore of a new store, beside it and into an empty folder, with and without a floor.
 func TestBackupAndRestore(t *testing.T) {

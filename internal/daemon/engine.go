@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
 	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/params"
 )
 
 // engine carries out the calls of one pool's controller. A controller has one evaluation out at a time,
@@ -18,6 +22,7 @@ import (
 type engine struct {
 	library *policies.Library
 	opts    policies.Options
+	sensors func(ctx context.Context) (map[string]epu.SensorSpec, error) // of the pool, as it is applied
 
 	mu      sync.Mutex
 	engine  *policies.Engine
@@ -28,22 +33,30 @@ type engine struct {
 
 // Controller makes the executor of a pool's controller.
 func (n *Node) Controller(owner epu.Owner, pool epu.PoolID) actors.Executor {
-	e := &engine{library: n.library, opts: policies.Options{
-		Now:   n.opts.Clock.Now,
-		Print: func(line string) { n.log.Debug("policy printed", "pool", pool, "line", line) },
-	}}
+	e := &engine{
+		library: n.library,
+		opts: policies.Options{
+			Now:   n.opts.Clock.Now,
+			Print: func(line string) { n.log.Debug("policy printed", "pool", pool, "line", line) },
+		},
+		sensors: func(ctx context.Context) (map[string]epu.SensorSpec, error) {
+			answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
+			view, _ := answer.(msg.RegistryView)
+			return view.Pools[pool].Spec.Sensors, err
+		},
+	}
 	return e.Do
 }
 
 // Do carries out one call.
-func (e *engine) Do(_ context.Context, call any) (any, error) {
+func (e *engine) Do(ctx context.Context, call any) (any, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch c := call.(type) {
 	case actors.DecideCall:
 		return e.decide(c)
 	case actors.CheckConfCall:
-		return e.check(c)
+		return e.check(ctx, c)
 	}
 	return nil, epu.E(epu.Internal, "carry out", fmt.Sprintf("%T", call), errors.New("a controller has no such call"))
 }
@@ -63,7 +76,7 @@ func (e *engine) decide(c actors.DecideCall) (epu.Decision, error) {
 	return d, nil
 }
 
-func (e *engine) check(c actors.CheckConfCall) (actors.CheckedConf, error) {
+func (e *engine) check(ctx context.Context, c actors.CheckConfCall) (actors.CheckedConf, error) {
 	if err := e.load(c.Policy); err != nil {
 		return actors.CheckedConf{}, err
 	}
@@ -72,7 +85,40 @@ func (e *engine) check(c actors.CheckConfCall) (actors.CheckedConf, error) {
 	for _, p := range problems {
 		out.Problems = append(out.Problems, p.String())
 	}
+	if len(problems) > 0 {
+		return out, nil
+	}
+	named := e.policy.Params.Sensors(merged)
+	if len(named) == 0 {
+		return out, nil
+	}
+	sensors, err := e.sensors(ctx)
+	if err != nil {
+		return out, err
+	}
+	for _, p := range missingSensors(c.Policy, named, sensors) {
+		out.Problems = append(out.Problems, p.Key+": "+p.Text)
+	}
 	return out, nil
+}
+
+// missingSensors reports the sensors that a configuration names and its pool does not have.
+func missingSensors(policy string, named []params.Named, sensors map[string]epu.SensorSpec) (out []strictyaml.Problem) {
+	known := slices.Sorted(maps.Keys(sensors))
+	for _, n := range named {
+		if _, ok := sensors[n.Sensor]; ok {
+			continue
+		}
+		try := "define it under sensors in the pool's file"
+		if c := strictyaml.Closest(n.Sensor, known); c != "" {
+			try = "did you mean " + c + "?"
+		}
+		out = append(out, strictyaml.Problem{
+			Key: n.Key, Try: try,
+			Text: fmt.Sprintf("the policy %s reads the sensor %s, which the pool does not have", policy, n.Sensor),
+		})
+	}
+	return out
 }
 
 // load takes the newest sound version of the policy. A broken one never replaces a good one.

@@ -33,12 +33,20 @@ func (f *files) Plan(view msg.RegistryView, pools map[epu.PoolID]msg.PoolView, d
 		in[i] = resource.File{Path: g.GetPath(), Content: g.GetContent()}
 	}
 	set, problems := resource.Parse(in, opts)
-	if len(problems) > 0 {
-		return nil, nil, refusal("read the files", problems)
-	}
 	p := &planning{files: f, view: view, pools: pools, set: set, specs: &msg.ApplySpecs{Gen: view.Gen}}
-	if err := p.run(); err != nil {
-		return nil, nil, err
+	for _, spec := range set.Pools {
+		p.checkPolicy(spec) // also when files have other faults: whoever mends them wants to do it once
+	}
+	if problems = append(problems, p.problems...); len(problems) == 0 {
+		p.run()
+		problems = p.problems
+	}
+	if len(problems) > 0 {
+		paths := make([]string, len(in))
+		for i, g := range in {
+			paths[i] = g.Path
+		}
+		return nil, nil, refusal("check the files", strictyaml.Sort(problems, paths...))
 	}
 	plan := &msg.Plan{Changes: p.changes, Index: index(view, pools)}
 	if len(p.specs.Pools)+len(p.specs.Sites)+len(p.specs.Types) == 0 {
@@ -88,7 +96,8 @@ type planning struct {
 	problems []strictyaml.Problem
 }
 
-func (p *planning) run() error {
+// run plans every document of files that have no faults of their own.
+func (p *planning) run() {
 	types := maps.Clone(p.view.Types)
 	if types == nil {
 		types = map[string]epu.TypeSpec{}
@@ -122,10 +131,6 @@ func (p *planning) run() error {
 			}
 		}
 	}
-	if len(p.problems) > 0 {
-		return refusal("check the files", p.problems)
-	}
-	return nil
 }
 
 func typeIn(types []epu.TypeSpec, name string) (epu.TypeSpec, bool) {
@@ -139,7 +144,6 @@ func typeIn(types []epu.TypeSpec, name string) (epu.TypeSpec, bool) {
 
 // pool plans one pool of the files.
 func (p *planning) pool(spec epu.PoolSpec, types map[string]epu.TypeSpec) {
-	p.checkPolicy(spec)
 	launches := p.resolve(spec, types)
 	old, had := p.view.Pools[spec.Name]
 	before := len(p.changes)
@@ -227,6 +231,9 @@ func (p *planning) effect(spec epu.PoolSpec, had bool) string {
 
 // checkPolicy reports everything that is wrong with a pool's policy and its configuration.
 func (p *planning) checkPolicy(spec epu.PoolSpec) {
+	if spec.Policy.Name == "" {
+		return // was no name, and is refused for that
+	}
 	add := func(key, text, try string) {
 		file, line := origin(spec.Origins, key)
 		p.problems = append(p.problems, strictyaml.Problem{File: file, Line: line, Key: key, Text: text, Try: try})
@@ -238,7 +245,14 @@ func (p *planning) checkPolicy(spec epu.PoolSpec) {
 	}
 	_, problems := policy.Check(spec.Policy.Conf)
 	for _, pr := range problems {
-		add("policy.conf", pr.String(), "")
+		if pr.Key == "" {
+			add("policy.conf", pr.String(), "")
+		} else {
+			add("policy.conf."+pr.Key, pr.Text, "")
+		}
+	}
+	for _, m := range missingSensors(spec.Policy.Name, policy.Params.Sensors(spec.Policy.Conf), spec.Sensors) {
+		add("policy.conf."+m.Key, m.Text, m.Try)
 	}
 }
 
@@ -252,17 +266,16 @@ func origin(origins map[string]string, key string) (file string, line int) {
 				return at[:i], line
 			}
 		}
-		i := strings.LastIndexByte(k, '.')
-		if i < 0 {
-			break
+		i := strings.LastIndexAny(k, ".[")
+		switch {
+		case i >= 0:
+			k = k[:i]
+		case k != "name":
+			k = "name" // the document's first line that says whose it is
+		default:
+			return "", 0
 		}
-		k = k[:i]
 	}
-	if at, ok := origins["name"]; ok {
-		i := strings.LastIndexByte(at, ':')
-		return at[:max(i, 0)], 0
-	}
-	return "", 0
 }
 
 // resolve makes the launches of a pool at every site it names.

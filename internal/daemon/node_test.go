@@ -223,7 +223,7 @@ func TestRefusals(t *testing.T) {
 		{
 			"unknown policy",
 			&msg.PlanQuery{Files: []*msg.File{{Path: "p.yaml", Content: []byte(strings.Replace(files, "policy: {", "policy: {name: nopreserving, ", 1))}}},
-			epu.Invalid, "1 problem",
+			epu.Invalid, "2 problems", // no such policy, and any other than npreserving needs limits.max
 		},
 		{
 			"wrong configuration",

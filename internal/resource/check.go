@@ -85,7 +85,7 @@ func (p *parser) checkPool(pool epu.PoolSpec, types map[typeKey]epu.TypeSpec, si
 		return
 	}
 	typ, ok := types[typeKey{pool.Owner, pool.DeployableType}]
-	if !ok && p.unread {
+	if !ok && p.unread[pool.DeployableType] {
 		return
 	}
 	if !ok {
@@ -118,7 +118,7 @@ func (p *parser) checkPlaces(pool epu.PoolSpec, sites map[epu.SiteID]epu.Driver)
 		key := fmt.Sprintf("placement[%d]", i)
 		driver, ok := sites[place.Site]
 		switch {
-		case place.Site == "" || !ok && p.unread:
+		case place.Site == "" || !ok && p.unread[string(place.Site)]:
 		case !ok:
 			names := make([]string, 0, len(sites))
 			for s := range sites {

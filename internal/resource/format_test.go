@@ -182,7 +182,7 @@ func TestFormatRoundTrip(t *testing.T) {
 			string(Format(site)) + "---\n" + string(Format(typ)),
 			string(FormatFull(site)) + "---\n" + string(FormatFull(typ)),
 		} {
-			set, problems := Parse([]File{{Path: "p", Content: []byte(content)}}, Options{})
+			set, problems := Parse([]File{{Path: "p", Content: []byte(content)}}, Options{Simulated: true})
 			if len(problems) > 0 {
 				t.Fatalf("%s\n%s", content, report(problems))
 			}

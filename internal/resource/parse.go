@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -38,13 +39,15 @@ type Set struct {
 type Options struct {
 	Known Set           // what the installation already has; the files replace specs of the same name
 	Tick  time.Duration // of pools whose file gives none; default 5 s
-	Dir   string        // what relative paths of files are relative to; empty = programs' ./ and ../ stay as they are
+	// Simulated allows sites of the driver sim, which tests and simulations have and nodes have not.
+	Simulated bool
+	Dir       string // what relative paths of files are relative to; empty = programs' ./ and ../ stay as they are
 }
 
 // Parse reads pools, sites and deployable types. When there are problems the set is what could be read,
 // for display only: it must not be applied. Problems come sorted by file, in the order given, and line.
 func Parse(files []File, opts Options) (Set, []Problem) {
-	p := &parser{tick: opts.Tick, dir: opts.Dir}
+	p := &parser{tick: opts.Tick, dir: opts.Dir, simulated: opts.Simulated, unread: map[string]bool{}}
 	if p.tick == 0 {
 		p.tick = tickDefault
 	}
@@ -54,7 +57,9 @@ func Parse(files []File, opts Options) (Set, []Problem) {
 		before := p.log.Len()
 		docs := strictyaml.Documents(f.Path, f.Content, &p.log)
 		unread := p.log.Len() > before
-		p.unread = p.unread || unread
+		if unread {
+			p.hint(f.Content)
+		}
 		if len(docs) == 0 && !unread {
 			p.log.Add(Problem{File: f.Path, Line: 1, Text: "the file holds no document", Try: "start with `schema: epu/v1` and `kind: pool`"})
 		}
@@ -69,12 +74,24 @@ func Parse(files []File, opts Options) (Set, []Problem) {
 
 // parser is the state of one Parse.
 type parser struct {
-	log  strictyaml.Log
-	set  Set
-	tick time.Duration
-	dir  string
-	// unread says that a document could not be read: what the others seem to lack may be in it.
-	unread bool
+	log       strictyaml.Log
+	set       Set
+	tick      time.Duration
+	dir       string
+	simulated bool
+	// unread are the names in documents that could not be read: others may refer to them rightly.
+	unread map[string]bool
+}
+
+// namedLine finds the names of documents in a text that may be no YAML.
+var namedLine = regexp.MustCompile(`(?:^|[\s{,])["']?name["']?:[ \t]*["']?([A-Za-z0-9._@-]+)`)
+
+// hint keeps the names in a file that can't be read. Without them a slip in one file would be followed by
+// complaints about every reference to what it defines; with them a slip in a reference is told at once.
+func (p *parser) hint(content []byte) {
+	for _, m := range namedLine.FindAllSubmatch(content, -1) {
+		p.unread[string(m[1])] = true
+	}
 }
 
 // document reads one document of any kind.
@@ -88,7 +105,7 @@ func (p *parser) document(m *strictyaml.Map) {
 	case kindType:
 		p.set.Types = append(p.set.Types, p.deployableType(m))
 	default:
-		p.unread = true
+		p.unread[m.Get("name").Text("")] = true
 		return // nothing is known of its keys
 	}
 	m.Done()

@@ -40,7 +40,7 @@ drain: {timeout: 3m}
 // Goal: a launch holds what the type, the pool and the policy say, in that order, with secrets as
 // references and every dollar settled. Method: one set of files, several placements and overlays.
 func TestResolve(t *testing.T) {
-	set, problems := Parse([]File{{Path: "f", Content: []byte(encodeFiles)}}, Options{})
+	set, problems := Parse([]File{{Path: "f", Content: []byte(encodeFiles)}}, Options{Simulated: true})
 	if len(problems) > 0 {
 		t.Fatal(report(problems))
 	}
@@ -89,7 +89,7 @@ func TestResolve(t *testing.T) {
 // pool is named in an argument of the type.
 func TestSecretStaysOutOfArguments(t *testing.T) {
 	files := strings.Replace(encodeFiles, "QUEUE: 5", "QUEUE: {from: env:Q}", 1)
-	_, problems := Parse([]File{{Path: "f", Content: []byte(files)}}, Options{})
+	_, problems := Parse([]File{{Path: "f", Content: []byte(files)}}, Options{Simulated: true})
 	if len(problems) != 2 {
 		t.Fatalf("got\n%swant a problem for each argument", report(problems))
 	}
@@ -103,7 +103,7 @@ func TestSecretStaysOutOfArguments(t *testing.T) {
 // Goal: files are checked together with what the installation has. Method: the parts of one set are
 // applied one after another, with the earlier ones known.
 func TestKnown(t *testing.T) {
-	have, problems := Parse([]File{{Path: "f", Content: []byte(encodeFiles)}}, Options{})
+	have, problems := Parse([]File{{Path: "f", Content: []byte(encodeFiles)}}, Options{Simulated: true})
 	if len(problems) > 0 {
 		t.Fatal(report(problems))
 	}
@@ -139,7 +139,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(readFiles(f, "testdata/problems/"+file+".yaml")[0].Content)
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		set, problems := Parse([]File{{Path: "f", Content: content}}, Options{})
+		set, problems := Parse([]File{{Path: "f", Content: content}}, Options{Simulated: true})
 		for _, p := range problems {
 			if p.File != "f" && p.File != "" || p.Text == "" {
 				t.Errorf("got problem %+v, want a file and a text", p)
@@ -161,7 +161,7 @@ func FuzzParse(f *testing.F) {
 		if len(again) == 0 {
 			t.Fatal("got no specs and no problems")
 		}
-		set2, problems := Parse([]File{{Path: "f", Content: again}}, Options{})
+		set2, problems := Parse([]File{{Path: "f", Content: again}}, Options{Simulated: true})
 		if len(problems) > 0 {
 			t.Fatalf("from\n%s\nformatted\n%s\n%s", content, again, report(problems))
 		}

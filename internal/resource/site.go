@@ -41,7 +41,7 @@ func SiteDefaults(driver epu.Driver) epu.SiteSpec {
 
 // site reads a site.
 func (p *parser) site(m *strictyaml.Map) epu.SiteSpec {
-	driver := driverOf(m.Need("driver", "driver: local"))
+	driver := p.driverOf(m.Need("driver", "driver: local"))
 	s := SiteDefaults(driver)
 	s.Name = epu.SiteID(nameOf(m.Need("name", "name: local"), siteNameForm))
 	s.Owner = ownerOf(m)
@@ -86,12 +86,18 @@ func (p *parser) site(m *strictyaml.Map) epu.SiteSpec {
 }
 
 // driverOf reads a site's driver.
-func driverOf(v strictyaml.Value) epu.Driver {
-	if v.Text("") == string(epu.DriverEC2) {
-		v.Fail("ec2 is not supported yet", "local or sim")
+func (p *parser) driverOf(v strictyaml.Value) epu.Driver {
+	switch text := v.Text(""); {
+	case text == string(epu.DriverEC2):
+		v.Fail("ec2 is not supported yet", "local")
+		return ""
+	case text == string(epu.DriverSim) && p.simulated:
+		return epu.DriverSim
+	case text == string(epu.DriverSim):
+		v.Fail("sim is for tests and simulations: a node has no simulated machines", "local")
 		return ""
 	}
-	return epu.Driver(v.Word("", string(epu.DriverLocal), string(epu.DriverSim)))
+	return epu.Driver(v.Word("", string(epu.DriverLocal)))
 }
 
 // tagsOf reads the tags of every machine. Case is kept: CostCenter and costcenter are two bills.

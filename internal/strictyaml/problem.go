@@ -101,21 +101,27 @@ func (l *Log) Len() int { return len(l.problems) + l.dropped }
 // Sorted lists the problems by file, in the order given, and by line. Files that the order does not
 // name come last.
 func (l *Log) Sorted(files ...string) []Problem {
+	out := Sort(l.problems, files...)
+	if l.dropped > 0 {
+		out = append(out, Problem{Text: fmt.Sprintf("%d more problems", l.dropped), Try: "mend these first"})
+	}
+	return out
+}
+
+// Sort gives problems in the order of Log.Sorted.
+func Sort(problems []Problem, files ...string) []Problem {
 	rank := func(file string) int {
 		if i := slices.Index(files, file); i >= 0 {
 			return i
 		}
 		return len(files)
 	}
-	out := slices.Clone(l.problems)
+	out := slices.Clone(problems)
 	slices.SortStableFunc(out, func(a, b Problem) int {
 		if c := rank(a.File) - rank(b.File); c != 0 {
 			return c
 		}
 		return a.Line - b.Line
 	})
-	if l.dropped > 0 {
-		out = append(out, Problem{Text: fmt.Sprintf("%d more problems", l.dropped), Try: "mend these first"})
-	}
 	return out
 }
