@@ -11,6 +11,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
+	"github.com/nimbus-epu/epu/policies/params"
 )
 
 // advice is what to do next when an error does not say it itself.
@@ -105,6 +106,22 @@ func describe(err error) reportError {
 	if errors.As(err, &refusal) {
 		for _, p := range refusal.List {
 			r.Problems = append(r.Problems, problem{File: p.GetFile(), Line: p.GetLine(), Text: p.GetText(), Try: p.GetTry()})
+		}
+	}
+	var faults params.Problems
+	if errors.As(err, &faults) {
+		r.Text = strings.TrimSpace(r.Op + " " + r.On)
+		r.Why = fmt.Sprintf("%d problems", len(faults))
+		if len(faults) == 1 {
+			r.Why = "it has a problem"
+		}
+		r.Text += ": " + r.Why
+		for _, p := range faults {
+			text := p.Text
+			if p.Key != "" {
+				text = p.Key + ": " + text
+			}
+			r.Problems = append(r.Problems, problem{File: p.File, Line: int32(p.Line), Text: text})
 		}
 	}
 	var bad *strictyaml.Error

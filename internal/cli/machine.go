@@ -55,7 +55,12 @@ func (p *Printer) jsonl(v View) error {
 	return nil
 }
 
-func (p *Printer) row(r Row) error { return p.jsonLine(TypeOf(r.Message), r.Message) }
+func (p *Printer) row(r Row) error {
+	if r.Message == nil {
+		return p.jsonLine(r.Type, r.Data)
+	}
+	return p.jsonLine(TypeOf(r.Message), r.Message)
+}
 
 func (p *Printer) jsonLine(typ string, data any) error {
 	doc, err := Document(typ, data)

@@ -37,6 +37,8 @@ func Text(s string) Cell { return Cell{Text: s} }
 type Row struct {
 	Name    string        // for -o name, and to recognise the row when it changes
 	Message proto.Message // for -o jsonl
+	Data    any           // for -o jsonl where there is no message: a struct with json tags
+	Type    string        // of Data
 	Cells   []Cell
 }
 

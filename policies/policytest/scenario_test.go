@@ -118,7 +118,7 @@ func FuzzScenarios(f *testing.F) {
 		case err == nil && len(s.Tests) == 0:
 			t.Fatal("no test and no problem")
 		}
-		if s != nil && s.Decisions() < 200 {
+		if s != nil && s.Decisions() < 12 {
 			if _, err := s.Run(lib, policytest.Options{}); err != nil && s.Policy == "queue" {
 				t.Fatal(err)
 			}

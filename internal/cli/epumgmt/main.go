@@ -13,6 +13,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/policy"
 )
 
 // Main runs the program with its arguments (without its name) and gives the exit code. The context
@@ -79,6 +80,7 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 		&cobra.Group{ID: groupAsk, Title: "Look:"},
 		&cobra.Group{ID: groupChange, Title: "Change:"},
 		&cobra.Group{ID: groupEnd, Title: "End and recover:"},
+		&cobra.Group{ID: groupWrite, Title: "Write policies:"},
 		&cobra.Group{ID: groupSelf, Title: "This program:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
@@ -92,7 +94,8 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 		groupEnd: {
 			killCommand(s), removeCommand(s), terminateAllCommand(s), adoptCommand(s), sweepCommand(s), endRecoveryCommand(s),
 		},
-		groupSelf: {versionCommand(s), completionCommand()},
+		groupWrite: {policy.Command(policy.Host{Env: &s.env, IO: &s.io, Print: func() *cli.Printer { return s.print }})},
+		groupSelf:  {versionCommand(s), completionCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
@@ -110,6 +113,7 @@ const (
 	groupAsk    = "ask"
 	groupChange = "change"
 	groupEnd    = "end"
+	groupWrite  = "write"
 	groupSelf   = "self"
 )
 

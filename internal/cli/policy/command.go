@@ -1,0 +1,171 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/scripts"
+)
+
+// Host is the program that the commands are a part of.
+type Host struct {
+	Env   *cli.Env
+	IO    *cli.IO
+	Print func() *cli.Printer // valid once a command runs
+}
+
+// kit is what the commands of one run share.
+type kit struct {
+	Host
+	folder string // --policies
+}
+
+// Command is the group `policy` with all its commands.
+func Command(h Host) *cobra.Command {
+	k := &kit{Host: h}
+	group := cli.Parent(&cobra.Command{
+		Use: "policy", Short: "Write, check, test and simulate policies",
+		Long: `The commands of this group work on Lua policies and need no node. A policy is named by its file, such as
+./queuelen.lua, or by its name, which is looked up in --policies DIR and then among the built-in ones.`,
+		Example: "epumgmt policy list\nepumgmt policy doc npreserving",
+	})
+	group.PersistentFlags().StringVar(&k.folder, "policies", "", "look in this `DIR` before the built-in policies")
+	for _, c := range []*cobra.Command{
+		listCommand(k), docCommand(k), newCommand(k), checkCommand(k), testCommand(k),
+	} {
+		c.Example = "  " + strings.ReplaceAll(c.Example, "\n", "\n  ") // as help indents everything else
+		group.AddCommand(c)
+	}
+	return group
+}
+
+// path makes a file's name absolute, in the folder the program was started in.
+func (k *kit) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(k.Env.Dir, name)
+}
+
+// folders are the operator's own folders, the first one first.
+func (k *kit) folders(first string) []fs.FS {
+	var out []fs.FS
+	if first != "" {
+		out = append(out, os.DirFS(first))
+	}
+	if k.folder != "" && k.path(k.folder) != first {
+		out = append(out, os.DirFS(k.path(k.folder)))
+	}
+	return out
+}
+
+// library finds policies in a folder (empty = none), then in --policies, then among the built-in ones.
+func (k *kit) library(first string) (*policies.Library, error) {
+	if k.folder != "" {
+		if err := isFolder(k.path(k.folder)); err != nil {
+			return nil, &epu.Error{Kind: epu.NotFound, Op: "open the folder of policies", On: k.folder, Err: err, Try: "--policies DIR"}
+		}
+	}
+	return policies.NewLibrary(append(k.folders(first), scripts.Policies())...), nil
+}
+
+func isFolder(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return cli.Reason(err)
+	}
+	if !info.IsDir() {
+		return errors.New("it is no folder")
+	}
+	return nil
+}
+
+// isFile says that an argument names a file and not a policy by its name.
+func isFile(arg string) bool {
+	return strings.ContainsRune(arg, '/') || strings.ContainsRune(arg, filepath.Separator) || filepath.Ext(arg) != ""
+}
+
+// named is a policy as an argument names it: the library to find it in, and its name there.
+type named struct {
+	lib  *policies.Library
+	name string
+	show string // how people are told of it
+}
+
+// find takes an argument of a command apart.
+func (k *kit) find(arg string) (named, error) {
+	if !isFile(arg) {
+		lib, err := k.library("")
+		return named{lib: lib, name: arg, show: arg}, err
+	}
+	path := k.path(arg)
+	base, isLua := strings.CutSuffix(filepath.Base(path), ".lua")
+	if !isLua {
+		return named{}, cli.Usage("name.lua, or the name of a policy", "%s is no policy: policies are files that end in .lua", arg)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return named{}, &epu.Error{Kind: epu.NotFound, Op: "read policy", On: arg, Err: cli.Reason(err), Try: "epumgmt policy list"}
+	}
+	lib, err := k.library(filepath.Dir(path))
+	return named{lib: lib, name: base, show: arg}, err
+}
+
+// load finds and compiles a policy.
+func (k *kit) load(arg string) (*policies.Policy, named, error) {
+	n, err := k.find(arg)
+	if err != nil {
+		return nil, n, err
+	}
+	p, err := n.lib.Load(n.name)
+	return p, n, err
+}
+
+// takes checks the number of arguments; most < 0 means any.
+func takes(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && (most < 0 || len(args) <= most) {
+			return nil
+		}
+		why := "too many arguments"
+		if len(args) < least {
+			why = "an argument is missing"
+		}
+		return cli.Usage(cmd.Parent().CommandPath()+" "+cmd.Use, "%s: %s", cmd.CommandPath(), why)
+	}
+}
+
+// complete completes names of policies; files complete by themselves.
+func (k *kit) complete(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+	if isFile(start) {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	lib, err := k.library("")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	all, _ := lib.Names() // silent on failure
+	var names []string
+	for _, n := range all {
+		if strings.HasPrefix(n, start) {
+			names = append(names, n)
+		}
+	}
+	return names, cobra.ShellCompDirectiveDefault
+}
+
+// plural counts things.
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
