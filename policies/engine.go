@@ -22,7 +22,6 @@ const (
 	heapDefault     = 256 << 20
 	callDepthMax    = 120
 	registryMax     = 16 << 10 // values on the Lua stack
-	sourceMax       = 256 << 10
 )
 
 // Options bound an engine. The zero value is usable: steps alone then bound an evaluation, which is

@@ -14,6 +14,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies/params"
 	"github.com/nimbus-epu/epu/policies/sandbox"
+	"github.com/nimbus-epu/epu/policies/source"
 )
 
 // Library finds policies by name in folders laid over each other: the built-in ones and, before them,
@@ -129,7 +130,7 @@ func (l layers) ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, sourceMax+1))
+	return io.ReadAll(io.LimitReader(f, source.SizeMax+1))
 }
 
 // GoFunc is a function that a script can call with plain values: nil, bool, float64, string, []any and
@@ -144,8 +145,8 @@ func Script(name string, src []byte, lib fs.FS, table string, funcs map[string]G
 	for fname, f := range funcs {
 		extra = append(extra, sandbox.F(table, fname, "...", "any", "", bridge(table+"."+fname, f)))
 	}
-	p := &Policy{Name: name, world: newWorld(extra...), files: map[string]*file{}, main: name}
-	main, problems := p.compile(name, src)
+	p := &Policy{Name: name, world: newWorld(extra...), files: map[string]*source.File{}, main: name}
+	main, problems := source.Compile(name, src, p.world.Names)
 	if problems != nil {
 		return nil, epu.E(epu.Invalid, "run", name, problems)
 	}

@@ -8,17 +8,25 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
-	"github.com/yuin/gopher-lua/ast"
-	"github.com/yuin/gopher-lua/parse"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies/params"
 	"github.com/nimbus-epu/epu/policies/sandbox"
+	"github.com/nimbus-epu/epu/policies/source"
+)
+
+// The vocabulary of parameters and problems.
+type (
+	// Param is one parameter that a policy declares.
+	Param = params.Param
+	// Problem is one thing that is wrong with a policy or its configuration.
+	Problem = params.Problem
+	// Problems is every problem found, as an error.
+	Problems = params.Problems
 )
 
 // Policy is a policy that was loaded and found sound. It is immutable and shared by engines.
@@ -29,16 +37,8 @@ type Policy struct {
 	Params params.Set // in the order of the file
 
 	world *world
-	files map[string]*file // by name in error texts; the policy's own and what it requires
+	files map[string]*source.File // by name in error texts; the policy's own and what it requires
 	main  string
-}
-
-// file is one compiled source.
-type file struct {
-	name  string // base name, as it stands in error texts
-	src   string
-	proto *lua.FunctionProto
-	lines map[string]int // of the keys of params, where they are written out
 }
 
 // functions are a policy's own, in one Lua state.
@@ -48,9 +48,9 @@ type functions struct{ validate, initialize, decide, reconfigure *lua.LFunction 
 // none), runs the file in a scratch sandbox, and checks the table it returns. The error holds every
 // problem found, as Problems.
 func Compile(name string, src []byte, lib fs.FS) (*Policy, error) {
-	p := &Policy{Name: name, world: newWorld(), files: map[string]*file{}, main: name + ".lua"}
+	p := &Policy{Name: name, world: newWorld(), files: map[string]*source.File{}, main: name + ".lua"}
 	l := &loader{p: p, lib: lib}
-	main, problems := p.compile(p.main, src)
+	main, problems := source.Compile(p.main, src, p.world.Names)
 	if problems != nil {
 		return nil, p.fail(problems)
 	}
@@ -85,85 +85,13 @@ func (p *Policy) fail(problems Problems) error {
 
 func (p *Policy) hash() string {
 	sum := sha256.New()
-	sum.Write([]byte(p.files[p.main].src))
+	sum.Write([]byte(p.files[p.main].Text))
 	for _, name := range slices.Sorted(maps.Keys(p.files)) {
 		if name != p.main {
-			fmt.Fprintf(sum, "\x00%s\x00%s", name, p.files[name].src)
+			fmt.Fprintf(sum, "\x00%s\x00%s", name, p.files[name].Text)
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:12]
-}
-
-// compile turns a source into code that the budget can bound.
-func (p *Policy) compile(name string, src []byte) (f *file, problems Problems) {
-	defer func() { // the compiler panics where it meets its own limits
-		if r := recover(); r != nil {
-			f, problems = nil, Problems{{File: name, Text: fmt.Sprintf("can't be compiled: %v", r)}}
-		}
-	}()
-	if len(src) > sourceMax {
-		return nil, Problems{{File: name, Text: fmt.Sprintf("is %d bytes long: at most %d", len(src), sourceMax)}}
-	}
-	chunk, err := parse.Parse(strings.NewReader(string(src)), name)
-	if err != nil {
-		return nil, Problems{syntaxProblem(name, err)}
-	}
-	f = &file{name: name, src: string(src), lines: paramLines(chunk)}
-	if deep := sandbox.Rewrite(chunk); deep != nil {
-		return nil, Problems{{File: name, Line: deep.Line, Text: deep.Error()}}
-	}
-	if f.proto, err = lua.Compile(chunk, name); err != nil {
-		return nil, Problems{{File: name, Text: strings.TrimSpace(err.Error())}}
-	}
-	return f, p.strangers(name, f.proto)
-}
-
-func syntaxProblem(name string, err error) Problem {
-	e, ok := err.(*parse.Error)
-	if !ok {
-		return Problem{File: name, Text: err.Error()}
-	}
-	text := e.Message
-	if e.Token != "" {
-		text += fmt.Sprintf(" near '%s'", params.Clip(e.Token, 40))
-	} else if e.Pos.Line == parse.EOF {
-		text += " at the end of the file: is an `end` missing?"
-	}
-	return Problem{File: name, Line: max(e.Pos.Line, 0), Text: text}
-}
-
-// strangers finds the globals that a source reads and nobody defines, and those it tries to set. The
-// compiled code names them all, so a misspelt name in a rare branch is found when the policy is loaded.
-func (p *Policy) strangers(name string, proto *lua.FunctionProto) (out Problems) {
-	known := map[string]bool{sandbox.ConcatName: true}
-	for _, n := range p.world.Names {
-		known[n] = true
-	}
-	var walk func(f *lua.FunctionProto)
-	walk = func(f *lua.FunctionProto) {
-		for pc, inst := range f.Code {
-			op := int(inst >> 26)
-			if op != lua.OP_GETGLOBAL && op != lua.OP_SETGLOBAL {
-				continue
-			}
-			global := f.Constants[inst&0x3ffff].String()
-			at := Problem{File: name, Line: f.DbgSourcePositions[pc]}
-			if op == lua.OP_SETGLOBAL {
-				at.Text = fmt.Sprintf("sets the global '%s': write `local %s`, or keep it in state.memory", global, global)
-			} else if !known[global] {
-				at.Text = sandbox.UnknownName(global, global, p.world.Names)
-			} else {
-				continue
-			}
-			out = append(out, at)
-		}
-		for _, inner := range f.FunctionPrototypes {
-			walk(inner)
-		}
-	}
-	walk(proto)
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Line < out[j].Line })
-	return out
 }
 
 // loader finds the files that a policy requires, the first time it runs.
@@ -181,7 +109,7 @@ func requirePath(name string) string {
 	return path
 }
 
-func (l *loader) find(path string) (*file, Problems) {
+func (l *loader) find(path string) (*source.File, Problems) {
 	if l.lib == nil {
 		return nil, Problems{{File: path, Text: "is required, but there is no policy folder"}}
 	}
@@ -189,7 +117,7 @@ func (l *loader) find(path string) (*file, Problems) {
 	if err != nil {
 		return nil, Problems{{File: path, Text: "is required, but is not in the policy folder"}}
 	}
-	return l.p.compile(path, src)
+	return source.Compile(path, src, l.p.world.Names)
 }
 
 // load makes a state and runs the policy's file in it.
@@ -227,8 +155,8 @@ func (p *Policy) table(v lua.LValue) (*lua.LTable, Problems) {
 	return nil, Problems{{File: p.main, Text: fmt.Sprintf("returned %s: a policy returns a table with a function decide", sandbox.KindOf(v))}}
 }
 
-func (h *host) chunk(f *file) (lua.LValue, error) {
-	h.L.Push(h.L.NewFunctionFromProto(f.proto))
+func (h *host) chunk(f *source.File) (lua.LValue, error) {
+	h.L.Push(h.L.NewFunctionFromProto(f.Proto))
 	if err := h.L.PCall(0, 1, nil); err != nil {
 		return nil, err
 	}
@@ -270,7 +198,7 @@ func require(L *lua.LState) int {
 		L.RaiseError("require '%s': not loaded with the policy", name)
 	}
 	h.loading = append(h.loading, path)
-	L.Push(L.NewFunctionFromProto(f.proto))
+	L.Push(L.NewFunctionFromProto(f.Proto))
 	L.Call(0, 1)
 	h.loading = h.loading[:len(h.loading)-1]
 	h.modules[path] = L.Get(-1)
@@ -316,38 +244,9 @@ func (p *Policy) declare(t *lua.LTable) (problems Problems) {
 	default:
 		problems = append(problems, Problem{File: p.main, Text: fmt.Sprintf("doc is %s, but must be a text", sandbox.KindOf(doc))})
 	}
-	return append(problems, p.readParams(t.RawGetString("params"))...)
-}
-
-// paramLines finds the lines of the keys of params where the returned table is written out.
-func paramLines(chunk []ast.Stmt) map[string]int {
-	lines := map[string]int{}
-	if len(chunk) == 0 {
-		return lines
-	}
-	r, ok := chunk[len(chunk)-1].(*ast.ReturnStmt)
-	if !ok || len(r.Exprs) == 0 {
-		return lines
-	}
-	t, _ := r.Exprs[0].(*ast.TableExpr)
-	for _, f := range fieldsOf(t) {
-		if k, ok := f.Key.(*ast.StringExpr); ok && k.Value == "params" {
-			inner, _ := f.Value.(*ast.TableExpr)
-			for _, f := range fieldsOf(inner) {
-				if k, ok := f.Key.(*ast.StringExpr); ok {
-					lines[k.Value] = max(k.Line(), f.Value.Line())
-				}
-			}
-		}
-	}
-	return lines
-}
-
-func fieldsOf(t *ast.TableExpr) []*ast.Field {
-	if t == nil {
-		return nil
-	}
-	return t.Fields
+	set, more := p.files[p.main].Declarations(t.RawGetString("params"))
+	p.Params = set
+	return append(problems, more...)
 }
 
 var position = regexp.MustCompile(`^([\w./-]+\.lua):(\d+): ?`)
@@ -369,9 +268,80 @@ func (p *Policy) locate(text string) (string, bool) {
 	if f == nil || at.Line < 1 {
 		return "", false
 	}
-	lines := strings.Split(f.src, "\n")
+	lines := strings.Split(f.Text, "\n")
 	if at.Line > len(lines) {
 		return "", false
 	}
 	return fmt.Sprintf("%d | %s", at.Line, params.Clip(strings.TrimSpace(lines[at.Line-1]), 200)), true
+}
+
+// Check is the gate for a configuration: old key names are taken, defaults filled in, every value brought
+// into one form, and the policy's validate asked. Texts that hold numbers and booleans are accepted,
+// because old launch plans hold nothing else. All problems are reported at once; full is nil then.
+func (p *Policy) Check(conf map[string]any) (full map[string]any, problems []Problem) {
+	return p.Params.Check(conf, p.validate)
+}
+
+// Reconfigure replaces each key given in changes by its whole new value and keeps the rest; a nil
+// value means the default. The result is checked before anything changes: with problems, nothing
+// does. Changed lists the keys whose values differ now, sorted.
+func (p *Policy) Reconfigure(old, changes map[string]any) (merged map[string]any, changed []string, problems []Problem) {
+	return p.Params.Reconfigure(old, changes, p.validate)
+}
+
+// plain is a configuration as the policy sees it.
+func (p *Policy) plain(conf map[string]any) map[string]any {
+	out := make(map[string]any, len(conf))
+	for k, v := range conf {
+		if d, ok := p.Params.Find(k); ok {
+			v = d.Plain(v)
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// validate runs the policy's own rules over a configuration that is otherwise good.
+func (p *Policy) validate(full map[string]any) []Problem {
+	e := NewEngine(p, Options{})
+	defer e.Close()
+	return e.host.validate(full)
+}
+
+func (h *host) validate(full map[string]any) (problems []Problem) {
+	defer func() {
+		if r := recover(); r != nil {
+			problems = []Problem{{File: h.p.main, Text: fmt.Sprintf("validate failed: %v", r)}}
+		}
+	}()
+	h.Begin(h.limits())
+	fns, err := h.load()
+	if err == nil && fns.validate != nil {
+		h.L.Push(fns.validate)
+		h.L.Push(sandbox.ToLua(h.p.plain(full)))
+		err = h.L.PCall(1, 0, nil)
+	}
+	if err == nil {
+		err = h.Spent()
+	}
+	if err != nil {
+		return []Problem{h.p.problemAt(messageOf(err))}
+	}
+	return nil
+}
+
+// frozen is a configuration as the policy reads it, made once per configuration.
+func (h *host) frozen(conf map[string]any) *lua.LTable {
+	t := sandbox.Freeze(h.p.plain(conf)).(*lua.LTable)
+	sandbox.Backing(t).Metatable = h.p.world.confMeta
+	return t
+}
+
+// confIndex answers for keys that have no value.
+func confIndex(L *lua.LState) int {
+	name := sandbox.TextOf(L.Get(2))
+	if _, declared := hostOf(L).p.Params.Find(name); !declared {
+		L.RaiseError("conf.%s is not a declared parameter", name)
+	}
+	return 0
 }

@@ -28,6 +28,7 @@ type Param struct {
 	Of       Type     // of a list's or map's entries; empty = any
 	Min, Max *float64 // of numbers; of durations in seconds; of lists and maps the number of entries
 	Default  any      // nil = none; in the form that Check gives
+	Example  any      // nil = none; what the policy is tried with, and what pages show
 	Required bool
 	Values   []string // of an enum
 	Unit     string

@@ -11,6 +11,7 @@ type Problem struct {
 	Line int    // from 1; 0 when not known
 	Key  string // of the configuration, such as "preserve_n"; empty for a problem of the source
 	Text string // a sentence without a full stop
+	Try  string // what to do about it; empty where the text says it
 }
 
 // String is the problem on one line, with file and line or the key in front.

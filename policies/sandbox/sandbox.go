@@ -37,7 +37,8 @@ func meterOf(L *lua.LState) Meter { return L.Context().(Meter) }
 // states at once: nothing in it is ever written to, because scripts see tables only through read-only
 // proxies and functions find their evaluation through the state's context.
 type Shared struct {
-	Names   []string // of the globals, for "did you mean"
+	Names   []string            // of the globals, for "did you mean"
+	Libs    map[string][]string // members of the libraries, by name
 	env     *lua.LTable
 	strings *lua.LTable // metatable of texts
 }
@@ -76,7 +77,7 @@ func NewShared(host []Func) *Shared {
 		}
 		libs[f.Group][f.Name] = f.Run
 	}
-	globals := NewTable()
+	globals, members := NewTable(), map[string][]string{}
 	for _, lib := range slices.Sorted(maps.Keys(libs)) {
 		t := globals
 		if lib != "" {
@@ -90,9 +91,12 @@ func NewShared(host []Func) *Shared {
 			t.RawSetString("pi", lua.LNumber(math.Pi))
 			t.RawSetString("huge", lua.LNumber(math.Inf(1)))
 		}
+		if lib != "" {
+			members[lib] = keysOf(t)
+		}
 	}
 	globals.RawSetString("_VERSION", lua.LString(lua.LuaVersion))
-	s := &Shared{Names: keysOf(globals), strings: NewTable()}
+	s := &Shared{Names: keysOf(globals), Libs: members, strings: NewTable()}
 	globals.RawSetString(ConcatName, GoFunc(concat))
 	s.strings.RawSetString("__index", globals.RawGetString("string"))
 	s.strings.RawSetString("__metatable", lua.LFalse)

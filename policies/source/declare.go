@@ -1,4 +1,4 @@
-package policies
+package source
 
 import (
 	"fmt"
@@ -11,32 +11,22 @@ import (
 	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
-// The vocabulary of parameters and problems.
-type (
-	// Param is one parameter that a policy declares.
-	Param = params.Param
-	// Problem is one thing that is wrong with a policy or its configuration.
-	Problem = params.Problem
-	// Problems is every problem found, as an error.
-	Problems = params.Problems
-)
-
 var paramKeys = []string{
-	"type", "of", "min", "max", "default", "required", "values", "unit", "doc", "aliases",
+	"type", "of", "min", "max", "default", "example", "required", "values", "unit", "doc", "aliases",
 }
 
-// readParams takes the declarations from the policy's table.
-func (p *Policy) readParams(v lua.LValue) (problems Problems) {
+// Declarations takes the parameters from the value of params in the table that a policy's file returned.
+func (f *File) Declarations(v lua.LValue) (set params.Set, problems params.Problems) {
 	if v == lua.LNil {
-		return nil
+		return nil, nil
 	}
 	t, ok := v.(*lua.LTable)
 	if !ok {
-		return Problems{{File: p.main, Text: fmt.Sprintf("params is %s, but must be a table", sandbox.KindOf(v))}}
+		return nil, params.Problems{{File: f.Name, Text: fmt.Sprintf("params is %s, but must be a table", sandbox.KindOf(v))}}
 	}
 	owner := map[string]string{}
 	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
-		d := &declaration{Param: Param{Name: sandbox.TextOf(k)}}
+		d := &declaration{Param: params.Param{Name: sandbox.TextOf(k)}}
 		if _, ok := k.(lua.LString); !ok {
 			d.bad("its name is not a text")
 		}
@@ -48,19 +38,19 @@ func (p *Policy) readParams(v lua.LValue) (problems Problems) {
 			owner[name] = d.Name
 		}
 		for _, text := range d.problems {
-			problems = append(problems, Problem{
-				File: p.main, Line: p.files[p.main].lines[d.Name],
+			problems = append(problems, params.Problem{
+				File: f.Name, Line: f.lines[d.Name],
 				Text: fmt.Sprintf("parameter '%s': %s", d.Name, text),
 			})
 		}
-		p.Params = append(p.Params, d.Param)
+		set = append(set, d.Param)
 	}
-	return problems
+	return set, problems
 }
 
 // declaration is a parameter while it is read.
 type declaration struct {
-	Param
+	params.Param
 	problems []string
 }
 
@@ -110,30 +100,32 @@ func (d *declaration) read(v lua.LValue) {
 		}
 		d.Aliases = append(d.Aliases, params.Alias{Name: plain, Negate: negate})
 	}
-	d.readDefault(t.RawGetString("default"))
+	if v := t.RawGetString("default"); v != lua.LNil && d.Required {
+		d.bad("is required, so a default would never be used")
+	}
+	d.Default = d.value("default", t.RawGetString("default"))
+	d.Example = d.value("example", t.RawGetString("example"))
 }
 
-func (d *declaration) readDefault(v lua.LValue) {
+// value is a default or an example, in the form that checking gives.
+func (d *declaration) value(what string, v lua.LValue) any {
 	if v == lua.LNil || len(d.problems) > 0 {
-		return
-	}
-	if d.Required {
-		d.bad("is required, so a default would never be used")
+		return nil
 	}
 	plain, err := sandbox.FromLua(v)
 	if err != nil {
-		d.bad("default: %v", err)
-		return
+		d.bad("%s: %v", what, err)
+		return nil
 	}
 	if m, ok := plain.(map[string]any); ok && len(m) == 0 && d.Type == params.List {
 		plain = []any{} // an empty table is both
 	}
 	good, problem := d.Check(plain)
 	if problem != "" {
-		d.bad("default %s", problem)
-		return
+		d.bad("%s %s", what, problem)
+		return nil
 	}
-	d.Default = good
+	return good
 }
 
 func (d *declaration) paramType(t *lua.LTable, key string) params.Type {
@@ -196,75 +188,4 @@ func (d *declaration) number(t *lua.LTable, key string) *float64 {
 		d.bad("%s is %s, but must be a number", key, sandbox.KindOf(v))
 		return nil
 	}
-}
-
-// Check is the gate for a configuration: old key names are taken, defaults filled in, every value brought
-// into one form, and the policy's validate asked. Texts that hold numbers and booleans are accepted,
-// because old launch plans hold nothing else. All problems are reported at once; full is nil then.
-func (p *Policy) Check(conf map[string]any) (full map[string]any, problems []Problem) {
-	return p.Params.Check(conf, p.validate)
-}
-
-// Reconfigure replaces each key given in changes by its whole new value and keeps the rest; a nil
-// value means the default. The result is checked before anything changes: with problems, nothing
-// does. Changed lists the keys whose values differ now, sorted.
-func (p *Policy) Reconfigure(old, changes map[string]any) (merged map[string]any, changed []string, problems []Problem) {
-	return p.Params.Reconfigure(old, changes, p.validate)
-}
-
-// plain is a configuration as the policy sees it.
-func (p *Policy) plain(conf map[string]any) map[string]any {
-	out := make(map[string]any, len(conf))
-	for k, v := range conf {
-		if d, ok := p.Params.Find(k); ok {
-			v = d.Plain(v)
-		}
-		out[k] = v
-	}
-	return out
-}
-
-// validate runs the policy's own rules over a configuration that is otherwise good.
-func (p *Policy) validate(full map[string]any) []Problem {
-	e := NewEngine(p, Options{})
-	defer e.Close()
-	return e.host.validate(full)
-}
-
-func (h *host) validate(full map[string]any) (problems []Problem) {
-	defer func() {
-		if r := recover(); r != nil {
-			problems = []Problem{{File: h.p.main, Text: fmt.Sprintf("validate failed: %v", r)}}
-		}
-	}()
-	h.Begin(h.limits())
-	fns, err := h.load()
-	if err == nil && fns.validate != nil {
-		h.L.Push(fns.validate)
-		h.L.Push(sandbox.ToLua(h.p.plain(full)))
-		err = h.L.PCall(1, 0, nil)
-	}
-	if err == nil {
-		err = h.Spent()
-	}
-	if err != nil {
-		return []Problem{h.p.problemAt(messageOf(err))}
-	}
-	return nil
-}
-
-// frozen is a configuration as the policy reads it, made once per configuration.
-func (h *host) frozen(conf map[string]any) *lua.LTable {
-	t := sandbox.Freeze(h.p.plain(conf)).(*lua.LTable)
-	sandbox.Backing(t).Metatable = h.p.world.confMeta
-	return t
-}
-
-// confIndex answers for keys that have no value.
-func confIndex(L *lua.LState) int {
-	name := sandbox.TextOf(L.Get(2))
-	if _, declared := hostOf(L).p.Params.Find(name); !declared {
-		L.RaiseError("conf.%s is not a declared parameter", name)
-	}
-	return 0
 }
