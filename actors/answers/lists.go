@@ -11,13 +11,20 @@ import (
 
 // Instance is a worker as its controller sees it.
 func Instance(pool epu.PoolID, w *epu.Worker) *msg.Instance {
-	return &msg.Instance{
+	i := &msg.Instance{
 		Worker: string(w.ID), Pool: string(pool), Name: w.Name, Instance: string(w.Instance), Site: string(w.Site),
 		Zone: w.Zone, Allocation: string(w.Allocation), Market: string(w.Market), State: w.State.String(),
 		StateSince: timestamppb.New(w.StateSince), Health: w.Health.String(), Suspect: w.Suspect, Draining: w.Draining,
 		Ended: w.Ended, EndReason: w.EndReason, Address: w.Address, Created: timestamppb.New(w.Created), Error: w.Error,
-		Vars: w.Vars,
+		Vars: w.Vars, Protected: w.Protected, UsdPerHour: w.Price,
 	}
+	if !w.BusyUntil.IsZero() {
+		i.BusyUntil = timestamppb.New(w.BusyUntil)
+	}
+	if !w.IdleSince.IsZero() {
+		i.IdleSince = timestamppb.New(w.IdleSince)
+	}
+	return i
 }
 
 // Event is a life-cycle event or audit record as it goes to those who watch.

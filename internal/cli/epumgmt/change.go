@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -161,16 +162,95 @@ func killCommand(s *session) *cobra.Command {
 as instances shows them. Its pool launches another one if it still wants as many; to have fewer, scale.`,
 		Example: "epumgmt kill epu-web-1-1/0 --reason 'disk is full'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if args[0] == "" {
-				return cli.Usage("epumgmt instances", "an empty name is no worker")
-			}
-			err := s.command(cmd.Context(), &msg.Kill{Instance: args[0], Reason: reason}, cli.L("Next: epumgmt instances"))
-			if epu.KindOf(err) == epu.NotFound && epu.TryOf(err) == "" {
-				return &epu.Error{Kind: epu.NotFound, Err: err, Try: "epumgmt instances"}
-			}
-			return err
+			return s.onWorker(cmd, args[0], &msg.Kill{Instance: args[0], Reason: reason}, cli.L("Next: epumgmt instances"))
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the record")
 	return c
+}
+
+// order is a command about one worker.
+type order struct {
+	use, short, long, example string
+	reason                    bool // it can be given one
+	hint                      func(instance string) cli.Line
+	body                      func(instance, reason string) proto.Message
+}
+
+// orders are the commands about one worker, but for its end.
+func orders() []order {
+	return []order{
+		{
+			use: "drain INSTANCE", short: "Take one worker out of service; it ends when its work is done", reason: true,
+			long: `Take one worker out of service: its agent takes no new work, and it ends when it is idle, or when the
+pool's drain.timeout is over and no busy lease keeps it. Its pool launches another one at once if it still
+wants as many. A unique worker's name gets another when this one is gone. Where there is no agent to ask,
+or the worker does not run yet, it ends at once.`,
+			example: "epumgmt drain epu-web-1-1/0 --reason patching", hint: func(i string) cli.Line { return cli.L("Undo: epumgmt resume %s", i) },
+			body: func(i, why string) proto.Message { return &msg.Drain{Instance: i, Reason: why} },
+		},
+		{
+			use: "resume INSTANCE", short: "Put a draining worker back into service",
+			long:    `Take back a drain, or a replacement, as long as the worker's end is not decided: its agent takes work again.`,
+			example: "epumgmt resume epu-web-1-1/0", hint: func(string) cli.Line { return cli.L("Next: epumgmt instances") },
+			body: func(i, _ string) proto.Message { return &msg.Resume{Instance: i} },
+		},
+		{
+			use: "replace INSTANCE", short: "Launch another worker, then drain this one", reason: true,
+			long: `Launch another worker first, and drain this one once that runs. Until then this one works on, also if
+the new one fails or the node restarts. A unique worker's name belongs to one worker at a time: drain it
+instead.`,
+			example: "epumgmt replace epu-web-1-1/0 --reason slow-disk", hint: func(i string) cli.Line { return cli.L("Undo: epumgmt resume %s", i) },
+			body: func(i, why string) proto.Message { return &msg.Replace{Instance: i, Reason: why} },
+		},
+		{
+			use: "protect INSTANCE", short: "Keep one worker from being chosen as surplus", reason: true,
+			long: `Keep one worker from being chosen when its pool shrinks, until unprotect. It is still replaced when it
+fails, ends with remove and terminate-all, and does what drain, replace and kill say.`,
+			example: "epumgmt protect epu-web-1-1/0 --reason debugging", hint: func(i string) cli.Line { return cli.L("Undo: epumgmt unprotect %s", i) },
+			body: func(i, why string) proto.Message { return &msg.Protect{Instance: i, Reason: why} },
+		},
+		{
+			use: "unprotect INSTANCE", short: "Let a protected worker be chosen as surplus again",
+			long:    `Undo protect: when its pool shrinks, the worker may be chosen.`,
+			example: "epumgmt unprotect epu-web-1-1/0", hint: func(string) cli.Line { return cli.L("Next: epumgmt instances") },
+			body: func(i, _ string) proto.Message { return &msg.Unprotect{Instance: i} },
+		},
+	}
+}
+
+// workerCommands are the commands about one worker.
+func workerCommands(s *session) []*cobra.Command {
+	var out []*cobra.Command
+	for _, o := range orders() {
+		out = append(out, o.command(s))
+	}
+	return out
+}
+
+func (o order) command(s *session) *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use: o.use, Short: o.short, Args: takes(1, 1), Example: o.example,
+		Long: o.long + "\n\nINSTANCE is the worker's ID or the cloud's ID of its machine, as instances shows them.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return s.onWorker(cmd, args[0], o.body(args[0], reason), o.hint(args[0]))
+		},
+	}
+	if o.reason {
+		c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the record")
+	}
+	return c
+}
+
+// onWorker gives an order about one worker.
+func (s *session) onWorker(cmd *cobra.Command, instance string, body proto.Message, hint cli.Line) error {
+	if instance == "" {
+		return cli.Usage("epumgmt instances", "an empty name is no worker")
+	}
+	err := s.command(cmd.Context(), body, hint)
+	if epu.KindOf(err) == epu.NotFound && epu.TryOf(err) == "" {
+		return &epu.Error{Kind: epu.NotFound, Err: err, Try: "epumgmt instances"}
+	}
+	return err
 }

@@ -212,7 +212,8 @@ func (n *fakeNode) explain(m *msg.ExplainQuery) (proto.Message, error) {
 		Seed: 1<<64 - 1,
 		Inputs: []epu.Input{
 			{Name: "sensor queue_depth", Value: map[string]any{"sensor": "queue_depth", "value": 118, "age": 12 * time.Second, "quality": "ok", "unit": "messages"}},
-			{Name: "running", Value: 2}, {Name: "window queue_depth 60", Value: map[string]any{"mean": 101.5, "max": 118, "quality": "ok"}},
+			{Name: "running", Value: 2},
+			{Name: "window queue_depth 60", Value: map[string]any{"mean": 101.5, "max": 118, "quality": "ok"}},
 		},
 		Reasons: []epu.Reason{{Rule: "step", Text: "ceil(118 / 20) = 6"}}, Wanted: epu.Wish{Target: 6}, Wish: epu.Wish{Target: 4}, Before: 2,
 		Clamps:   []epu.Reason{{Rule: "limits.max", Text: "pool limits.max = 4", Origin: "pools/epu-gpu.yaml:9"}},
@@ -273,6 +274,16 @@ func (n *fakeNode) command(body proto.Message) (proto.Message, error) {
 			return nil, epu.E(epu.NotFound, "kill", m.GetInstance(), errors.New("no worker has this ID"))
 		}
 		return &msg.Done{Changed: true, Text: m.GetInstance() + " ends"}, nil
+	case *msg.Drain:
+		return n.oneWorker("drain", m.GetInstance(), "takes no new work, ends when it has none")
+	case *msg.Resume:
+		return n.oneWorker("resume", m.GetInstance(), "is back in service")
+	case *msg.Replace:
+		return n.oneWorker("replace", m.GetInstance(), "goes once another runs in its place")
+	case *msg.Protect:
+		return n.oneWorker("protect", m.GetInstance(), "is never chosen as surplus")
+	case *msg.Unprotect:
+		return n.oneWorker("unprotect", m.GetInstance(), "may be chosen as surplus")
 	case *msg.TerminateAll:
 		left := slices.Clone(n.left)
 		if !m.GetProtectedToo() && len(n.left) > 0 { // with protected ones nothing ends: a stuck cloud
@@ -294,6 +305,16 @@ func (n *fakeNode) command(body proto.Message) (proto.Message, error) {
 		return &msg.Applied{Changes: exampleChanges(m.GetFiles())}, nil
 	}
 	panic("no answer is scripted for " + relay.NameOf(body))
+}
+
+func (n *fakeNode) oneWorker(verb, instance, text string) (proto.Message, error) {
+	switch instance {
+	case "epu-web-1-1/0":
+		return &msg.Done{Changed: true, Text: instance + " " + text}, nil
+	case "epu-web-1-1/1":
+		return nil, epu.E(epu.Conflict, verb, instance, errors.New("its end is decided and durable: killed by bob"))
+	}
+	return nil, epu.E(epu.NotFound, verb, instance, errors.New("no pool has such a worker"))
 }
 
 func (n *fakeNode) doneOn(pool, text string, changed bool) (proto.Message, error) {

@@ -139,6 +139,10 @@ func note(i *msg.Instance) string {
 		return fmt.Sprintf("%s exited with %d", e.GetProgram(), e.GetExitStatus())
 	case i.GetEndReason() != "":
 		return i.GetEndReason()
+	case i.GetProtected():
+		return "protected"
+	case i.GetBusyUntil() != nil:
+		return "busy"
 	}
 	return ""
 }

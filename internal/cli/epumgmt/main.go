@@ -13,7 +13,6 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/cli"
-	"github.com/nimbus-epu/epu/internal/cli/policy"
 )
 
 // Main runs the program with its arguments (without its name) and gives the exit code. The context
@@ -79,8 +78,8 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 	root.AddGroup(
 		&cobra.Group{ID: groupAsk, Title: "Look:"},
 		&cobra.Group{ID: groupChange, Title: "Change:"},
+		&cobra.Group{ID: groupWorker, Title: "One worker:"},
 		&cobra.Group{ID: groupEnd, Title: "End and recover:"},
-		&cobra.Group{ID: groupWrite, Title: "Write policies:"},
 		&cobra.Group{ID: groupSelf, Title: "This program:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
@@ -91,11 +90,11 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 		groupChange: {
 			planCommand(s), applyCommand(s), scaleCommand(s), reconfigureCommand(s), freezeCommand(s), thawCommand(s), enableCommand(s),
 		},
+		groupWorker: append(workerCommands(s), killCommand(s)),
 		groupEnd: {
-			killCommand(s), removeCommand(s), terminateAllCommand(s), adoptCommand(s), sweepCommand(s), endRecoveryCommand(s),
+			removeCommand(s), terminateAllCommand(s), adoptCommand(s), sweepCommand(s), endRecoveryCommand(s),
 		},
-		groupWrite: {policy.Command(policy.Host{Env: &s.env, IO: &s.io, Print: func() *cli.Printer { return s.print }})},
-		groupSelf:  {versionCommand(s), completionCommand()},
+		groupSelf: {versionCommand(s), completionCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
@@ -112,8 +111,8 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 const (
 	groupAsk    = "ask"
 	groupChange = "change"
+	groupWorker = "worker"
 	groupEnd    = "end"
-	groupWrite  = "write"
 	groupSelf   = "self"
 )
 
