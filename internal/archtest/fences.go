@@ -25,7 +25,7 @@ var fences = []fence{
 		why: "viper lower-cases keys, ignores misspelt ones and reads 5 as 5 ns: one package knows how to hold it",
 	},
 	{
-		what: []string{"github.com/aws/...", "github.com/aws/aws-sdk-go-v2/..."}, only: []string{"iaas/ec2", "iaas/ec2/...", "internal/sensors/aws"}, tests: true,
+		what: []string{"github.com/aws/...", "github.com/aws/aws-sdk-go-v2/..."}, only: []string{"iaas/ec2", "iaas/ec2/...", "internal/sensor/aws"}, tests: true,
 		why: "clouds differ behind iaas.Provider and sensors behind readings, nowhere else",
 	},
 	{
