@@ -193,6 +193,9 @@ func (d *Durable) Ready() bool { return d.ready }
 // Settled reports that the core's state is durable: it is loaded, and no append is in flight.
 func (d *Durable) Settled() bool { return d.ready && !d.busy }
 
+// Queued counts the messages that wait for the store.
+func (d *Durable) Queued() int { return len(d.queue) }
+
 // Dropped counts messages that the bound on the queue refused.
 func (d *Durable) Dropped() uint64 { return d.dropped }
 

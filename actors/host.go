@@ -32,6 +32,8 @@ type System struct {
 	Events   *Bus
 	Unknowns atomic.Uint64 // messages that no case took
 	Restarts atomic.Uint64 // of failed actors
+	work     *crew
+	durables durables
 }
 
 // storeTimeout bounds one call of the store; what happened to an append is then found out by event ID.
@@ -55,6 +57,7 @@ type durableActor struct {
 	host     *actorHost
 	failures int       // in a row, each soon after the one before
 	began    time.Time // of the incarnation
+	shown    shown
 }
 
 // posted brings the result of work off the mailbox back into the actor's turn.
@@ -79,12 +82,15 @@ func (a *durableActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		a.self = ctx.Self()
+		a.sys.durables.add(a)
 		a.activate()
 	case *actor.Stopping, *actor.Restarting:
 		if a.host != nil {
 			a.host.over.Store(true)
 		}
-	case *actor.Stopped, *actor.Terminated, *actor.DeadLetterResponse: // what is due is sent again
+	case *actor.Stopped:
+		a.sys.durables.drop(a)
+	case *actor.Terminated, *actor.DeadLetterResponse: // what is due is sent again
 	case posted:
 		if m.host == a.host && !m.host.over.Load() {
 			m.f()
@@ -105,6 +111,7 @@ func (a *durableActor) Receive(ctx actor.Context) {
 	} else if a.after != nil && a.shell != nil && a.shell.Settled() { // outside hears of what is durable only
 		a.after(ctx, a.current)
 	}
+	a.shown.show(a.shell)
 }
 
 // activate begins an incarnation.
@@ -157,16 +164,16 @@ func (h *actorHost) Now() time.Time { return h.a.sys.Clock.Now() }
 func (h *actorHost) NewID() string { return h.a.sys.NewID() }
 
 func (h *actorHost) Load(stream epu.StreamID, done func(persistence.Loaded, error)) {
-	go func() {
+	h.a.sys.work.run(func(context.Context) { // the store's answer counts, also while the node stops
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		defer cancel()
 		l, err := h.a.sys.Journal.Load(ctx, stream)
 		h.post(func() { done(l, err) })
-	}()
+	})
 }
 
 func (h *actorHost) Append(stream epu.StreamID, expected epu.Revision, events []persistence.Event, done func(epu.Revision, error)) {
-	go func() {
+	h.a.sys.work.run(func(context.Context) { // the store's answer counts, also while the node stops
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		defer cancel()
 		rev, err := h.a.sys.Journal.Append(ctx, h.a.sys.Journal.Meta().Epoch, stream, expected, events...)
@@ -176,11 +183,11 @@ func (h *actorHost) Append(stream epu.StreamID, expected epu.Revision, events []
 		h.post(func() {
 			done(rev, err)
 		})
-	}()
+	})
 }
 
 func (h *actorHost) Snapshot(stream epu.StreamID, at epu.Revision, state json.RawMessage, done func(error)) {
-	go func() {
+	h.a.sys.work.run(func(context.Context) { // the store's answer counts, also while the node stops
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		defer cancel()
 		err := h.a.sys.Journal.Snapshot(ctx, h.a.sys.Journal.Meta().Epoch, stream, at, state)
@@ -188,7 +195,7 @@ func (h *actorHost) Snapshot(stream epu.StreamID, at epu.Revision, state json.Ra
 			h.a.sys.Log.Warn("snapshot failed", "stream", stream, "revision", at, "error", err)
 		}
 		h.post(func() { done(err) })
-	}()
+	})
 }
 
 func (h *actorHost) Send(to msg.Address, m any) {
@@ -200,14 +207,14 @@ func (h *actorHost) After(d time.Duration, f func()) {
 }
 
 func (h *actorHost) Go(call any, done func(any, error)) {
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), h.a.timeout)
+	h.a.sys.work.run(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, h.a.timeout)
 		defer cancel()
 		answer := make(chan func(), 1) // takes a late answer, which nobody hears
-		go func() {
+		h.a.sys.work.run(func(context.Context) {
 			result, err := h.a.sys.try(ctx, h.a.exec, call)
 			answer <- func() { done(result, err) }
-		}()
+		})
 		select {
 		case f := <-answer:
 			h.post(f)
@@ -216,7 +223,7 @@ func (h *actorHost) Go(call any, done func(any, error)) {
 				done(nil, epu.E(epu.UnknownOutcome, "carry out", typeName(call), fmt.Errorf("no answer within %s", h.a.timeout)))
 			})
 		}
-	}()
+	})
 }
 
 func (h *actorHost) Record(r persistence.Record) {

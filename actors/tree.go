@@ -38,7 +38,7 @@ func NewSystem(clock Clock, journal persistence.Journal, history persistence.His
 	quiet := slog.New(slog.DiscardHandler) // the library prints whole message bodies; what matters is logged here
 	return &System{
 		Actors: actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet })),
-		Clock:  clock, Journal: journal, History: history, Log: log, NewID: newID, Events: &Bus{},
+		Clock:  clock, Journal: journal, History: history, Log: log, NewID: newID, Events: &Bus{}, work: newCrew(),
 	}
 }
 
@@ -53,14 +53,14 @@ func Start(sys *System, exec Executors) (*Tree, error) {
 		after: func(_ actor.Context, c Core) { t.members(c.(*Registry)) },
 	}
 	for _, a := range []struct {
-		name string
-		make actor.Producer
+		name  string
+		props *actor.Props
 	}{
-		{"provisioner", func() actor.Actor { return &provisioner{tree: t} }},
-		{"controllers", func() actor.Actor { return &controllers{tree: t} }},
-		{string(RegistryAddress), func() actor.Actor { return registry }},
+		{"provisioner", t.props(func() actor.Actor { return &provisioner{tree: t} })},
+		{"controllers", t.props(func() actor.Actor { return &controllers{tree: t} })},
+		{string(RegistryAddress), t.durable(registry)},
 	} {
-		pid, err := t.root.SpawnNamed(t.props(a.make), a.name)
+		pid, err := t.root.SpawnNamed(a.props, a.name)
 		if err != nil {
 			t.Stop() // the store will be closed
 			return nil, epu.E(epu.Internal, "start actor", a.name, err)
@@ -75,13 +75,21 @@ func (t *Tree) props(make actor.Producer) *actor.Props {
 	return actor.PropsFromProducer(make, actor.WithMailbox(newMailbox), actor.WithSupervisor(&supervisor{clock: t.Clock, log: t.Log, restarts: &t.Restarts}))
 }
 
-// Stop ends the tree, children before parents. What is durable stays due; what is volatile comes back
-// with the next start.
+// durable makes the properties of a durable actor, whose mailbox can be looked at.
+func (t *Tree) durable(a *durableActor) *actor.Props {
+	return t.props(func() actor.Actor { return a }).Configure(actor.WithMailbox(a.shown.mailbox))
+}
+
+// Stop ends the tree, children before parents, and what still works for it: afterwards nobody uses the
+// store. What is durable stays due; what is volatile comes back with the next start.
 func (t *Tree) Stop() {
 	for i := len(t.top) - 1; i >= 0; i-- {
 		if err := t.root.StopFuture(t.top[i]).Wait(); err != nil {
 			t.Log.Warn("actor did not stop in time", "actor", t.top[i].Id, "error", err)
 		}
+	}
+	if left := t.work.stop(t.Clock); left > 0 {
+		t.Log.Error("calls did not heed their deadline", "calls", left)
 	}
 	t.Actors.Shutdown()
 }
@@ -196,7 +204,7 @@ func (p *provisioner) start(ctx actor.Context, _ epu.SiteID, spec epu.SiteSpec) 
 		sys: p.tree.System, stream: epu.SiteStream(spec.Name), codec: SiteCodec(), exec: exec, timeout: spec.CallTimeout,
 		core: func() Core { return NewSite(site, p.tree.identity(), p.tree.Clock.Now()) },
 	}
-	pid, err := ctx.SpawnNamed(p.tree.props(func() actor.Actor { return a }), "site-"+string(spec.Name))
+	pid, err := ctx.SpawnNamed(p.tree.durable(a), "site-"+string(spec.Name))
 	if err != nil {
 		p.tree.Log.Error("site can't be started", "site", spec.Name, "error", err)
 		return nil
@@ -245,7 +253,7 @@ func (c *controllers) start(ctx actor.Context, pool epu.PoolID, _ struct{}) *act
 		onLost: children.lose,
 	}
 	addr := msg.ControllerAddress(epu.DefaultOwner, pool)
-	pid, err := ctx.SpawnNamed(c.tree.props(func() actor.Actor { return a }), string(addr[len("controllers/"):]))
+	pid, err := ctx.SpawnNamed(c.tree.durable(a), string(addr[len("controllers/"):]))
 	if err != nil {
 		c.tree.Log.Error("controller can't be started", "pool", pool, "error", err)
 		return nil

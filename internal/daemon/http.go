@@ -141,6 +141,7 @@ func (n *Node) askStatus(ctx context.Context) (*msg.Status, error) {
 func (n *Node) counters() metrics.Counters {
 	c := metrics.Counters{
 		ActorRestarts: n.tree.Restarts.Load(), UnknownMessages: n.tree.Unknowns.Load(), HistoryDropped: n.history.Dropped(),
+		MailboxDepth: n.tree.Waiting(), JournalDegraded: n.tree.Degraded(),
 	}
 	if n.web.events != nil {
 		c.EventsDropped = n.web.events.Dropped()
