@@ -43,7 +43,10 @@ var bans = []ban{
 	{
 		from:  []string{"time"},
 		names: []string{"Sleep"},
-		edges: []edge{{"iaas/local/keeper_linux.go", "tries again to write down an end when the disk is full; nothing else is left to wait for"}},
+		edges: []edge{
+			{"iaas/local/keeper_linux.go", "tries again to write down an end when the disk is full; nothing else is left to wait for"},
+			{"examples/...", "sleeping is the work of the example's workers"},
+		},
 		tests: true,
 		why:   "wait for what you wait for; in tests use testing/synctest",
 	},
@@ -67,6 +70,7 @@ var bans = []ban{
 			{"internal/cli/env.go", "all that a command line asks of its surroundings, as one value"},
 			{"internal/systest", "CI=true decides between skipping and failing"},
 			{"internal/demo/main.go", "a program of its own, started by make demo"},
+			{"examples/...", "programs as users write them"},
 		},
 		why: "read the environment in internal/config, or take the value as an argument",
 	},
@@ -90,7 +94,7 @@ var bans = []ban{
 	{
 		from:  []string{"os"},
 		names: []string{"Exit"},
-		edges: []edge{{"cmd/...", "mains map errors to exit codes"}, {"internal/demo/main.go", "a program of its own, started by make demo"}},
+		edges: []edge{{"cmd/...", "mains map errors to exit codes"}, {"internal/demo/main.go", "a program of its own, started by make demo"}, {"examples/...", "programs as users write them"}},
 		why:   "return an error: deferred work is lost by an exit",
 	},
 }

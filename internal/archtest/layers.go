@@ -40,9 +40,9 @@ var layers = []layer{
 		why: "engines see a snapshot and state a wish; acting, storing and sending are for others",
 	},
 	{
-		who: []string{"scripts", "scripts/...", "examples"},
+		who: []string{"scripts", "scripts/...", "examples", "examples/..."},
 		may: []string{"scripts/..."},
-		why: "scripts and examples are data that packages embed",
+		why: "scripts and examples are data that packages embed, and programs as users write them, who have nothing of EPU but its programs",
 	},
 	{
 		who: []string{"persistence", "iaas"},
