@@ -255,7 +255,7 @@ func (c *Controller) take(tx *Tx, r msg.Report, l *poolLaunch) {
 		if after.State != old.State {
 			moved = append(moved, i)
 		}
-		if !old.Unwanted && s.State.Gone() && !old.State.Gone() && l.Adopt == "" && c.shortLived(old, tx.Now()) {
+		if !old.Unwanted && s.State.Gone() && !old.State.Gone() && l.Adopt == "" && c.shortLived(old, tx.Now()) && !c.expected(s, l.Site) {
 			ev.Failed = true
 		}
 	}
@@ -265,6 +265,15 @@ func (c *Controller) take(tx *Tx, r msg.Report, l *poolLaunch) {
 		c.recordSlot(tx, r.Launch, i)
 	}
 }
+
+// expected reports that a site refused what it was known to refuse: that is no failed launch. A refusal that
+// comes as a surprise is one, or its repetition would have no pause until the definition is heard of.
+func (c *Controller) expected(s msg.Slot, site epu.SiteID) bool {
+	return s.State == epu.Rejected && (c.st.Define.EndAll || c.dryRun(site))
+}
+
+// dryRun reports that nothing is launched or ended at a site.
+func (c *Controller) dryRun(site epu.SiteID) bool { return slices.Contains(c.st.Define.DryRun, site) }
 
 // shortLived reports that a worker's end counts as a failed launch.
 func (c *Controller) shortLived(s *poolSlot, now time.Time) bool {

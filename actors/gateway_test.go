@@ -18,11 +18,15 @@ import (
 // What operators are told by a gateway over a whole tree of actors, in virtual time.
 
 // planned is the reader of files in these tests: what is to be applied is given.
-type planned struct{ pools []epu.PoolSpec }
+type planned struct {
+	pools []epu.PoolSpec
+	dry   bool // the site
+}
 
 func (p *planned) Plan(view msg.RegistryView, _ map[epu.PoolID]msg.PoolView, _ string, _ []*msg.File) (*msg.Plan, *msg.ApplySpecs, error) {
 	site := campaignSite("cloud")
 	site.PollEvery, site.VisibilityWindow, site.BackoffFirst = time.Second, 10*time.Second, time.Second
+	site.DryRun = p.dry
 	m := &msg.ApplySpecs{Gen: view.Gen, Sites: []epu.SiteSpec{site}}
 	for _, s := range p.pools {
 		m.Pools = append(m.Pools, msg.PoolEntry{Spec: s, Launches: map[epu.SiteID]epu.LaunchSpec{
@@ -199,5 +203,65 @@ func TestChangesAreSignalled(t *testing.T) {
 			<-changed
 		}
 		cancel()
+	})
+}
+
+// Goal: a site that is switched to dry run live is left alone by its pools: nothing is asked for, nothing
+// counts as failed, nothing is ended, and explain says so. Method: scaling both ways while it is.
+func TestDryRunWhilePoolsLive(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		o.files.pools = []epu.PoolSpec{treePool("web", 2)}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 2})
+		o.files.dry = true
+		o.ask(&msg.Apply{})
+		o.ask(&msg.Scale{Pool: "web", N: 4})
+		n.expect(time.Hour, 2, map[epu.PoolID]int{"web": 2})
+		st := o.ask(&msg.StatusQuery{}).(*msg.Status)
+		if p := st.GetPools()[0]; p.GetHealth() != "ok" || p.GetGap() != 2 || p.GetBackoff() != nil || len(st.GetAlerts()) > 0 {
+			t.Errorf("got %v with the alerts %v", p, st.GetAlerts())
+		}
+		if got := n.pool("web").Launches; got != 1 {
+			t.Errorf("the pool has %d launches, want the first one only", got)
+		}
+		if got := o.explain(&msg.ExplainQuery{Pool: "web"}); !strings.Contains(got, "site cloud is in dry run: 2 more would be launched") {
+			t.Errorf("explain says\n%s", got)
+		}
+		o.ask(&msg.Scale{Pool: "web", N: 1})
+		n.expect(time.Hour, 2, map[epu.PoolID]int{"web": 2})
+		if got := o.explain(&msg.ExplainQuery{Pool: "web"}); !strings.Contains(got, "would be ended") {
+			t.Errorf("explain says\n%s", got)
+		}
+		if _, err := o.try(&msg.Kill{Instance: string(n.pool("web").Workers[0].ID)}); epu.KindOf(err) != epu.Conflict {
+			t.Errorf("kill at a site in dry run gave %v, want a conflict", err)
+		}
+		o.files.pools, o.files.dry = nil, false // the site alone is applied
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 1, map[epu.PoolID]int{"web": 1})
+	})
+}
+
+// Goal: terminate-all names what is left, and nothing of protected pools. Method: one pool of each kind.
+func TestTerminateAllLeavesProtectedPools(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		kept := treePool("kept", 2)
+		kept.Protected = true
+		o.files.pools = []epu.PoolSpec{treePool("web", 2), kept}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 4, map[epu.PoolID]int{"web": 2, "kept": 2})
+		left := func(m *msg.TerminateAll) []string { return o.ask(m).(*msg.Done).GetLeft() }
+		if got := strings.Join(left(&msg.TerminateAll{}), "\n"); !strings.Contains(got, "web-1-1/1") || strings.Contains(got, "kept") {
+			t.Errorf("left at first:\n%s", got)
+		}
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 0, "kept": 2})
+		if got := left(&msg.TerminateAll{}); len(got) > 0 {
+			t.Errorf("left in the end: %q", got)
+		}
+		if got := left(&msg.TerminateAll{ProtectedToo: true}); len(got) < 2 {
+			t.Errorf("left when protected ones are to end too: %q", got)
+		}
+		n.expect(time.Minute, 0, nil)
 	})
 }

@@ -173,15 +173,22 @@ func (g *Gateway) terminateAll(ctx context.Context, req *msg.Request, m *msg.Ter
 			out.Left = append(out.Left, fmt.Sprintf("pool %s: %d launches are not settled yet", pool, n))
 		}
 	}
-	g.sitesLeft(ctx, v, views, out)
+	g.sitesLeft(ctx, v, views, m.GetProtectedToo(), out)
 	return out, nil
 }
 
-// sitesLeft adds what sites still have beyond the workers of pools.
-func (g *Gateway) sitesLeft(ctx context.Context, v msg.RegistryView, pools map[epu.PoolID]msg.PoolView, out *msg.Done) {
-	workers := map[epu.SiteID]int{}
-	for _, p := range pools {
-		for _, w := range p.Workers {
+// sitesLeft adds what sites still have beyond the workers of pools. What belongs to protected pools is to
+// stay, and is not named.
+func (g *Gateway) sitesLeft(ctx context.Context, v msg.RegistryView, pools map[epu.PoolID]msg.PoolView, protectedToo bool, out *msg.Done) {
+	stays := func(pool epu.PoolID) bool { return !protectedToo && v.Pools[pool].Spec.Protected }
+	workers := map[epu.SiteID]int{} // that a pool counts
+	unsure := ""                    // a pool that may have machines which nobody counts now
+	for _, pool := range slices.Sorted(maps.Keys(v.Pools)) {
+		view, said := pools[pool]
+		if !said && stays(pool) {
+			unsure = string(pool)
+		}
+		for _, w := range view.Workers {
 			workers[w.Site]++
 		}
 	}
@@ -194,15 +201,26 @@ func (g *Gateway) sitesLeft(ctx context.Context, v msg.RegistryView, pools map[e
 		case !view.Synced:
 			out.Left = append(out.Left, fmt.Sprintf("site %s has not been listed yet", site))
 		}
+		counted := view.Condemned + workers[site]
 		for _, s := range view.Strays {
-			if s.Condemned {
+			if s.Slotted {
+				counted++
+			}
+			switch {
+			case stays(s.Pool) && !s.Condemned:
+			case s.Condemned:
 				out.Left = append(out.Left, fmt.Sprintf("%s at %s, of no worker: %s", s.Instance, site, s.Why))
-			} else {
+			default:
 				out.Left = append(out.Left, fmt.Sprintf("%s at %s, left alone: %s (epumgmt sweep)", s.Instance, site, s.Why))
 			}
 		}
-		if n := view.Instances - view.Condemned - workers[site]; n > 0 {
-			out.Left = append(out.Left, fmt.Sprintf("site %s: %d machines that no pool counts any more", site, n))
+		switch n := view.Instances - counted; {
+		case n <= 0:
+		case unsure != "":
+			out.Left = append(out.Left, fmt.Sprintf("site %s: %s, unless pool %s counts them, which can't say and is protected",
+				site, answers.Plural(n, "machine"), unsure))
+		default:
+			out.Left = append(out.Left, fmt.Sprintf("site %s: %s without a pool that counts them", site, answers.Plural(n, "machine")))
 		}
 	}
 }
@@ -265,6 +283,9 @@ func (g *Gateway) sweep(ctx context.Context, req *msg.Request, m *msg.Sweep) (pr
 		}
 		if len(here) == 0 {
 			continue
+		}
+		if views[site].Spec.DryRun {
+			return nil, epu.E(epu.Conflict, "sweep", listed(here), errors.New("site "+string(site)+" is in dry run: nothing is ended there"))
 		}
 		swept, err := ask[msg.Swept](ctx, g, msg.SiteAddress(site), msg.SweepSite{Instances: here})
 		if err != nil {

@@ -57,6 +57,7 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 	in := reconcile.Input{
 		Now: now, Wish: c.st.Wish, Workers: c.roster.all, Limits: spec.Limits, Placement: spec.Placement,
 		Synced:  func(s epu.SiteID) bool { return c.syncs[s] },
+		DryRun:  c.dryRun,
 		DrainTo: spec.Health.Source == epu.HealthAgent, Busy: spec.Drain.ProtectBusy,
 		Overdue: c.overdue, Canaries: c.suspicion.canaries, Backoff: c.backoffOf,
 		Launched: used(c.st.Launched, now, spec.Limits.Launches.Window),
@@ -194,10 +195,14 @@ func because(what string, m msg.Command, reason string) string {
 	return what
 }
 
-// listed reports that a worker's site has been listed since the start, and says so when not: nothing is
-// ended before that.
+// listed reports that a worker may be ended: its site has been listed since the start, and is not in dry
+// run. It says so when not.
 func (c *Controller) listed(tx *Tx, verb string, w *epu.Worker) bool {
-	if c.syncs[w.Site] {
+	switch {
+	case c.dryRun(w.Site):
+		tx.Answer(refuse(epu.Conflict, verb, string(w.ID), "site "+string(w.Site)+" is in dry run: nothing is ended there"))
+		return false
+	case c.syncs[w.Site]:
 		return true
 	}
 	r := refuse(epu.Unavailable, verb, string(w.ID), "site "+string(w.Site)+" has not been listed since the start")

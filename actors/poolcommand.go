@@ -246,11 +246,12 @@ func (c *Controller) recordSlot(tx *Tx, launch epu.LaunchID, i int) {
 	names := map[epu.State]string{
 		epu.Pending: "worker_pending", epu.Started: "worker_started", epu.Running: "worker_running",
 		epu.RunningFailed: "worker_running_failed", epu.Terminated: "worker_terminated", epu.Failed: "worker_failed",
+		epu.Rejected: "worker_rejected",
 	}
 	if name, ok := names[s.State]; ok {
 		c.record(tx, name, map[string]any{
 			"worker": epu.NewWorkerID(launch, i), "instance": s.Instance, "site": c.st.Launches[launch].Site,
-			"address": s.Address, "reason": cmp.Or(s.EndReason, s.Reason),
+			"address": s.Address, "reason": cmp.Or(s.EndReason, s.Reason), "kind": s.Kind,
 		})
 	}
 }

@@ -207,11 +207,16 @@ func (c *Controller) lookAround(tx *Tx, now time.Time) {
 	}
 }
 
+// deafMin is the least gap that counts as deafness. A pool may tick every 100 ms, and a node that is busy
+// for a quarter of a second has not missed the beats that count: they come every few seconds, and silence
+// is minutes long. Forgiving would then cost a message to each worker, again and again.
+const deafMin = 10 * time.Second
+
 // deaf notices that this node itself was stopped for a while, and forgives the workers that span.
 func (c *Controller) deaf(tx *Tx, now time.Time) {
 	gap := now.Sub(c.lastWake)
 	c.lastWake = now
-	if gap <= 2*c.tickEvery() {
+	if gap <= max(2*c.tickEvery(), deafMin) {
 		return
 	}
 	c.watched(func(id epu.WorkerID, _ *workerVitals) {

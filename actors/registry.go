@@ -154,11 +154,24 @@ func (r *Registry) applySpecs(e specsApplied) {
 		r.st.Pools[p.Spec.Name] = p
 	}
 	for _, s := range e.Sites {
+		if r.st.Sites[s.Name].DryRun != s.DryRun {
+			r.redefineAt(s.Name, gen)
+		}
 		r.st.Sites[s.Name] = s
 		r.st.SiteGen = gen
 	}
 	for _, t := range e.Types {
 		r.st.Types[t.Name] = t
+	}
+}
+
+// redefineAt has the pools that are placed at a site told again.
+func (r *Registry) redefineAt(site epu.SiteID, gen uint64) {
+	for id, p := range r.st.Pools {
+		if slices.ContainsFunc(p.Spec.Placement, func(at epu.Placement) bool { return at.Site == site }) {
+			p.Gen = gen
+			r.st.Pools[id] = p
+		}
 	}
 }
 
@@ -195,6 +208,8 @@ func (r *Registry) Handle(tx *Tx, m any) {
 			tx.Emit(poolArchived{Pool: m.Pool})
 			r.keep(tx, persistence.KindEvent, m.Pool, "pool_removed", map[string]any{})
 		}
+	case msg.Report:
+		r.report(tx, m)
 	case msg.RegistryQuery:
 		tx.Answer(r.view())
 	case msg.DefinedQuery:
@@ -203,6 +218,18 @@ func (r *Registry) Handle(tx *Tx, m any) {
 	default:
 		unknownMessage(tx, "registry", m)
 	}
+}
+
+// report answers a site in the place of a controller that is no more: of an archived pool nothing is known
+// any more. A pool that there is answers for itself.
+func (r *Registry) report(tx *Tx, m msg.Report) {
+	pool, _, _, ok := m.Launch.Parse()
+	if _, known := r.st.Pools[pool]; known || !ok {
+		return
+	}
+	tx.Reply(msg.SiteAddress(m.Site), msg.Noted{
+		Epoch: m.Epoch, Owner: r.owner, Pool: pool, Launch: m.Launch, Rev: m.Rev,
+	})
 }
 
 // definedAsked answers once a pool's controller knows what is applied. Those who gave up are forgotten.
@@ -298,10 +325,16 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 }
 
 func (r *Registry) define(p msg.PoolEntry) msg.Define {
-	return msg.Define{
+	d := msg.Define{
 		Gen: p.Gen, Spec: p.Spec, Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
 		EndAll: r.st.EndAll && (!p.Spec.Protected || r.st.ProtectedToo),
 	}
+	for _, at := range p.Spec.Placement {
+		if r.st.Sites[at.Site].DryRun && !slices.Contains(d.DryRun, at.Site) {
+			d.DryRun = append(d.DryRun, at.Site)
+		}
+	}
+	return d
 }
 
 func (r *Registry) view() msg.RegistryView {

@@ -250,16 +250,25 @@ func (s *Site) advanceOpen(tx *Tx, id epu.LaunchID, l *siteLaunch) {
 		s.settle(tx, id, "opened before the store was restored")
 	case !called && l.ended():
 		tx.Emit(launchClosed{Launch: id, Why: "no longer wanted before it was asked for"})
-	case !called && s.disabled:
-		tx.Emit(launchClosed{Launch: id, Why: switchedOff})
+	case !called && s.off() != "":
+		tx.Emit(launchClosed{Launch: id, Why: s.off(), Rejected: true})
 	case l.ended():
 		s.settle(tx, id, "no longer wanted")
-	case s.disabled:
-		s.settle(tx, id, switchedOff)
+	case s.off() != "":
+		s.settle(tx, id, s.off())
 	}
 }
 
-const switchedOff = "launching is switched off (epumgmt enable)"
+// off says why nothing is launched here; empty when it is.
+func (s *Site) off() string {
+	switch {
+	case s.disabled:
+		return "launching is switched off (epumgmt enable)"
+	case s.spec.DryRun:
+		return "site " + string(s.spec.Name) + " is in dry run"
+	}
+	return ""
+}
 
 func (s *Site) otherEpoch(id epu.LaunchID) bool {
 	_, epoch, _, ok := id.Parse()

@@ -25,6 +25,7 @@ type siteBench struct {
 	id      actors.SiteIdentity
 	journal *memory.Journal
 	shell   *actors.Durable
+	site    *actors.Site
 	reports []msg.Report
 	seen    msg.SiteView
 }
@@ -49,7 +50,8 @@ func newSiteBench(t *testing.T, change func(*epu.SiteSpec)) *siteBench {
 func (b *siteBench) start() {
 	s := &siteHost{script: &script{now: b.now}, b: b}
 	b.script = s.script
-	b.shell = actors.NewDurable(actors.NewSite(b.spec, b.id, b.now), s, actors.SiteCodec(), epu.SiteStream(b.spec.Name))
+	b.site = actors.NewSite(b.spec, b.id, b.now)
+	b.shell = actors.NewDurable(b.site, s, actors.SiteCodec(), epu.SiteStream(b.spec.Name))
 	b.shell.Start()
 	if b.failed != nil {
 		b.t.Fatal(b.failed)

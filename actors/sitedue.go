@@ -33,11 +33,16 @@ func (s *Site) Due(now time.Time, _ epu.Revision) (todo []Todo, next time.Time) 
 	if !s.synced && now.Sub(s.started) < syncWaitMax {
 		mayLaunch, next = false, s.started.Add(syncWaitMax)
 	}
-	mayEnd := s.synced && !s.recovering()
+	// The provider of a site in dry run refuses endings too; but a site that was switched to it live must not
+	// even ask, whatever provider it has.
+	mayEnd := s.synced && !s.recovering() && !s.spec.DryRun
 	for _, id := range s.hot.ids {
 		l := s.st.Launches[id]
 		if l.Rev != l.Noted {
 			todo = append(todo, s.reportTodo(id, l))
+			if l.gone() {
+				todo = append(todo, s.archivedTodo(id, l))
+			}
 		}
 		if t, ok := s.launchTodo(id, l); ok && mayLaunch {
 			todo = append(todo, t)
@@ -59,6 +64,15 @@ func (s *Site) reportTodo(id epu.LaunchID, l *siteLaunch) Todo {
 	return Todo{
 		Key: "report/" + string(id) + "/" + revText(l.Rev), To: msg.ControllerAddress(l.Owner, l.Pool),
 		Make: func() any { return s.report(id, l) }, Every: reportEvery, Cap: reportEveryMax,
+	}
+}
+
+// archivedTodo tells the registry too of a launch of which nothing is left: its pool may be archived, and
+// then it has no controller to take it in.
+func (s *Site) archivedTodo(id epu.LaunchID, l *siteLaunch) Todo {
+	return Todo{
+		Key: "archived/" + string(id) + "/" + revText(l.Rev), To: RegistryAddress,
+		Make: func() any { return s.report(id, l) }, Every: reportEveryMax,
 	}
 }
 
@@ -197,7 +211,7 @@ func (s *Site) view(now time.Time) msg.SiteView {
 		for _, slot := range l.Slots {
 			if slot.Instance != "" && !slot.State.Gone() {
 				v.Strays = append(v.Strays, msg.StrayView{
-					Instance: slot.Instance, Launch: launch, Owner: l.Owner, Pool: l.Pool, Why: "its pool does not know it", Condemned: slot.Ended,
+					Instance: slot.Instance, Launch: launch, Owner: l.Owner, Pool: l.Pool, Why: "its pool does not know it", Condemned: slot.Ended, Slotted: true,
 				})
 			}
 		}

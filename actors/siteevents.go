@@ -44,6 +44,9 @@ type (
 	launchClosed struct {
 		Launch epu.LaunchID `json:"launch"`
 		Why    string       `json:"why,omitempty"`
+		// Rejected says that the site itself refused: switched off, dry run. Kind is that of the cloud's error.
+		Rejected bool   `json:"rejected,omitempty"`
+		Kind     string `json:"kind,omitempty"`
 	}
 	// launchNoted says that the controller has taken in the report of a revision.
 	launchNoted struct {
@@ -97,6 +100,7 @@ type slotSeen struct {
 	Zone     string         `json:"zone,omitempty"`
 	Address  string         `json:"address,omitempty"`
 	Reason   string         `json:"reason,omitempty"`
+	Kind     string         `json:"kind,omitempty"`
 }
 
 // SiteCodec knows the events of site streams.
@@ -250,7 +254,7 @@ func (s *Site) applySeen(e slotsSeen) {
 			slot.State = epu.Terminating
 		}
 		slot.Instance, slot.Zone, slot.Address = seen.Instance, seen.Zone, seen.Address
-		slot.Reason = seen.Reason
+		slot.Reason, slot.Kind = seen.Reason, seen.Kind
 		if seen.Instance != "" {
 			s.index[seen.Instance] = slotRef{e.Launch, i}
 		}
@@ -265,9 +269,12 @@ func (s *Site) applyClosed(e launchClosed) {
 		if slot.Instance != "" || slot.State.Gone() {
 			continue
 		}
-		slot.State, slot.Reason = epu.Failed, e.Why
-		if slot.Ended {
+		slot.State, slot.Reason, slot.Kind = epu.Failed, e.Why, e.Kind
+		switch {
+		case slot.Ended:
 			slot.State = epu.Terminated
+		case e.Rejected:
+			slot.State = epu.Rejected
 		}
 	}
 }

@@ -68,11 +68,9 @@ func (s *Site) wantNew(tx *Tx, w msg.Want) {
 func (s *Site) refuse(tx *Tx, w msg.Want) {
 	l := s.st.Launches[w.Launch]
 	switch {
-	case s.disabled:
-		tx.Emit(launchClosed{Launch: w.Launch, Why: switchedOff})
-		return
-	case s.spec.DryRun:
-		tx.Emit(launchClosed{Launch: w.Launch, Why: fmt.Sprintf("dry run: would launch %d x %s", l.openSlots(), w.Spec.Image)})
+	case s.off() != "":
+		why := fmt.Sprintf("%s: would launch %d x %s", s.off(), l.openSlots(), w.Spec.Image)
+		tx.Emit(launchClosed{Launch: w.Launch, Why: why, Rejected: true})
 		return
 	case s.spec.InstancesMax == 0:
 		return
@@ -81,7 +79,7 @@ func (s *Site) refuse(tx *Tx, w msg.Want) {
 	over := s.supply() - s.spec.InstancesMax
 	for i := len(l.Slots) - 1; i >= 0 && len(excess) < over; i-- {
 		if !l.Slots[i].Ended {
-			excess[i] = slotSeen{State: epu.Failed, Reason: fmt.Sprintf("site %s is at its limit of %d instances", s.spec.Name, s.spec.InstancesMax)}
+			excess[i] = slotSeen{State: epu.Failed, Kind: epu.Quota.String(), Reason: fmt.Sprintf("site %s is at its limit of %d instances", s.spec.Name, s.spec.InstancesMax)}
 		}
 	}
 	if len(excess) > 0 {
@@ -179,7 +177,7 @@ func (s *Site) prepared(tx *Tx, call PrepareCall, r CallResult) {
 	tx.Because(string(id))
 	if r.Err != nil {
 		if !epu.KindOf(r.Err).Retryable() {
-			tx.Emit(launchClosed{Launch: id, Why: r.Err.Error()})
+			tx.Emit(launchClosed{Launch: id, Why: r.Err.Error(), Kind: epu.KindOf(r.Err).String()})
 		}
 		return
 	}
@@ -193,17 +191,20 @@ func (s *Site) prepared(tx *Tx, call PrepareCall, r CallResult) {
 // ran takes in the outcome of a launch call.
 func (s *Site) ran(tx *Tx, call RunCall, r CallResult) {
 	l := s.st.Launches[call.Launch]
-	c := s.call(call.Launch)
 	tx.Because(string(call.Launch))
 	if r.Err == nil {
 		s.bind(tx, call.Launch, r.Result.([]iaas.Instance))
 		if l != nil && !l.Closed {
-			tx.Emit(launchClosed{Launch: call.Launch, Why: "the cloud gave fewer machines than asked for"})
+			tx.Emit(launchClosed{Launch: call.Launch, Why: "the cloud gave fewer machines than asked for", Kind: epu.Capacity.String()})
 		}
 		return
 	}
+	if l == nil { // forgotten meanwhile: nothing may be noted of it, for nothing would ever drop the note
+		return
+	}
+	c := s.call(call.Launch)
 	c.failed = r.Err
-	if l == nil || l.Closed || l.Settling {
+	if l.Closed || l.Settling {
 		return
 	}
 	switch epu.KindOf(r.Err) {
@@ -217,7 +218,7 @@ func (s *Site) ran(tx *Tx, call RunCall, r CallResult) {
 			s.settle(tx, call.Launch, r.Err.Error())
 			return
 		}
-		tx.Emit(launchClosed{Launch: call.Launch, Why: r.Err.Error()})
+		tx.Emit(launchClosed{Launch: call.Launch, Why: r.Err.Error(), Kind: epu.KindOf(r.Err).String()})
 	}
 }
 
@@ -265,7 +266,7 @@ func seenOf(m iaas.Instance) slotSeen {
 
 // condemn durably marks a machine of ours that stands in no slot, within the sweep's own limit.
 func (s *Site) condemn(tx *Tx, id epu.InstanceID, launch epu.LaunchID, why string) bool {
-	if s.recovering() || len(recent(s.st.Condemns, tx.Now())) >= condemnsMax {
+	if s.recovering() || s.spec.DryRun || len(recent(s.st.Condemns, tx.Now())) >= condemnsMax {
 		return false
 	}
 	tx.Emit(condemned{Instance: id, Launch: launch, Why: why, Time: tx.Now()})

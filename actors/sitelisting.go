@@ -104,12 +104,13 @@ func (s *Site) update(ref slotRef, seen slotSeen, changed slotChanges) {
 	seen.Zone = cmp.Or(seen.Zone, slot.Zone)
 	seen.Address = cmp.Or(seen.Address, slot.Address)
 	seen.Reason = cmp.Or(seen.Reason, slot.Reason)
+	seen.Kind = cmp.Or(seen.Kind, slot.Kind)
 	if slot.Ended && seen.State < epu.Terminating {
 		seen.State = epu.Terminating
 	}
 	after := msg.Slot{
 		State: max(slot.State, seen.State), Instance: slot.Instance, Zone: seen.Zone,
-		Address: seen.Address, Reason: seen.Reason, Ended: slot.Ended,
+		Address: seen.Address, Reason: seen.Reason, Kind: seen.Kind, Ended: slot.Ended,
 	}
 	if after == slot {
 		return
@@ -224,12 +225,15 @@ func (s *Site) settleListed(tx *Tx, began time.Time) {
 			continue
 		}
 		if c.listings++; c.listings >= 2 {
-			why := "nothing came of it"
-			if c.failed != nil {
-				why = c.failed.Error()
+			end := launchClosed{Launch: id, Why: "nothing came of it", Kind: epu.UnknownOutcome.String()}
+			switch {
+			case s.off() != "":
+				end.Why, end.Kind, end.Rejected = s.off(), "", true
+			case c.failed != nil:
+				end.Why, end.Kind = c.failed.Error(), epu.KindOf(c.failed).String()
 			}
 			tx.Because(string(id))
-			tx.Emit(launchClosed{Launch: id, Why: why})
+			tx.Emit(end)
 		}
 	}
 }

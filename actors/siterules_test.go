@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -314,8 +315,8 @@ func TestSwitchedOff(t *testing.T) {
 	mustOut[actors.PrepareCall](b)
 	b.tell(msg.SiteDefine{Spec: b.spec, Disabled: true, Gen: 3})
 	b.tell(want(3, 1, 6))
-	b.expect(2, "FAILED, closed")
-	b.expect(3, "FAILED, closed")
+	b.expect(2, "REJECTED, closed")
+	b.expect(3, "REJECTED, closed")
 	done(nil, epu.E(epu.UnknownOutcome, "launch", "", errors.New("deadline")))
 	b.wait(time.Hour)
 	if _, _, ok := out[actors.RunCall](b); ok {
@@ -323,7 +324,7 @@ func TestSwitchedOff(t *testing.T) {
 	}
 	b.list()
 	b.list()
-	b.expect(1, "FAILED, closed")
+	b.expect(1, "REJECTED, closed")
 }
 
 // In dry run a launch is closed with what it would have done.
@@ -331,9 +332,92 @@ func TestDryRunSite(t *testing.T) {
 	b := newSiteBench(t, func(s *epu.SiteSpec) { s.DryRun = true })
 	b.list()
 	b.tell(want(1, 4, 5, 3))
-	b.expect(1, "FAILED, FAILED, FAILED, TERMINATED, closed")
-	if got := b.last(1).Slots[0].Reason; got != "dry run: would launch 3 x img" {
+	b.expect(1, "REJECTED, REJECTED, REJECTED, TERMINATED, closed")
+	if got := b.last(1).Slots[0].Reason; got != "site cloud is in dry run: would launch 3 x img" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A site that is switched to dry run live ends nothing that was to be ended, calls for nothing that was
+// prepared, condemns nothing, and goes on when that is over.
+func TestDryRunLive(t *testing.T) {
+	b := newSiteBench(t, nil)
+	b.list()
+	_, done := b.launch(want(1, 1, 5))
+	one := machine("i-1", "web-1-1", iaas.InstanceRunning)
+	done([]iaas.Instance{one}, nil)
+	b.launch(want(2, 1, 5)) // the outcome is lost with the incarnation
+	b.tell(want(1, 1, 6, 0))
+	b.spec.DryRun = true
+	b.start()
+	stray := machine("i-2", "web-1-1", iaas.InstanceRunning)
+	for range 3 {
+		b.list(one, stray)
+		b.wait(b.spec.VisibilityWindow + b.spec.CallTimeout)
+	}
+	_, _, ends := out[actors.EndCall](b)
+	_, _, runs := out[actors.RunCall](b)
+	if v := b.view(); ends || runs || v.Condemned > 0 || len(v.Strays) != 1 {
+		t.Errorf("in dry run: ended %v, called %v, view %+v", ends, runs, v)
+	}
+	b.expect(2, "REJECTED, closed")
+	b.spec.DryRun = false
+	b.start()
+	b.list(one, stray)
+	if c, _ := mustOut[actors.EndCall](b); len(c.IDs) != 1 || c.IDs[0] != "i-1" {
+		t.Errorf("got the end of %v, want i-1", c.IDs)
+	}
+}
+
+// A launch that fails says of what kind the failure was.
+func TestFailuresHaveAKind(t *testing.T) {
+	b := newSiteBench(t, func(s *epu.SiteSpec) { s.InstancesMax = 1 })
+	b.list()
+	_, done := b.launch(want(1, 1, 5))
+	b.tell(want(2, 1, 5))
+	done(nil, epu.E(epu.Capacity, "launch", "", errors.New("full")))
+	if got := b.last(1).Slots[0].Kind + " " + b.last(2).Slots[0].Kind; got != "capacity quota" {
+		t.Errorf("got the kinds %q", got)
+	}
+}
+
+// The last report of a launch whose pool is archived is taken in by the registry, which knows that nobody
+// else will; of a pool that there is it says nothing. A late outcome leaves no trace.
+func TestArchivedPoolsLaunchIsForgotten(t *testing.T) {
+	b := newSiteBench(t, nil)
+	b.list()
+	_, done := b.launch(want(1, 1, 5))
+	done(nil, epu.E(epu.Capacity, "launch", "", errors.New("full")))
+	registry := &siteHost{script: &script{now: b.now}, b: b}
+	shell := actors.NewDurable(actors.NewRegistry(epu.DefaultOwner), registry, actors.RegistryCodec(), actors.RegistryStream)
+	shell.Start()
+	asked := func() int {
+		n := 0
+		for _, s := range b.sent {
+			if strings.HasPrefix(s, "registry: ") {
+				n++
+			}
+		}
+		return n
+	}
+	if asked() != 1 {
+		t.Fatalf("the registry was told %d times, want once at first", asked())
+	}
+	shell.Receive(b.last(1), "")
+	if got := strings.Join(registry.sent, "\n"); !strings.HasPrefix(got, "provisioner/site-cloud: {1 default web web-1-1 ") {
+		t.Fatalf("the registry answered %q", got)
+	}
+	b.note(1, 0, false)
+	b.wait(time.Hour)
+	if asked() != 1 || strings.Contains(b.site.Describe(), "web-1-1") {
+		t.Errorf("the launch is not forgotten: told %d times, %s", asked(), b.site.Describe())
+	}
+
+	shell.Receive(msg.ApplySpecs{Pools: []msg.PoolEntry{{Spec: epu.PoolSpec{Name: "web"}}}, ID: "c", By: "anna"}, "")
+	before := len(registry.sent)
+	shell.Receive(b.last(1), "")
+	if got := registry.sent[before:]; len(got) > 0 {
+		t.Errorf("the registry answered %q for a pool that it has", got)
 	}
 }
 

@@ -45,6 +45,7 @@ type Slot struct {
 	Zone     string         `json:",omitempty"`
 	Address  string         `json:",omitempty"`
 	Reason   string         `json:",omitempty"` // why it failed or ended
+	Kind     string         `json:",omitempty"` // of the error that failed it: capacity, quota, ...
 	Ended    bool           `json:",omitempty"` // the site knows that it is unwanted
 }
 

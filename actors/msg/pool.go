@@ -15,6 +15,7 @@ type Define struct {
 	ConfGen  uint64                        // generation of the policy configuration: a new one replaces what reconfigure changed
 	EndAll   bool                          // terminate-all: every worker ends and none is launched
 	Removing bool                          // drain and end every worker, then report Removed
+	DryRun   []epu.SiteID                  `json:",omitempty"` // sites of the placement where nothing is launched or ended
 }
 
 // Defined answers Define. Left is how many machines of the pool are not confirmed gone.

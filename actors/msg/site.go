@@ -45,6 +45,7 @@ type StrayView struct {
 	Pool      epu.PoolID
 	Why       string
 	Condemned bool // it is being ended; otherwise it is only listed
+	Slotted   bool // it stands in a launch's slot that its pool does not know, so SiteView.Instances counts it
 }
 
 // SweepSite orders the end of stray machines. The answer is Swept.

@@ -29,6 +29,7 @@ type Input struct {
 	Limits    epu.Limits
 	Placement []epu.Placement
 	Synced    func(epu.SiteID) bool // endings are allowed there; nil = everywhere
+	DryRun    func(epu.SiteID) bool // nothing is launched or ended there; nil = nowhere
 	DrainTo   bool                  // a surplus running worker is drained before it is ended
 	Busy      bool                  // a worker whose busy lease is in force is no victim
 	Freeze    Freeze
@@ -192,6 +193,9 @@ func (p *planner) end(w *epu.Worker, reason string, surplus, limited bool) bool 
 	switch {
 	case surplus && p.Freeze != Thawed:
 		return false
+	case p.dry(w.Site):
+		p.refuse(dryRule, "site "+string(w.Site)+" is in dry run: "+string(w.ID)+" would be ended", time.Time{})
+		return false
 	case p.Synced != nil && !p.Synced(w.Site):
 		p.refuse("first sync", "site "+string(w.Site)+" has not been listed since the start: nothing is ended there yet", time.Time{})
 		return false
@@ -205,6 +209,11 @@ func (p *planner) end(w *epu.Worker, reason string, surplus, limited bool) bool 
 	p.plan.Ends = append(p.plan.Ends, End{Worker: w, Reason: reason, Surplus: surplus, Limited: limited})
 	return true
 }
+
+// dryRule is the rule that holds back what a site in dry run would do.
+const dryRule = "dry run"
+
+func (p *planner) dry(site epu.SiteID) bool { return p.DryRun != nil && p.DryRun(site) }
 
 // refuse notes what a guard rail kept from being done, once per rule. Until is when time alone may
 // allow it.
@@ -257,7 +266,7 @@ func (p *planner) surplus(w *epu.Worker, reason string) {
 	if p.Freeze != Thawed || w.Draining {
 		return
 	}
-	if p.DrainTo && w.State == epu.Running && w.Health == epu.HealthOK {
+	if p.DrainTo && w.State == epu.Running && w.Health == epu.HealthOK && !p.dry(w.Site) {
 		p.plan.Drains = append(p.plan.Drains, w)
 		return
 	}
@@ -330,9 +339,13 @@ func (p *planner) launch(l Launch) {
 		p.refuse(p.startBy, fmt.Sprintf("%d of %d launches wait: %s", l.N-p.starts, l.N, p.startText), p.startAt)
 		l.N = p.starts
 	}
-	backoff := time.Time{}
+	backoff, dry := time.Time{}, epu.SiteID("")
 	for _, place := range p.Placement {
 		if l.Site != "" && place.Site != l.Site {
+			continue
+		}
+		if p.dry(place.Site) {
+			dry = cmp.Or(dry, place.Site)
 			continue
 		}
 		n := l.N
@@ -361,6 +374,8 @@ func (p *planner) launch(l Launch) {
 	}
 	switch {
 	case l.N <= 0:
+	case dry != "":
+		p.refuse(dryRule, fmt.Sprintf("site %s is in dry run: %d more would be launched", dry, l.N), time.Time{})
 	case !backoff.IsZero():
 		p.refuse("backoff", "launches failed; the next try is at "+backoff.UTC().Format(time.TimeOnly)+" UTC", backoff)
 	case l.Site != "":

@@ -79,6 +79,9 @@ func (a *agents) gone(ctx context.Context, claims identity.Claims, err error) er
 	if a.node.journal.Meta().Recovery {
 		return unsure("the store was restored: the operator has to decide about this machine")
 	}
+	if _, epoch, _, ok := claims.Launch.Parse(); ok && epoch != a.node.journal.Meta().Epoch {
+		return unsure("it is from another life of the store, which may know more of it than this one")
+	}
 	answer, askErr := a.node.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
 	registry, ok := answer.(msg.RegistryView)
 	if askErr != nil || !ok {
