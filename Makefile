@@ -49,11 +49,12 @@ bench: ## Run the benchmarks; BENCH=regexp chooses
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m ./...
 
 .PHONY: check
-check: tools check-generated ## Vet, staticcheck, formatting, generated files, architecture and tidiness
+check: tools check-generated ## Vet, staticcheck, luacheck, formatting, generated files, architecture and tidiness
 	$(GO) vet -tags system ./...
 	$(TOOLS)/staticcheck -tags system ./...
 	@bad=$$(git ls-files -co --exclude-standard '*.go' ':!*.pb.go' | xargs -r ls -d 2>/dev/null | xargs -r $(TOOLS)/gofumpt -l); \
 	  if [ -n "$$bad" ]; then printf 'not formatted (make format):\n%s\n' "$$bad"; exit 1; fi
+	@scripts/dev/check-lua.sh
 	$(GO) test -count 1 ./internal/archtest ./internal/doctest
 
 .PHONY: format

@@ -38,8 +38,8 @@ func Examine(name string, src []byte, lib fs.FS) Report {
 	if err != nil && !errors.As(err, &found) {
 		found = Problems{{File: name + ".lua", Text: err.Error()}}
 	}
-	words := source.NewWords(Functions(), Classes(), newWorld().Libs)
-	globals := newWorld().Names
+	globals, libs := Names()
+	words := source.NewWords(Functions(), Classes(), libs)
 	for i, f := range sources(name, src, lib) {
 		words.Params = nil
 		if i == 0 { // a policy that another one requires has parameters of its own

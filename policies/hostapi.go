@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/nimbus-epu/epu/policies/params"
 	"github.com/nimbus-epu/epu/policies/sandbox"
+	"github.com/nimbus-epu/epu/policies/source"
 )
 
 // Function describes one thing that the host gives to policies.
@@ -16,6 +18,12 @@ type Function = sandbox.Func
 
 // Class describes a table or view that the host gives to policies or takes from them.
 type Class = sandbox.Class
+
+// Names lists the globals that policies see, and the members of those that are libraries.
+func Names() (globals []string, members map[string][]string) {
+	shared := newWorld().Shared
+	return shared.Names, shared.Libs
+}
 
 // Functions lists what the host gives to policies, in the order of the reference. The entries that
 // belong to no group are Lua's own globals where they differ from plain Lua.
@@ -26,9 +34,42 @@ func Functions() []Function {
 // Classes lists the tables and views that Functions speak of.
 func Classes() []Class {
 	return []Class{
+		policyClass, source.ParamClass,
 		scaleOptions, wantSpec, launchOptions, actOptions, reasonTable, tickOptions,
 		workerClass, filterClass, timeOptions, timeClass, readingClass, windowClass, workClass, changeClass,
 		offerFilter, offerClass, budgetClass, placeClass, refusalClass,
+	}
+}
+
+// Bound is something that a policy can have at most.
+type Bound struct {
+	What string
+	Most string
+}
+
+// Bounds lists what policies are held to. They are far beyond what an honest policy needs.
+func Bounds() []Bound {
+	kib := func(n int) string { return fmt.Sprintf("%d KiB", n>>10) }
+	number := func(n int) string { return fmt.Sprint(n) }
+	return []Bound{
+		{"time of one decision", deadlineDefault.String()},
+		{"Lua instructions of one decision", number(stepsDefault)},
+		{"growth of the node's memory during one decision", fmt.Sprintf("%d MiB", heapDefault>>20)},
+		{"nested calls", number(callDepthMax)},
+		{"length of a file", kib(source.SizeMax)},
+		{"length of one text", kib(sandbox.TextMax)},
+		{"length of all texts made in one decision", fmt.Sprintf("%d MiB", sandbox.TextTotalMax>>20)},
+		{"state.memory, as JSON", kib(sandbox.MemoryMax)},
+		{"different things read in one decision", number(inputsMax)},
+		{"target", number(targetMax)},
+		{"named workers", number(uniquesMax)},
+		{"sites with a number of their own", number(sitesMax)},
+		{"actions in one decision", number(actionsMax)},
+		{"workers of one launch", number(launchMax)},
+		{"workers of one terminate, drain or resume", number(idsMax)},
+		{"reasons, alerts, printed lines", fmt.Sprintf("%d, %d, %d", reasonsMax, alertsMax, printLinesMax)},
+		{"changes in state.changes()", number(ChangesMax)},
+		{"span of a window", windowMax.String()},
 	}
 }
 

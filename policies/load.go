@@ -229,9 +229,19 @@ func (p *Policy) functions(t *lua.LTable) (fns functions, problems Problems) {
 	return fns, problems
 }
 
+// policyClass is the table that a policy's file returns.
+var policyClass = Class{Name: "epu.Policy", Doc: "What a policy's file returns. Everything but decide is optional.", Fields: []sandbox.Attr{
+	{Name: "doc", Type: "string?", Doc: "what the policy does, in a sentence"},
+	{Name: "params", Type: "table<string, epu.Param>?", Doc: "its parameters"},
+	{Name: "validate", Type: "fun(conf: table<string, any>)?", Doc: "rules over several parameters; error(\"why\", 0) refuses a configuration"},
+	{Name: "initialize", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>)?", Doc: "called once before the first decision after a start"},
+	{Name: "decide", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>)", Doc: "called at every tick, never twice at once"},
+	{Name: "reconfigure", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>, old: table<string, any>, changed: string[])?", Doc: "called before the first decision with a changed configuration; changed lists the keys"},
+}}
+
 // declare takes what a policy says about itself, once, when it is compiled.
 func (p *Policy) declare(t *lua.LTable) (problems Problems) {
-	known := []string{"doc", "params", "validate", "initialize", "decide", "reconfigure"}
+	known := policyClass.Names()
 	for k, _ := t.Next(lua.LNil); k != lua.LNil; k, _ = t.Next(k) {
 		if name := sandbox.TextOf(k); !slices.Contains(known, name) {
 			problems = append(problems, Problem{File: p.main, Text: fmt.Sprintf("returned the unknown key '%s'%s", name, params.DidYouMean(name, known))})

@@ -11,8 +11,27 @@ import (
 	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
-var paramKeys = []string{
-	"type", "of", "min", "max", "default", "example", "required", "values", "unit", "doc", "aliases",
+// ParamClass is how a policy declares a parameter.
+var ParamClass = sandbox.Class{Name: "epu.Param", Doc: "How a policy declares a parameter.", Fields: []sandbox.Attr{
+	{Name: "type", Type: typeWords(), Doc: "what it is; a duration is written as 90s or 5m and comes as seconds, a sensor is the name of one of the pool's sensors"},
+	{Name: "of", Type: typeWords() + "?", Doc: "type of the entries of a list or map; any without it"},
+	{Name: "min", Type: "number?", Doc: "least value; of durations in seconds, of lists and maps the number of entries"},
+	{Name: "max", Type: "number?", Doc: "greatest value, in the same way"},
+	{Name: "default", Type: "any?", Doc: "value where none is given"},
+	{Name: "example", Type: "any?", Doc: "value with which policy check tries the policy"},
+	{Name: "required", Type: "boolean?", Doc: "true refuses configurations without it"},
+	{Name: "values", Type: "string[]?", Doc: "of an enum: the words that there are"},
+	{Name: "unit", Type: "string?", Doc: "unit, for messages and pages"},
+	{Name: "doc", Type: "string?", Doc: "what it means, in a sentence"},
+	{Name: "aliases", Type: "string[]?", Doc: "old names; one that begins with ! means the opposite"},
+}}
+
+func typeWords() string {
+	var out []string
+	for _, t := range params.Types() {
+		out = append(out, fmt.Sprintf("%q", string(t)))
+	}
+	return strings.Join(out, "|")
 }
 
 // Declarations takes the parameters from the value of params in the table that a policy's file returned.
@@ -65,8 +84,8 @@ func (d *declaration) read(v lua.LValue) {
 		return
 	}
 	for k, _ := t.Next(lua.LNil); k != lua.LNil; k, _ = t.Next(k) {
-		if name := sandbox.TextOf(k); !slices.Contains(paramKeys, name) {
-			d.bad("unknown key '%s'%s", name, params.DidYouMean(name, paramKeys))
+		if name := sandbox.TextOf(k); !slices.Contains(ParamClass.Names(), name) {
+			d.bad("unknown key '%s'%s", name, params.DidYouMean(name, ParamClass.Names()))
 		}
 	}
 	d.Type = d.paramType(t, "type")

@@ -5,6 +5,7 @@ set -euo pipefail
 wanted='
 cc              gcc
 git             git
+luacheck        lua-check
 protoc          protobuf-compiler
 systemd-analyze systemd
 '
