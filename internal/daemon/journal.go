@@ -12,6 +12,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/daemon/upkeep"
 	"github.com/nimbus-epu/epu/persistence/badger"
 )
 
@@ -19,7 +20,8 @@ import (
 func (p *program) journalCommand() *cobra.Command {
 	parent := cli.Parent(&cobra.Command{
 		Use: "journal", Short: "Check, print, back up and restore a node's store",
-		Long:    `Work on the store in a data folder while no node runs on it.`,
+		Long: `Work on the store in a data folder. While a node runs on it, check, dump and backup ask that node, which goes
+on meanwhile; restore needs it stopped.`,
 		Example: "  epud journal check --data-dir /var/lib/epu",
 	})
 	var dir string
@@ -35,14 +37,18 @@ func (p *program) journalCommand() *cobra.Command {
 	}
 	check := &cobra.Command{
 		Use: "check", Short: "Look for damage", Args: noArgs,
-		Long:    `Read the whole store and check every checksum and that no event is missing. Nothing is changed.`,
+		Long: `Read the whole store and check every checksum and that no event is missing. Nothing is changed. What a running
+node has written since its last tables is checked as it is read; its log on the disk is checked at every start.`,
 		Example: "  epud journal check --data-dir /var/lib/epu",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			at, err := folder()
 			if err != nil {
 				return err
 			}
 			report, err := badger.Check(at)
+			if errors.Is(err, badger.ErrLocked) {
+				report, err = runningReport(c.Context(), at, err)
+			}
 			if err != nil {
 				return p.noStore(err)
 			}
@@ -60,7 +66,9 @@ per line.`,
 			if err != nil {
 				return err
 			}
-			return p.noStore(badger.Dump(c.Context(), at, p.streams.Out, prefix))
+			return p.noStore(closedOrRunning(at,
+				func() error { return badger.Dump(c.Context(), at, p.streams.Out, prefix) },
+				func(node *upkeep.Client) error { return node.Dump(c.Context(), p.streams.Out, prefix) }))
 		},
 	}
 	dump.Flags().StringVar(&prefix, "stream", "", "only streams whose name begins with `PREFIX`")
@@ -72,7 +80,7 @@ func (p *program) backupCommand(folder func() (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "Write the whole store to a file (- for standard output)",
 		Long: `Write the whole store to a file, in a form that another kind of store could read too. The file is there
-whole or not at all. - writes to standard output.`,
+whole or not at all. - writes to standard output. Of a running node it is the store at one moment.`,
 		Args:    oneFile,
 		Example: "  epud journal backup --data-dir /var/lib/epu epu.backup",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -80,12 +88,42 @@ whole or not at all. - writes to standard output.`,
 			if err != nil {
 				return err
 			}
-			if args[0] == "-" {
-				return p.noStore(badger.Backup(c.Context(), at, p.streams.Out))
+			backup := func(w io.Writer) error {
+				return closedOrRunning(at,
+					func() error { return badger.Backup(c.Context(), at, w) },
+					func(node *upkeep.Client) error { return node.Backup(c.Context(), w) })
 			}
-			return p.noStore(writeWhole(args[0], func(w io.Writer) error { return badger.Backup(c.Context(), at, w) }))
+			if args[0] == "-" {
+				return p.noStore(backup(p.streams.Out))
+			}
+			return p.noStore(writeWhole(args[0], backup))
 		},
 	}
+}
+
+// closedOrRunning reads a store that no node has open, or asks the node that has. Nothing has been written
+// when a store turns out to be in use.
+func closedOrRunning(at string, closed func() error, running func(*upkeep.Client) error) error {
+	err := closed()
+	if !errors.Is(err, badger.ErrLocked) {
+		return err
+	}
+	return askRunning(at, err, running)
+}
+
+// askRunning asks the node on a store's data folder. When none answers, the lock is another tool's or a
+// node's that is starting or stopping, and locked says who has it.
+func askRunning(at string, locked error, ask func(*upkeep.Client) error) error {
+	err := ask(upkeep.NewClient(filepath.Dir(at)))
+	if errors.Is(err, upkeep.ErrNobody) {
+		return &epu.Error{Kind: epu.Conflict, Err: locked, Try: "it is starting, stopping or busy with the store: repeat the command in a moment"}
+	}
+	return err
+}
+
+func runningReport(ctx context.Context, at string, locked error) (r badger.Report, err error) {
+	err = askRunning(at, locked, func(node *upkeep.Client) (err error) { r, err = node.Check(ctx); return err })
+	return r, err
 }
 
 func oneFile(c *cobra.Command, args []string) error {
@@ -126,9 +164,10 @@ func (p *program) restoreCommand(folder func() (string, error)) *cobra.Command {
 	var floor uint64
 	c := &cobra.Command{
 		Use: "restore FILE", Short: "Make a store from a backup",
-		Long: `Make a store from a backup. A store that is there already is moved aside. The restored store is older than the
-machines that were launched since the backup, so the node starts in recovery: it launches and ends
-nothing until epumgmt adopt, sweep and end-recovery have decided about every machine.
+		Long: `Make a store from a backup, while no node runs on the folder. A store that is there already is moved aside.
+The restored store is older than the machines that were launched since the backup, so the node starts in
+recovery: it launches and ends nothing until epumgmt adopt, sweep and end-recovery have decided about every
+machine.
 
 Each life of a store has a number, its epoch; launches carry it (epu-web-3-17 is of epoch 3). The restored
 store gets a higher one than the backup and than the store in the folder. Where that store is lost, and the
@@ -154,6 +193,9 @@ backup has been restored before or machines of a later epoch run, say the highes
 
 func (p *program) restore(ctx context.Context, r io.Reader, at string, opt badger.RestoreOptions) error {
 	done, err := badger.Restore(ctx, r, at, opt)
+	if errors.Is(err, badger.ErrLocked) {
+		return &epu.Error{Kind: epu.Conflict, Err: err, Try: "stop the node first (systemctl stop epud), then repeat the command; nothing was changed"}
+	}
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/cluster/identity"
 	"github.com/nimbus-epu/epu/internal/config"
+	"github.com/nimbus-epu/epu/internal/daemon/upkeep"
 	"github.com/nimbus-epu/epu/internal/relay"
 	"github.com/nimbus-epu/epu/internal/resource"
 	"github.com/nimbus-epu/epu/persistence/badger"
@@ -52,6 +53,7 @@ type Node struct {
 	started time.Time
 	budgets sync.Map // of calls, by epu.SiteID: *rate.Limiter
 
+	upkeep        *upkeep.Server
 	relayListener net.Listener
 	served        chan error
 }
@@ -131,6 +133,10 @@ func (n *Node) begin() error {
 		Name: n.conf.Node.Name, Version: n.opts.Version, Started: n.started, Roles: []string{"provisioner", "controllers"},
 		APIBudget: n.apiBudget,
 	})
+	if n.upkeep, err = upkeep.Listen(n.conf.DataDir, n.journal, n.log); err != nil {
+		n.tree.Stop()
+		return err
+	}
 	n.serve(conf)
 	return nil
 }
@@ -173,7 +179,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.relay.Stop(ctx)
 	n.web.stop(ctx, n)
 	n.tree.Stop()
-	return n.Close(ctx)
+	return errors.Join(n.upkeep.Close(), n.Close(ctx))
 }
 
 // Close closes the store.

@@ -266,3 +266,35 @@ func TestStartThatFails(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Goal: check, dump and backup work while the node runs, and restore says what to do about it.
+// Method: the commands on the data folder of a node in this process, then a restore after its end.
+func TestJournalOfARunningNode(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	r := start(t, dir)
+	pool := &msg.File{Path: "pool.yaml", Content: []byte(files)}
+	ask[*msg.Applied](t, r, &msg.Apply{Files: []*msg.File{pool}})
+	ask[*msg.Done](t, r, &msg.Scale{Pool: "epu-test", N: 0})
+	backup := filepath.Join(t.TempDir(), "epu.backup")
+	for _, tt := range []struct {
+		args        string
+		code        int
+		out, errout string
+	}{
+		{"check", 0, "epoch 1: ", ""},
+		{"dump --stream pool/", 0, `"stream":"pool/default/epu-test"`, ""},
+		{"backup " + backup, 0, "", ""},
+		{"backup -", 0, "{\"epu_archive\":1", ""},
+		{"restore " + backup, 12, "", "try: stop the node first"},
+	} {
+		code, out, errs := command(t, append([]string{"journal", "--data-dir", dir}, strings.Fields(tt.args)...)...)
+		if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(errs, tt.errout) {
+			t.Errorf("epud journal %s: got %d\n%.200s\n%swant %d with %q and %q", tt.args, code, out, errs, tt.code, tt.out, tt.errout)
+		}
+	}
+	r.stop(t)
+	code, out, errs := command(t, "journal", "restore", "--data-dir", dir, backup)
+	if code != 0 || !strings.Contains(out, "epoch 2 and in recovery") {
+		t.Errorf("restore of what the running node wrote: got %d\n%s%s", code, out, errs)
+	}
+}

@@ -31,8 +31,11 @@ type Options struct {
 	Logger *slog.Logger     // gets Badger's own warnings; default none
 	// MemTableBytes is Badger's unit of memory; default 8 MiB, which keeps a store at some 40 MiB.
 	MemTableBytes int64
-	// ReserveBytes is the free space below which nothing is written; default 128 MiB, which is what
-	// Badger may need at once for tables that it merges. The history stops at twice that.
+	// ReserveBytes is the free space below which nothing is written; default 128 MiB, and at least six
+	// times MemTableBytes, which is what Badger may need at once for tables that it merges. The history
+	// stops at twice that. Badger writes through mapped memory, so a disk that somebody else fills while
+	// it merges ends the process with SIGBUS, which no program can catch; the next start finds all that
+	// was acknowledged. The reserve is what keeps that from happening in any other case.
 	ReserveBytes uint64
 	// FreeBytes says how much space is free; default: what the file system of the folder says.
 	FreeBytes func(dir string) (uint64, error)
@@ -49,7 +52,7 @@ func (o Options) withDefaults() Options {
 		o.MemTableBytes = 8 << 20
 	}
 	if o.ReserveBytes == 0 {
-		o.ReserveBytes = 128 << 20
+		o.ReserveBytes = max(128<<20, 6*uint64(o.MemTableBytes))
 	}
 	if o.FreeBytes == nil {
 		o.FreeBytes = freeBytes

@@ -153,17 +153,7 @@ func (j *Journal) Backup(ctx context.Context, w io.Writer) error {
 // eachStream gives all streams as they are in a transaction. It holds the lock for one stream at a
 // time, so that commits wait no longer than for a Load.
 func (j *Journal) eachStream(ctx context.Context, db *bdg.DB, txn *bdg.Txn, prefix string, visit func(epu.StreamID, persistence.Loaded) error) error {
-	held := func(read func() error) error {
-		if err := ctx.Err(); err != nil {
-			return unavailable("read journal", j.dir, err)
-		}
-		j.mu.RLock()
-		defer j.mu.RUnlock()
-		if j.db != db {
-			return unavailable("read journal", j.dir, errors.New("the database was reopened meanwhile"))
-		}
-		return read()
-	}
+	held := func(read func() error) error { return j.held(ctx, db, read) }
 	var ids []epu.StreamID
 	if err := held(func() error {
 		return scan(txn, prefixHead+prefix, false, func(key, _ []byte) {
@@ -182,6 +172,19 @@ func (j *Journal) eachStream(ctx context.Context, db *bdg.DB, txn *bdg.Txn, pref
 		}
 	}
 	return nil
+}
+
+// held reads from a database while nobody closes it.
+func (j *Journal) held(ctx context.Context, db *bdg.DB, read func() error) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable("read journal", j.dir, err)
+	}
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	if j.db != db {
+		return unavailable("read journal", j.dir, errors.New("the database was reopened meanwhile"))
+	}
+	return read()
 }
 
 // Backup archives the closed store in a folder. A damaged store is refused; a sealed one is not.
@@ -226,8 +229,8 @@ type Restored struct {
 }
 
 // Restore makes a store in a folder from an archive: in recovery, unsealed, at a higher epoch. A store
-// that is there already, damaged or not, is moved aside, never deleted. Nothing changes in the folder
-// until the whole archive has been read and has proved complete.
+// that is there already, damaged or not, is moved aside, never deleted; one that is in use is refused at
+// once. Nothing changes in the folder until the whole archive has been read and has proved complete.
 func Restore(ctx context.Context, r io.Reader, dir string, opt RestoreOptions) (Restored, error) {
 	var done Restored
 	a, err := archive.NewReader(r)
@@ -236,6 +239,15 @@ func Restore(ctx context.Context, r io.Reader, dir string, opt RestoreOptions) (
 	}
 	old, err := readWitness(dir)
 	exists := err == nil || !missing(err)
+	if exists {
+		l, err := acquire(dir, "restore journal")
+		if err == nil {
+			err = l.release() // moveAside takes it again: whoever comes between is told then
+		}
+		if err != nil {
+			return done, err
+		}
+	}
 	done.Meta = a.Meta()
 	done.Meta.Epoch = max(done.Meta.Epoch, old.epoch, opt.EpochFloor) + 1
 	done.Meta.Recovery, done.Meta.Sealed = true, ""
@@ -253,7 +265,7 @@ func Restore(ctx context.Context, r io.Reader, dir string, opt RestoreOptions) (
 	}
 	if exists {
 		if done.Replaced, err = moveAside(dir, "replaced"); err != nil {
-			return done, err
+			return done, errors.Join(err, os.RemoveAll(building))
 		}
 	} else if err := os.Remove(dir); err != nil && !missing(err) {
 		return done, unavailable("restore journal", dir, fmt.Errorf("the folder is not empty and holds no journal: %w", err))

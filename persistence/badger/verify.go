@@ -1,12 +1,20 @@
 package badger
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 
 	bdg "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/table"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/persistence"
 )
 
 // problemsMax bounds the list of damage: more does not help anybody.
@@ -33,18 +41,7 @@ func verify(db *bdg.DB, said testimony) (*findings, error) {
 	f := &findings{state: state{heads: map[epu.StreamID]head{}}}
 	txn := db.NewTransaction(false)
 	defer txn.Discard()
-	if err := f.readCounters(txn); err != nil {
-		return nil, err
-	}
-	if err := scan(txn, prefixHead, true, func(key, value []byte) {
-		id := epu.StreamID(key[len(prefixHead):])
-		h, err := decodeHead(value)
-		if err != nil {
-			f.problem("stream "+string(id), "%v", err)
-			return
-		}
-		f.state.heads[id] = h
-	}); err != nil {
+	if err := f.readHeads(txn); err != nil {
 		return nil, err
 	}
 	if err := f.readEvents(txn); err != nil {
@@ -55,6 +52,22 @@ func verify(db *bdg.DB, said testimony) (*findings, error) {
 	}
 	f.compare(said)
 	return f, nil
+}
+
+// readHeads reads what the store says of itself and of each stream.
+func (f *findings) readHeads(txn *bdg.Txn) error {
+	if err := f.readCounters(txn); err != nil {
+		return err
+	}
+	return scan(txn, prefixHead, true, func(key, value []byte) {
+		id := epu.StreamID(key[len(prefixHead):])
+		h, err := decodeHead(value)
+		if err != nil {
+			f.problem("stream "+string(id), "%v", err)
+			return
+		}
+		f.state.heads[id] = h
+	})
 }
 
 func (f *findings) readCounters(txn *bdg.Txn) error {
@@ -161,6 +174,86 @@ func (f *findings) compare(said testimony) {
 	if err := checkTestimony(said, c); err != nil {
 		f.problem("database", "%v", err)
 	}
+}
+
+// Check is the function Check for an open store, while the node goes on. It reads every table's checksums
+// and every stream as a node would, at one moment; what a crash may have left is not counted. The newest
+// changes, which are in no table yet, are read from memory: their log is read at the next start.
+func (j *Journal) Check(ctx context.Context) (Report, error) {
+	const op = "check journal"
+	r := Report{Dir: j.dir}
+	said, err := readWitness(j.dir) // before the transaction, which then can't be behind
+	if err != nil {
+		r.Problems = append(r.Problems, Problem{witnessFile, err.Error()})
+	}
+	j.mu.RLock()
+	db := j.db
+	if db == nil {
+		defer j.mu.RUnlock()
+		return r, unavailable(op, j.dir, j.reason)
+	}
+	txn := db.NewTransaction(false)
+	j.mu.RUnlock()
+	defer txn.Discard()
+	f := &findings{state: state{heads: map[epu.StreamID]head{}}}
+	if err := j.held(ctx, db, func() error { return f.readHeads(txn) }); err != nil {
+		return r, err
+	}
+	f.compare(said)
+	if err := j.checkTables(ctx, db, f); err != nil {
+		return r, err
+	}
+	if len(f.problems) > 0 {
+		f.state.heads = nil // a damaged table is not read: Badger would take its end for the store's
+	}
+	for id, h := range f.state.heads {
+		var l persistence.Loaded
+		err := j.held(ctx, db, func() (err error) { l, err = loadStream(txn, j.dir, id); return err })
+		switch {
+		case errors.Is(err, persistence.ErrCorrupt):
+			f.problem("stream "+string(id), "%v", err)
+		case err != nil:
+			return r, err
+		}
+		f.events, f.bytes = f.events+len(l.Tail), f.bytes+h.size
+	}
+	r.Meta, r.Commits = f.state.meta.Meta, f.state.commit.n
+	r.Streams, r.Events, r.SnapshotBytes, r.Problems = len(f.state.heads), f.events, f.bytes, append(r.Problems, f.problems...)
+	return r, nil
+}
+
+// checkTables checks the files of the tables of an open database. Those that a merge removes meanwhile
+// have done their duty. The files are read and not mapped: Badger cuts a file before it removes it, and
+// whoever reads a mapping behind its file's end is killed.
+func (j *Journal) checkTables(ctx context.Context, db *bdg.DB, f *findings) error {
+	var listed map[uint64]bool
+	list := func() error {
+		listed = map[uint64]bool{}
+		for _, t := range db.Tables() {
+			listed[t.ID] = true
+		}
+		return nil
+	}
+	if err := j.held(ctx, db, list); err != nil {
+		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(listed)) {
+		name := table.IDToFilename(id)
+		data, bad := os.ReadFile(filepath.Join(j.dir, dbFolder, name))
+		if bad == nil {
+			bad = checkTable(data)
+		}
+		if bad == nil {
+			continue
+		}
+		if err := j.held(ctx, db, list); err != nil {
+			return err
+		}
+		if listed[id] {
+			f.problem(dbFolder+"/"+name, "%v", bad)
+		}
+	}
+	return nil
 }
 
 // get reads a value; nil if there is none. The caller owns it.
