@@ -123,11 +123,11 @@ func (g *stage) surroundings(since time.Duration) {
 			continue
 		}
 		then := g.Start.Add(at)
-		g.pool.Advance(then, nil)
+		g.pool.Advance(then)
 		g.pool.Fail(g.World.Fail[at], then)
 		g.pool.Occupy(g.World.Busy[at].Workers, then, g.World.Busy[at].For)
 	}
-	g.pool.Advance(g.clock(), nil)
+	g.pool.Advance(g.clock())
 	if slices.ContainsFunc(g.Restart, due) {
 		g.pool.Restart()
 	}

@@ -64,22 +64,21 @@ func (p *Pool) Next() time.Time {
 	return next
 }
 
-// Advance lets everything happen that is due until now, and settles after each moment. Lost is told of
-// every worker that stopped working, at once.
-func (p *Pool) Advance(now time.Time, lost func(epu.WorkerID)) {
+// Advance lets everything happen that is due until now, and settles after each moment.
+func (p *Pool) Advance(now time.Time) {
 	for {
 		next := p.Next()
 		if next.IsZero() || next.After(now) {
 			return
 		}
 		for len(p.agenda.entries) > 0 && !p.agenda.entries[0].at.After(next) {
-			p.happen(heap.Pop(&p.agenda).(entry), lost)
+			p.happen(heap.Pop(&p.agenda).(entry))
 		}
 		p.Settle(next)
 	}
 }
 
-func (p *Pool) happen(e entry, lost func(epu.WorkerID)) {
+func (p *Pool) happen(e entry) {
 	w := p.find(e.worker)
 	if w == nil {
 		return
@@ -92,11 +91,10 @@ func (p *Pool) happen(e entry, lost func(epu.WorkerID)) {
 		if life := ask(p.cfg.World.Life); life > 0 {
 			p.agenda.add(e.at.Add(life), w.ID, fails)
 		}
+		tell(p.cfg.Ready, w.ID, e.at)
 	case fails:
 		p.tally.Failures++
-		if lost != nil {
-			lost(w.ID)
-		}
+		tell(p.cfg.Lost, w.ID, e.at)
 		p.agenda.add(e.at.Add(p.cfg.World.Notice), w.ID, noticed)
 	case noticed:
 		p.change(w.ID, e.at, func(w *epu.Worker) { w.Health, w.Error = epu.Missing, "silent" })
@@ -112,6 +110,12 @@ func (p *Pool) happen(e entry, lost func(epu.WorkerID)) {
 		}
 		p.overdue[w.ID] = reconcile.Overdue{Reason: reason, Drained: true}
 		p.dirty = true
+	}
+}
+
+func tell(f func(epu.WorkerID, time.Time), id epu.WorkerID, now time.Time) {
+	if f != nil {
+		f(id, now)
 	}
 }
 
@@ -137,13 +141,14 @@ func (p *Pool) Start(n int, now time.Time) {
 		if life := ask(p.cfg.World.Life); life > 0 {
 			p.agenda.add(now.Add(life), epu.NewWorkerID(id, 0), fails)
 		}
+		tell(p.cfg.Ready, epu.NewWorkerID(id, 0), now)
 	}
 	p.wish.Target = n
 }
 
 // Fail lets the n oldest running workers fail now.
 func (p *Pool) Fail(n int, now time.Time) {
-	for _, w := range p.workers {
+	for _, w := range p.Workers() {
 		if n > 0 && w.Open() && w.State == epu.Running && w.Health == epu.HealthOK {
 			n--
 			p.agenda.add(now, w.ID, fails)
@@ -158,7 +163,7 @@ func (p *Pool) Busy(id epu.WorkerID, now, until time.Time) {
 		w.BusyUntil, w.IdleSince = until, time.Time{}
 		if until.IsZero() {
 			w.IdleSince = now
-			p.dirty = p.dirty || len(p.workers) > p.wish.Target // it may be a victim now
+			p.dirty = p.dirty || len(p.byID) > p.wish.Target // it may be a victim now
 			if w.Draining {
 				p.agenda.add(now.Add(p.cfg.World.Drain), id, drained)
 			}
@@ -188,12 +193,13 @@ func (p *Pool) end(now time.Time, id epu.WorkerID, limited bool) {
 	if w == nil {
 		return
 	}
-	p.own()
-	p.workers = slices.DeleteFunc(p.workers, func(w *epu.Worker) bool { return w.ID == id })
+	p.bill(w, now)
+	delete(p.byID, id)
 	delete(p.overdue, id)
 	p.changes = append(p.changes, epu.Change{Worker: id, What: "gone", From: w.State.Word(), To: epu.Terminated.Word(), Time: now})
 	p.tally.Terminations++
 	p.stale, p.dirty = true, true
+	tell(p.cfg.Lost, id, now)
 	if limited {
 		p.ended = append(p.ended, now)
 	}
@@ -209,6 +215,7 @@ func (p *Pool) drain(now time.Time, id epu.WorkerID, on, order bool) {
 	p.change(id, now, func(w *epu.Worker) { w.Draining, w.Leaving = on, order })
 	if !on {
 		delete(p.overdue, id)
+		tell(p.cfg.Ready, id, now)
 		return
 	}
 	if !began {
@@ -223,50 +230,23 @@ func (p *Pool) drain(now time.Time, id epu.WorkerID, on, order bool) {
 	}
 }
 
-func (p *Pool) find(id epu.WorkerID) *epu.Worker {
-	if i := p.place(id); i >= 0 {
-		return p.workers[i]
-	}
-	return nil
-}
-
-// place is where a worker stands, or -1. New workers are at the end, and so are most questions.
-func (p *Pool) place(id epu.WorkerID) int {
-	for i := len(p.workers) - 1; i >= 0; i-- {
-		if p.workers[i].ID == id {
-			return i
-		}
-	}
-	return -1
-}
-
-// own makes the slice of workers ours again once a snapshot has it.
-func (p *Pool) own() {
-	if p.shared {
-		p.workers, p.shared = slices.Clone(p.workers), false
-	}
-}
+func (p *Pool) find(id epu.WorkerID) *epu.Worker { return p.byID[id] }
 
 func (p *Pool) add(w *epu.Worker) {
-	p.own()
-	at, _ := slices.BinarySearchFunc(p.workers, w, func(a, b *epu.Worker) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
-	})
-	p.workers = slices.Insert(p.workers, at, w)
+	p.byID[w.ID] = w
+	p.order = append(p.order, w)
 	p.stale, p.dirty = true, true
 }
 
 // quietly replaces a worker by a changed one where nothing follows from the change.
 func (p *Pool) quietly(id epu.WorkerID, change func(*epu.Worker)) {
-	i := p.place(id)
-	if i < 0 {
+	old := p.byID[id]
+	if old == nil {
 		return
 	}
-	p.own()
-	w := *p.workers[i]
+	w := *old
 	change(&w)
-	p.workers[i] = &w
-	p.stale = true
+	p.byID[id], p.stale = &w, true
 }
 
 // change replaces a worker by a changed one and notes what changed.
@@ -295,12 +275,22 @@ func yes(b bool) string {
 	return "false"
 }
 
-// sum brings the counts up to date.
+// sum brings the list of workers and what is counted of them up to date.
 func (p *Pool) sum() {
 	if !p.stale {
 		return
 	}
 	p.stale = false
+	p.workers = make([]*epu.Worker, 0, len(p.byID))
+	for _, w := range p.order {
+		if w := p.byID[w.ID]; w != nil {
+			p.workers = append(p.workers, w)
+		}
+	}
+	slices.SortStableFunc(p.workers, func(a, b *epu.Worker) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	p.order = append(p.order[:0], p.workers...)
 	p.counts, p.bad = Sum(p.workers)
 }
 
@@ -327,45 +317,9 @@ func Sum(workers []*epu.Worker) (c policies.Counts, bad []*epu.Worker) {
 	return c, bad
 }
 
-func (p *Pool) price(place epu.Placement) float64 {
-	if p.cfg.World.Price == nil {
-		return 0
-	}
-	return p.cfg.World.Price(place)
-}
-
-// budget is what the open workers cost.
-func (p *Pool) budget() epu.Budget {
-	b := epu.Budget{PerHour: p.cfg.Limits.Spend}
-	for _, w := range p.workers {
-		if w.Open() {
-			b.Now += w.Price
-			if w.Price == 0 {
-				b.Unknown++
-			}
-		}
-	}
-	return b
-}
-
-// offers are the places with their prices, cheapest first.
-func (p *Pool) offers() []epu.Offer {
-	if p.cfg.World.Price == nil {
-		return nil
-	}
-	var out []epu.Offer
-	for _, place := range p.cfg.Placement {
-		out = append(out, epu.Offer{
-			Site: place.Site, Allocation: place.Allocation, Market: cmp.Or(place.Market, epu.OnDemand), USDPerHour: p.price(place),
-		})
-	}
-	slices.SortStableFunc(out, func(a, b epu.Offer) int { return cmp.Compare(a.USDPerHour, b.USDPerHour) })
-	return out
-}
-
 // Occupy gives work for a time to the n oldest idle workers.
 func (p *Pool) Occupy(n int, now time.Time, span time.Duration) {
-	for _, w := range slices.Clone(p.workers) {
+	for _, w := range p.Workers() {
 		if n > 0 && w.Open() && w.State == epu.Running && !w.Draining && !busy(w) {
 			n--
 			p.Busy(w.ID, now, now.Add(span))

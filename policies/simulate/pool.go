@@ -33,8 +33,10 @@ type PoolConfig struct {
 	Placement []epu.Placement // at least one
 	Drain     epu.DrainSpec   // Timeout 0 = wait for ever
 	World     World
-	Print     func(line string)  // takes what the policy prints; nil drops it
-	Audit     func(epu.Decision) // is shown each decision as the policy made it, before the guard rails; nil = nobody
+	Print     func(line string)             // takes what the policy prints; nil drops it
+	Audit     func(epu.Decision)            // is shown each decision as the policy made it, before the guard rails; nil = nobody
+	Ready     func(epu.WorkerID, time.Time) // is told when a worker can take work; nil = nobody
+	Lost      func(epu.WorkerID, time.Time) // is told when one stops working: it failed or was ended; nil = nobody
 }
 
 // DefaultLimits are the guard rails of a pool whose file says nothing about them, without a maximum.
@@ -60,11 +62,12 @@ type Pool struct {
 	cfg     PoolConfig
 	engine  *policies.Engine
 	conf    map[string]any
-	workers []*epu.Worker // not gone, sorted by Created then ID; replaced, never changed, once shared
-	shared  bool          // the slice is in a snapshot
+	byID    map[epu.WorkerID]*epu.Worker // not gone; replaced, never changed
+	order   []*epu.Worker                // what workers was, with what came later; may hold old values
+	workers []*epu.Worker                // the same, sorted by Created then ID; of before the last change while stale
 	counts  policies.Counts
 	bad     []*epu.Worker
-	stale   bool // counts and bad are of before the last change
+	stale   bool // workers, counts and bad are of before the last change
 	agenda  agenda
 	overdue map[epu.WorkerID]reconcile.Overdue
 	changes []epu.Change
@@ -75,6 +78,7 @@ type Pool struct {
 	tally    Tally
 	launched []time.Time // of each worker, within limits.launches' window
 	ended    []time.Time // of each end that counts, within limits.terminations' window
+	paid     Bill        // of those that are gone
 	seq      uint64      // of launches
 	step     uint64      // of decisions
 	dirty    bool
@@ -85,7 +89,7 @@ type Pool struct {
 // NewPool makes a pool without workers.
 func NewPool(cfg PoolConfig) *Pool {
 	return &Pool{
-		cfg: cfg, conf: cfg.Conf, overdue: map[epu.WorkerID]reconcile.Overdue{},
+		cfg: cfg, conf: cfg.Conf, byID: map[epu.WorkerID]*epu.Worker{}, overdue: map[epu.WorkerID]reconcile.Overdue{},
 		engine: policies.NewEngine(cfg.Policy, policies.Options{Print: cfg.Print}),
 	}
 }
@@ -110,7 +114,7 @@ func (p *Pool) Reconfigure(changes map[string]any) []policies.Problem {
 
 // Workers are the workers that are not gone, oldest first. They are immutable and so is the slice.
 func (p *Pool) Workers() []*epu.Worker {
-	p.shared = true
+	p.sum()
 	return p.workers
 }
 
@@ -136,6 +140,7 @@ type Senses struct {
 // Decide asks the policy, holds its wish against the guard rails and carries out what follows. The
 // decision has its clamps, what was refused and all actions, as the daemon records it.
 func (p *Pool) Decide(now time.Time, senses Senses) epu.Decision {
+	p.charges(now)
 	p.sum()
 	p.step++
 	id := epu.DecisionID(fmt.Sprintf("decision-%06d", p.step))
@@ -213,7 +218,7 @@ func (p *Pool) reality(now time.Time) reconcile.Input {
 	p.launched = within(p.launched, now, p.cfg.Limits.Launches.Window)
 	p.ended = within(p.ended, now, p.cfg.Limits.Terminations.Window)
 	return reconcile.Input{
-		Now: now, Wish: p.wish, Workers: p.workers, Limits: p.cfg.Limits, Placement: p.cfg.Placement, DrainTo: true,
+		Now: now, Wish: p.wish, Workers: p.Workers(), Limits: p.cfg.Limits, Placement: p.cfg.Placement, DrainTo: true,
 		Busy:    p.cfg.Drain.ProtectBusy,
 		Overdue: p.overdue, Launched: used(p.launched, p.cfg.Limits.Launches.Window),
 		Ended: used(p.ended, p.cfg.Limits.Terminations.Window),
