@@ -251,14 +251,14 @@ func (s *Site) Describe() string {
 	return b.String()
 }
 
-// FillUserData replaces the placeholders of user data by a launch's bootstrap token and the base URLs of
-// the nodes.
-func FillUserData(data, bootstrap string, nodes []string) string {
+// FillUserData replaces the placeholders of user data by a launch's bootstrap token, the base URLs of the
+// nodes, and the file on the machine that vouches for them (empty = the system's authorities).
+func FillUserData(data, bootstrap string, nodes []string, caFile string) string {
 	var u msg.UserData
 	if err := json.Unmarshal([]byte(data), &u); err != nil {
 		return data // not ours: the deployable type's own words
 	}
-	u.Bootstrap, u.Nodes = bootstrap, nodes
+	u.Bootstrap, u.Nodes, u.CAFile = bootstrap, nodes, caFile
 	b, err := json.Marshal(u)
 	if err != nil {
 		panic("user data is plain data and always has a JSON form: " + err.Error())

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -40,11 +41,12 @@ type Identity struct {
 	Name string `mapstructure:"name"` // never empty
 }
 
-// NodeTLS names the files of a node's TLS. Cert and Key are given together; ClientCA only with them.
+// NodeTLS names the files of a node's TLS. Cert and Key are given together, the others only with them.
 type NodeTLS struct {
 	Cert     string `mapstructure:"cert"`
 	Key      string `mapstructure:"key"`
 	ClientCA string `mapstructure:"client_ca"`
+	AgentCA  string `mapstructure:"agent_ca"` // on the machines of workers
 }
 
 // Enabled reports that there is TLS at all.
@@ -210,8 +212,13 @@ func (l *layers) checkNode(n Node) {
 		}
 		l.fail(have, "stands without "+lack, "give both")
 	}
-	if n.TLS.ClientCA != "" && !n.TLS.Enabled() {
-		l.fail("tls.client_ca", "stands without tls.cert", "give tls.cert and tls.key too")
+	for key, file := range map[string]string{"tls.client_ca": n.TLS.ClientCA, "tls.agent_ca": n.TLS.AgentCA} {
+		if file != "" && !n.TLS.Enabled() {
+			l.fail(key, "stands without tls.cert", "give tls.cert and tls.key too")
+		}
+	}
+	if n.TLS.AgentCA != "" && !filepath.IsAbs(n.TLS.AgentCA) {
+		l.fail("tls.agent_ca", "is not absolute, and agents run in folders of their own", "/etc/epu/ca.pem")
 	}
 	if !n.Insecure {
 		safe := "127.0.0.1 for this machine only, TLS with tls.cert, tls.key and tls.client_ca, or insecure: true in full view"

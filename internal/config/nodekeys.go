@@ -37,6 +37,10 @@ func nodeKeys() []key {
 			doc: "Authority of the certificates that operators and nodes must show on `listen`, PEM; empty = none is asked for",
 		},
 		{
+			name: "tls.agent_ca", kind: path,
+			doc: "Authority of `tls.cert`, PEM, at the path where agents find it on their machines; empty = they trust the system's authorities",
+		},
+		{
 			name: "policies_dir", kind: path,
 			doc: "Folder of decision engines (`*.lua`) beside those that are built in, which they override; empty = built-in ones only",
 		},

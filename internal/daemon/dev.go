@@ -71,7 +71,7 @@ func (p *program) greet(ctx context.Context, n *Node) error {
 epud dev: one node, not for production
   data      %[1]s
   commands  %[2]s
-  http      http://%[3]s
+  http      %[3]s
   sample    %[4]s (change it, then: epumgmt%[6]s apply -f %[4]s)
 
 Try, %[5]s:
@@ -79,7 +79,7 @@ Try, %[5]s:
   epumgmt%[6]s scale epu-sleeper 4
   epumgmt%[6]s explain epu-sleeper
 Ctrl-C ends the node; its workers live on until: epumgmt%[6]s terminate-all
-`, n.conf.DataDir, n.RelayAddress(), n.HTTPAddress(), n.sampleDir(), where, node)
+`, n.conf.DataDir, n.RelayAddress(), n.agentURLs()[0], n.sampleDir(), where, node)
 	return nil
 }
 

@@ -27,6 +27,7 @@ type siteExecutor struct {
 	budget   *rate.Limiter // of calls, shared by everything that asks this account and region
 	getenv   func(string) string
 	nodes    func() []string // base URLs that agents dial
+	caFile   string          // on agents' machines: who vouches for the nodes; empty = the system's authorities
 	sign     func(owner epu.Owner, pool epu.PoolID, launch epu.LaunchID) string
 }
 
@@ -80,7 +81,7 @@ func (s *siteExecutor) fill(req iaas.LaunchRequest) (iaas.LaunchRequest, error) 
 			return req, epu.E(epu.Internal, "prepare", string(req.Token), fmt.Errorf("keeper tag %q", req.Tags[iaas.TagKeeper]))
 		}
 		token := s.sign(epu.Owner(keeper[1]), epu.PoolID(keeper[2]), epu.LaunchID(req.Tags[iaas.TagLaunch]))
-		req.UserData = actors.FillUserData(req.UserData, token, s.nodes())
+		req.UserData = actors.FillUserData(req.UserData, token, s.nodes(), s.caFile)
 	}
 	return req, nil
 }
@@ -144,7 +145,7 @@ func (n *Node) Site(spec epu.SiteSpec) (actors.Executor, error) {
 	budget := rate.NewLimiter(rate.Limit(spec.APIPerSecond), spec.APIBurst)
 	n.budgets.Store(spec.Name, budget)
 	exec := &siteExecutor{
-		provider: p, budget: budget, getenv: n.opts.Getenv, nodes: n.agentURLs,
+		provider: p, budget: budget, getenv: n.opts.Getenv, nodes: n.agentURLs, caFile: n.conf.TLS.AgentCA,
 		sign: func(owner epu.Owner, pool epu.PoolID, launch epu.LaunchID) string {
 			return n.signer.Bootstrap(n.journal.Meta().Installation, owner, pool, launch)
 		},

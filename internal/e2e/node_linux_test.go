@@ -65,6 +65,7 @@ func withPrograms(run func() int) int {
 type node struct {
 	t         *testing.T
 	dir, data string
+	http      string // where agents reach it
 	environ   []string
 
 	mu  sync.Mutex // guards life: a test that waits for crashes starts the next life by itself
@@ -109,7 +110,7 @@ func newNode(t *testing.T) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, dir: dir, data: filepath.Join(dir, ".epu")}
+	n := &node{t: t, dir: dir, data: filepath.Join(dir, ".epu"), http: at[1]}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "EPU_") {
 			n.environ = append(n.environ, v)
