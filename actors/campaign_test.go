@@ -27,7 +27,7 @@ var (
 )
 
 // seedsDefault keeps the test short; make campaign runs thousands.
-const seedsDefault = 30
+const seedsDefault = 24
 
 func campaignPool() epu.PoolSpec {
 	return epu.PoolSpec{
@@ -73,12 +73,16 @@ func TestCampaign(t *testing.T) {
 		}
 	}
 	for s := uint64(1); s <= uint64(n); s++ {
-		t.Run(fmt.Sprint(s), func(t *testing.T) { abuse(t, s) })
+		t.Run(fmt.Sprint(s), func(t *testing.T) {
+			t.Parallel() // each seed has a world of its own
+			abuse(t, s)
+		})
 	}
 }
 
 // Goal: a seed reproduces a run byte for byte. Method: a few seeds run twice, traces are compared.
 func TestCampaignIsDeterministic(t *testing.T) {
+	t.Parallel()
 	for s := uint64(1); s <= 4; s++ {
 		var sums [2]uint64
 		for i := range sums {
@@ -153,11 +157,7 @@ func abuse(t *testing.T, s uint64) {
 	c.abuse(120)
 	c.peace(3 * time.Hour)
 	t.Logf("seed %d: %d crashes, %d machines, %d steps", s, c.Crashes, len(c.Machines()), c.Steps)
-	wrong := c.Check(max(c.want, c.names), c.names)
-	if c.remove && !c.Removed {
-		wrong = append(wrong, "the pool was not removed")
-	}
-	if len(wrong) > 0 {
+	if wrong := c.wrong(); len(wrong) > 0 {
 		t.Errorf("seed %d (go test ./actors -run TestCampaign -seed %d):", s, s)
 		for _, w := range wrong {
 			t.Error(w)
@@ -200,14 +200,29 @@ func (c *campaign) peace(wait time.Duration) {
 		c.want, c.names = 0, 0
 		c.Redefine(func(d *msg.Define) { d.Removing = true })
 	}
-	for range 6 {
-		c.Run(wait / 6)
-		if c.Restored {
+	const step = 15 * time.Minute
+	for well := time.Duration(0); wait > 0 && well < wellFor; wait -= step {
+		if c.Run(step); c.Restored {
 			c.Recover()
 			c.Run(10 * time.Minute)
 		}
+		if well += step; len(c.wrong()) > 0 {
+			well = 0
+		}
 	}
 }
+
+// wrong is what a fleet in peace must not show.
+func (c *campaign) wrong() []string {
+	wrong := c.Check(max(c.want, c.names), c.names)
+	if c.remove && !c.Removed {
+		wrong = append(wrong, "the pool was not removed")
+	}
+	return wrong
+}
+
+// wellFor is how long all must be well until a seed's run ends: longer than any timer that is left.
+const wellFor = 45 * time.Minute
 
 // restore takes backups, and now and then puts one in the place of the store. Some steps later the
 // operator has decided about the machines that were found.

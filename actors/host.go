@@ -312,50 +312,81 @@ const futurePrefix = "future"
 // askTimeout bounds the wait for an actor's answer where the asker has no shorter deadline.
 const askTimeout = 10 * time.Second
 
-// subscriberMax bounds what a slow subscriber may lag behind; past it the oldest records are dropped.
-const subscriberMax = 1024
-
-// Bus hands life-cycle events, decisions and audit records to whoever watches. It is not an actor's
-// state: the mutex guards the list of subscribers, which come and go with connections.
-type Bus struct {
-	mu   sync.Mutex
-	subs map[chan persistence.Record]struct{}
+// durables are the durable actors of a node that run, for those who count what waits in them.
+type durables struct {
+	mu  sync.Mutex // guards all: scrapes are other goroutines
+	all map[*durableActor]struct{}
 }
 
-// Subscribe begins a subscription. The records come in order; cancel ends it and closes the channel.
-func (b *Bus) Subscribe() (records <-chan persistence.Record, cancel func()) {
-	ch := make(chan persistence.Record, subscriberMax)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.subs == nil {
-		b.subs = map[chan persistence.Record]struct{}{}
+func (d *durables) add(a *durableActor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil {
+		d.all = map[*durableActor]struct{}{}
 	}
-	b.subs[ch] = struct{}{}
-	return ch, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if _, ok := b.subs[ch]; ok {
-			delete(b.subs, ch)
-			close(ch)
-		}
+	d.all[a] = struct{}{}
+}
+
+func (d *durables) drop(a *durableActor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.all, a)
+}
+
+// shown is what other goroutines may see of a durable actor.
+type shown struct {
+	box      atomic.Pointer[mailbox]
+	queued   atomic.Int64 // messages that wait for the store
+	degraded atomic.Bool  // the store can't be written
+}
+
+// mailbox makes the actor's mailbox.
+func (s *shown) mailbox() actor.Mailbox {
+	m := &mailbox{Mailbox: actor.Unbounded()()}
+	s.box.Store(m)
+	return m
+}
+
+func (s *shown) show(d *Durable) {
+	if d != nil {
+		s.queued.Store(int64(d.Queued()))
+		s.degraded.Store(d.Degraded() != nil)
 	}
 }
 
-// Publish gives a record to every subscriber without waiting for any.
-func (b *Bus) Publish(r persistence.Record) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for ch := range b.subs {
-		for sent := false; !sent; {
-			select {
-			case ch <- r:
-				sent = true
-			default:
-				select { // full: the oldest goes
-				case <-ch:
-				default:
-				}
-			}
+// Waiting gives the number of messages that wait in durable actors, by kind: registry, site, controller.
+func (s *System) Waiting() map[string]int {
+	n := map[string]int{"registry": 0, "site": 0, "controller": 0}
+	s.durables.mu.Lock()
+	defer s.durables.mu.Unlock()
+	for a := range s.durables.all {
+		if box := a.shown.box.Load(); box != nil {
+			n[a.kind()] += box.UserMessageCount()
+		}
+		n[a.kind()] += int(a.shown.queued.Load())
+	}
+	return n
+}
+
+// Degraded reports that the store can't be written now, as one actor at least has found.
+func (s *System) Degraded() bool {
+	s.durables.mu.Lock()
+	defer s.durables.mu.Unlock()
+	for a := range s.durables.all {
+		if a.shown.degraded.Load() {
+			return true
 		}
 	}
+	return false
+}
+
+// kind is the word for an actor in metrics.
+func (a *durableActor) kind() string {
+	switch {
+	case strings.HasPrefix(string(a.stream), string(epu.SiteStream(""))):
+		return "site"
+	case a.stream == RegistryStream:
+		return "registry"
+	}
+	return "controller"
 }

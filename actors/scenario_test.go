@@ -288,6 +288,7 @@ func TestOverflow(t *testing.T) {
 // A pool of ten thousand launches in steps of its limits, and ends in one command: what is too much for
 // one append goes in parts.
 func TestLargePool(t *testing.T) {
+	t.Parallel()
 	f := calmFleet(t, 3000, func(p *epu.PoolSpec) {
 		p.Limits = epu.Limits{Max: -1, FailuresInRow: 5, FailureBackoff: time.Minute, MassConfirm: time.Minute}
 		p.Health.Heartbeat, p.Health.MissingAfter = time.Minute, 5*time.Minute

@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-
-	"github.com/nimbus-epu/epu"
 )
 
 // Restarts are supervised by one rule for every child: a panic restarts it, after a wait that doubles
@@ -53,6 +50,25 @@ func restartWait(n int) time.Duration {
 	}
 	wait = min(wait, restartCap)
 	return wait + time.Duration(rand.Int64N(int64(wait)/2+1))
+}
+
+// Clock is where shells get the time and their timers from. Cores receive now instead.
+type Clock interface {
+	// Now is the current time.
+	Now() time.Time
+	// AfterFunc calls f in its own goroutine after d, unless stop was called before.
+	AfterFunc(d time.Duration, f func()) (stop func() bool)
+}
+
+// WallClock is the real clock; in a test bubble it is the bubble's.
+type WallClock struct{}
+
+// Now is the current time.
+func (WallClock) Now() time.Time { return time.Now() }
+
+// AfterFunc calls f after d.
+func (WallClock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
+	return time.AfterFunc(d, f).Stop
 }
 
 // mailbox is the library's, opened once its actor can be run. The library makes an actor's name known
@@ -308,83 +324,4 @@ func (c *crew) stop(clock Clock) (left int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.n
-}
-
-// durables are the durable actors of a node that run, for those who count what waits in them.
-type durables struct {
-	mu  sync.Mutex // guards all: scrapes are other goroutines
-	all map[*durableActor]struct{}
-}
-
-func (d *durables) add(a *durableActor) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.all == nil {
-		d.all = map[*durableActor]struct{}{}
-	}
-	d.all[a] = struct{}{}
-}
-
-func (d *durables) drop(a *durableActor) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.all, a)
-}
-
-// shown is what other goroutines may see of a durable actor.
-type shown struct {
-	box      atomic.Pointer[mailbox]
-	queued   atomic.Int64 // messages that wait for the store
-	degraded atomic.Bool  // the store can't be written
-}
-
-// mailbox makes the actor's mailbox.
-func (s *shown) mailbox() actor.Mailbox {
-	m := &mailbox{Mailbox: actor.Unbounded()()}
-	s.box.Store(m)
-	return m
-}
-
-func (s *shown) show(d *Durable) {
-	if d != nil {
-		s.queued.Store(int64(d.Queued()))
-		s.degraded.Store(d.Degraded() != nil)
-	}
-}
-
-// Waiting gives the number of messages that wait in durable actors, by kind: registry, site, controller.
-func (s *System) Waiting() map[string]int {
-	n := map[string]int{"registry": 0, "site": 0, "controller": 0}
-	s.durables.mu.Lock()
-	defer s.durables.mu.Unlock()
-	for a := range s.durables.all {
-		if box := a.shown.box.Load(); box != nil {
-			n[a.kind()] += box.UserMessageCount()
-		}
-		n[a.kind()] += int(a.shown.queued.Load())
-	}
-	return n
-}
-
-// Degraded reports that the store can't be written now, as one actor at least has found.
-func (s *System) Degraded() bool {
-	s.durables.mu.Lock()
-	defer s.durables.mu.Unlock()
-	for a := range s.durables.all {
-		if a.shown.degraded.Load() {
-			return true
-		}
-	}
-	return false
-}
-
-// kind is the word for an actor in metrics.
-func (a *durableActor) kind() string {
-	switch {
-	case strings.HasPrefix(string(a.stream), string(epu.SiteStream(""))):
-		return "site"
-	case a.stream == RegistryStream:
-		return "registry"
-	}
-	return "controller"
 }

@@ -3,6 +3,7 @@ package actors
 import (
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -34,25 +35,6 @@ type Host interface {
 	Unknown(u UnknownMessage)
 	// Fail ends this incarnation; the parent starts another, with backoff.
 	Fail(err error)
-}
-
-// Clock is where shells get the time and their timers from. Cores receive now instead.
-type Clock interface {
-	// Now is the current time.
-	Now() time.Time
-	// AfterFunc calls f in its own goroutine after d, unless stop was called before.
-	AfterFunc(d time.Duration, f func()) (stop func() bool)
-}
-
-// WallClock is the real clock; in a test bubble it is the bubble's.
-type WallClock struct{}
-
-// Now is the current time.
-func (WallClock) Now() time.Time { return time.Now() }
-
-// AfterFunc calls f after d.
-func (WallClock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
-	return time.AfterFunc(d, f).Stop
 }
 
 // Tx collects what handling a batch of messages leads to. Nothing of it is seen outside before it is
@@ -123,4 +105,52 @@ type UnknownMessage struct {
 
 func unknownMessage(tx *Tx, actor string, m any) {
 	tx.d.host.Unknown(UnknownMessage{Actor: actor, Type: fmt.Sprintf("%T", m)})
+}
+
+// subscriberMax bounds what a slow subscriber may lag behind; past it the oldest records are dropped.
+const subscriberMax = 1024
+
+// Bus hands life-cycle events, decisions and audit records to whoever watches. It is not an actor's
+// state: the mutex guards the list of subscribers, which come and go with connections.
+type Bus struct {
+	mu   sync.Mutex
+	subs map[chan persistence.Record]struct{}
+}
+
+// Subscribe begins a subscription. The records come in order; cancel ends it and closes the channel.
+func (b *Bus) Subscribe() (records <-chan persistence.Record, cancel func()) {
+	ch := make(chan persistence.Record, subscriberMax)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.subs == nil {
+		b.subs = map[chan persistence.Record]struct{}{}
+	}
+	b.subs[ch] = struct{}{}
+	return ch, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if _, ok := b.subs[ch]; ok {
+			delete(b.subs, ch)
+			close(ch)
+		}
+	}
+}
+
+// Publish gives a record to every subscriber without waiting for any.
+func (b *Bus) Publish(r persistence.Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for ch := range b.subs {
+		for sent := false; !sent; {
+			select {
+			case ch <- r:
+				sent = true
+			default:
+				select { // full: the oldest goes
+				case <-ch:
+				default:
+				}
+			}
+		}
+	}
 }

@@ -53,7 +53,7 @@ func (f *Fleet) beat() {
 	if !f.Up() || f.Deaf {
 		return
 	}
-	for _, m := range f.Machines() {
+	for _, m := range f.Living() {
 		if a := f.agent(m.ID); m.State == iaas.InstanceRunning && !a.mute && !a.stopped {
 			f.beatOf(m, a)
 		}

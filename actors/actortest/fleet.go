@@ -163,6 +163,17 @@ func (f *Fleet) Machines() []Machine {
 	return all
 }
 
+// Living are the machines that live, site by site: there are few of them among all that there ever were.
+func (f *Fleet) Living() []Machine {
+	var all []Machine
+	for _, s := range f.Sites {
+		for _, t := range s.Cloud.Living() {
+			all = append(all, Machine{t, s})
+		}
+	}
+	return all
+}
+
 // Workers are the controller's workers that are not gone.
 func (f *Fleet) Workers() []*epu.Worker {
 	if f.controller == nil {

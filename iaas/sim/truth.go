@@ -37,6 +37,20 @@ func (c *Cloud) Machines() []Truth {
 	return out
 }
 
+// Living is the truth about the machines that live, in order of birth, without their slots.
+func (c *Cloud) Living() []Truth {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock()
+	var out []Truth
+	for _, m := range c.all {
+		if m.endsAfter(now) {
+			out = append(out, Truth{Instance: m.shownAt(now), Asked: m.askedAt})
+		}
+	}
+	return out
+}
+
 // Orders counts, for each token that was ever honoured, the launches that got through with it, the
 // machines made and those still alive.
 func (c *Cloud) Orders() map[epu.Token]Order {
