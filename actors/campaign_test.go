@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"bufio"
+	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -17,7 +18,9 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/actortest"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/sensing"
 	"github.com/nimbus-epu/epu/iaas/sim"
+	"github.com/nimbus-epu/epu/policies"
 )
 
 var (
@@ -38,7 +41,7 @@ func campaignPool() epu.PoolSpec {
 			Source: epu.HealthAgent, Heartbeat: 10 * time.Second, BootGrace: 2 * time.Minute, MissingAfter: time.Minute,
 			SecondChance: 15 * time.Second, ZombieAfter: 2 * time.Minute, LaunchDeadline: 10 * time.Minute,
 		},
-		Drain: epu.DrainSpec{Timeout: time.Minute},
+		Drain: epu.DrainSpec{Timeout: time.Minute, ProtectBusy: true},
 		Limits: epu.Limits{
 			Max: -1, Launches: epu.Count{N: 100, Window: 10 * time.Minute}, InFlight: 50,
 			Terminations: epu.Count{N: 20, Window: 10 * time.Minute}, FailuresInRow: 5,
@@ -131,6 +134,28 @@ func newCampaign(s uint64) *campaign {
 		Lose: 0.3 * r.Float64(), Double: 0.3 * r.Float64(), Slow: 0.3 * r.Float64(), SlowMax: 20 * time.Minute,
 		Crash: 0.03 * r.Float64(), Refuse: 0.05 * r.Float64(),
 	}
+	if r.IntN(2) == 0 {
+		c.HookFails = 0.7 * r.Float64()
+		hook := &epu.HookSpec{Run: []string{"register"}, Timeout: 10 * time.Second, Tries: 3}
+		c.Redefine(func(d *msg.Define) { d.Spec.Hooks = epu.HooksSpec{Running: hook, Ending: hook} })
+	}
+	if r.IntN(2) == 0 {
+		c.Redefine(func(d *msg.Define) {
+			d.Spec.Sensors = map[string]epu.SensorSpec{
+				"load":  {Source: epu.SourcePush, Every: 15 * time.Second, StaleAfter: time.Minute, Keep: time.Hour},
+				"depth": {Source: epu.SourceHTTP, Every: 15 * time.Second, StaleAfter: time.Minute, Keep: time.Hour},
+			}
+		})
+		c.Sensor = func(string) (sensing.Point, error) {
+			if c.Rand().IntN(3) == 0 {
+				return sensing.Point{}, errors.New("no answer")
+			}
+			return sensing.Point{Value: c.Rand().Float64()}, nil
+		}
+	}
+	if r.IntN(2) == 0 {
+		c.Policy = c.acting
+	}
 	c.CallLost, c.CallDoubled, c.CallSlowMax = 0.6*r.Float64(), 0.1, 40*time.Second
 	if r.IntN(4) == 0 {
 		c.CallLate = 0.1
@@ -182,6 +207,10 @@ func (c *campaign) abuse(steps int) {
 
 // peace ends all faults, lets the last of the slow messages arrive, and waits.
 func (c *campaign) peace(wait time.Duration) {
+	c.Policy, c.HookFails = nil, 0
+	for _, w := range c.Workers() {
+		c.Command(&msg.Unprotect{Instance: string(w.ID)})
+	}
 	c.Calm(sim.Options{Boot: sim.Range{Min: 5 * time.Second, Max: time.Minute}, Visibility: time.Minute})
 	c.Thaw()
 	for range 15 {
@@ -254,7 +283,26 @@ func (c *campaign) hurt() {
 			do(machines[r.IntN(len(machines))])
 		}
 	}
-	switch r.IntN(14) {
+	order := func(body func(instance string) any) {
+		if ws := c.Workers(); len(ws) > 0 {
+			c.Command(body(string(ws[r.IntN(len(ws))].ID)))
+		}
+	}
+	switch r.IntN(21) {
+	case 14:
+		order(func(i string) any { return &msg.Drain{Instance: i} })
+	case 15:
+		order(func(i string) any { return &msg.Resume{Instance: i} })
+	case 16:
+		order(func(i string) any { return &msg.Replace{Instance: i} })
+	case 17:
+		order(func(i string) any { return &msg.Protect{Instance: i} })
+	case 18:
+		order(func(i string) any { return &msg.Unprotect{Instance: i} })
+	case 19:
+		victim(func(m actortest.Machine) { c.Busy(m.ID, time.Duration(r.Int64N(int64(10*time.Minute)))) })
+	case 20:
+		c.Command(&msg.SensorPush{Values: []*msg.SensorValue{{Sensor: "load", Value: r.Float64(), Unknown: r.IntN(4) == 0}}})
 	case 0, 1, 2:
 		c.want = r.IntN(30)
 		c.Scale(c.want)
@@ -296,6 +344,27 @@ func (c *campaign) hurt() {
 		for _, s := range c.Sites {
 			s.Cloud.Outage(false)
 		}
+	}
+}
+
+// acting is a policy that also asks for things to be done once, of workers that it sees and of ones that
+// it does not.
+func (c *campaign) acting(s *policies.Snapshot, d *epu.Decision) {
+	r := c.Rand()
+	if load, ok := s.Readings["load"]; ok {
+		d.Inputs = append(d.Inputs, epu.Input{Name: "sensor load", Value: load})
+	}
+	for r.IntN(6) == 0 {
+		a := epu.Action{Kind: []epu.ActionKind{epu.ActLaunch, epu.ActTerminate, epu.ActDrain, epu.ActResume}[r.IntN(4)], Reason: "whim"}
+		if a.Kind == epu.ActLaunch {
+			a.Count = 1 + r.IntN(5)
+		} else {
+			a.Workers = []epu.WorkerID{"epu-web-9-9/9"}
+			if len(s.Workers) > 0 {
+				a.Workers = append(a.Workers, s.Workers[r.IntN(len(s.Workers))].ID)
+			}
+		}
+		d.Actions = append(d.Actions, a)
 	}
 }
 

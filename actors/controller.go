@@ -76,6 +76,15 @@ type Controller struct {
 	replacing map[epu.WorkerID]time.Time // to go once another runs
 	overdue   map[epu.WorkerID]reconcile.Overdue
 
+	hooks     map[epu.WorkerID]bool // workers about which a program may have to be run
+	hooksOut  map[string]bool       // runs that are out, by the key of what is due
+	sensors   map[string]*sensorState
+	sensorGen uint64
+	priced    bool         // some worker's price is known
+	retune    bool         // the sensors' definitions may have changed
+	changes   []epu.Change // since the last decision
+	clock     time.Time    // of the message being handled
+
 	nextTick   time.Time
 	lastWake   time.Time
 	deciding   *DecideCall
@@ -133,6 +142,7 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 	}
 	health := c.st.Define.Spec.Health
 	c.health = &health
+	c.retune = true
 	ids := slices.Sorted(maps.Keys(c.st.Launches))
 	for _, id := range ids {
 		c.hot.add(id)
@@ -151,6 +161,7 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 
 // Handle takes in one message.
 func (c *Controller) Handle(tx *Tx, m any) {
+	c.clock = tx.Now()
 	switch m := m.(type) {
 	case msg.Define:
 		c.define(tx, m)
@@ -170,6 +181,8 @@ func (c *Controller) Handle(tx *Tx, m any) {
 		c.adopt(tx, m)
 	case msg.PoolQuery:
 		tx.Answer(c.view(tx.Now()))
+	case msg.PoolSensorsQuery:
+		tx.Answer(c.sensorStatus(tx.Now()))
 	case msg.PolicyChanged:
 		c.nextTick = tx.Now()
 	case msg.RecoveryEnded:
@@ -191,6 +204,10 @@ func (c *Controller) callEnded(tx *Tx, r CallResult) {
 		c.decided(tx, call, r)
 	case CheckConfCall:
 		c.confChecked(tx, call, r)
+	case PollCall:
+		c.polled(call, r, tx.Now())
+	case HookCall:
+		c.hookRan(tx, call, r)
 	}
 }
 
@@ -200,6 +217,7 @@ func (c *Controller) advance(tx *Tx) {
 	if c.st.Epoch != c.id.Epoch {
 		tx.Emit(epochBegun{Epoch: c.id.Epoch})
 	}
+	c.tune(now)
 	c.deaf(tx, now)
 	c.lookAround(tx, now)
 	c.suspect(tx, now)
@@ -292,8 +310,10 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
 	}
 	old := c.roster.get(w)
+	c.noteHooks(w.ID, s)
 	if s.State.Gone() {
 		c.dirty = c.dirty || old != nil
+		c.changed(old, w)
 		c.untrack(w.ID)
 		c.roster.put(w)
 		return
@@ -305,6 +325,7 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		c.overlay(w, v)
 	}
 	c.track(w)
+	c.changed(old, w)
 	c.roster.put(w)
 	c.dirty = c.dirty || old == nil || old.State != w.State || old.Ended != w.Ended || old.Draining != w.Draining ||
 		old.Health != w.Health || old.Suspect != w.Suspect || old.Protected != w.Protected ||
@@ -334,7 +355,7 @@ func (c *Controller) forget(tx *Tx) {
 		switch {
 		case l == nil:
 			c.hot.del(id)
-		case l.Closed && !slices.ContainsFunc(l.Slots, func(s poolSlot) bool { return !s.State.Gone() }):
+		case l.Closed && !slices.ContainsFunc(l.Slots, func(s poolSlot) bool { return !s.State.Gone() || c.endHookDue(&s) }):
 			tx.Because(string(id))
 			tx.Emit(launchDone{Launch: id})
 		case !c.wantDue(l):
@@ -348,7 +369,9 @@ func (c *Controller) wantDue(l *poolLaunch) bool {
 	if l.Rev == 0 && !l.Closed {
 		return true
 	}
-	return slices.ContainsFunc(l.Slots, func(s poolSlot) bool { return s.Unwanted && !s.Ended && !s.State.Gone() })
+	return slices.ContainsFunc(l.Slots, func(s poolSlot) bool {
+		return s.Unwanted && !s.Ended && !s.State.Gone() && !c.endHookDue(&s)
+	})
 }
 
 func refuse(kind epu.Kind, op, on, why string) msg.Refused {

@@ -206,9 +206,16 @@ func (h *actorHost) After(d time.Duration, f func()) {
 	h.a.sys.Clock.AfterFunc(d, func() { h.post(f) })
 }
 
+// bounded is a call with a deadline of its own instead of its actor's.
+type bounded interface{ Deadline() time.Duration }
+
 func (h *actorHost) Go(call any, done func(any, error)) {
+	timeout := h.a.timeout
+	if b, ok := call.(bounded); ok {
+		timeout = b.Deadline()
+	}
 	h.a.sys.work.run(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, h.a.timeout)
+		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		answer := make(chan func(), 1) // takes a late answer, which nobody hears
 		h.a.sys.work.run(func(context.Context) {
@@ -220,7 +227,7 @@ func (h *actorHost) Go(call any, done func(any, error)) {
 			h.post(f)
 		case <-ctx.Done():
 			h.post(func() {
-				done(nil, epu.E(epu.UnknownOutcome, "carry out", typeName(call), fmt.Errorf("no answer within %s", h.a.timeout)))
+				done(nil, epu.E(epu.UnknownOutcome, "carry out", typeName(call), fmt.Errorf("no answer within %s", timeout)))
 			})
 		}
 	})

@@ -21,6 +21,10 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 		tx.Answer(c.notNow())
 		return
 	}
+	if push, ok := m.Body.(*msg.SensorPush); ok {
+		c.push(tx, push)
+		return
+	}
 	tx.Because(m.ID)
 	switch body := m.Body.(type) {
 	case *msg.Scale:

@@ -3,6 +3,7 @@ package actors
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -85,6 +86,13 @@ type (
 		Worker epu.WorkerID `json:"worker"`
 		Reason string       `json:"reason,omitempty"`
 	}
+	// hookSettled says that a hook of a worker has been run, or was given up.
+	hookSettled struct {
+		Worker  epu.WorkerID `json:"worker"`
+		Hook    string       `json:"hook"`
+		GivenUp string       `json:"given_up,omitempty"` // why
+		Time    time.Time    `json:"time"`
+	}
 	// launchDone drops a launch of which nothing is left.
 	launchDone struct {
 		Launch epu.LaunchID `json:"launch"`
@@ -121,6 +129,7 @@ func PoolCodec() *persistence.Codec {
 	persistence.Register[workerDraining](c, "worker-draining", 1)
 	persistence.Register[workerProtected](c, "worker-protected", 1)
 	persistence.Register[workerReplacing](c, "worker-replacing", 1)
+	persistence.Register[hookSettled](c, "hook-settled", 1)
 	persistence.Register[launchDone](c, "launch-done", 1)
 	persistence.Register[poolFrozen](c, "pool-frozen", 1)
 	persistence.Register[poolThawed](c, "pool-thawed", 1)
@@ -145,6 +154,7 @@ type poolState struct {
 	Streaks   map[string]lifecycle.Streak  `json:"streaks,omitempty"`  // by place, of launches that failed there
 	Launched  []stamp                      `json:"launched,omitempty"` // within limits.launches' window
 	Ended     []stamp                      `json:"ended,omitempty"`    // within limits.terminations' window
+	Faults    []msg.HookFault              `json:"faults,omitempty"`   // hooks that were given up, the newest
 }
 
 // stamp is a number of workers at a moment.
@@ -173,15 +183,18 @@ type poolLaunch struct {
 // poolSlot is one intent: a wanted worker, and what its site last said of it.
 type poolSlot struct {
 	msg.Slot
-	Since     int64  `json:"since,omitempty"` // of the state, unix milliseconds
-	Unwanted  bool   `json:"unwanted,omitempty"`
-	EndReason string `json:"end,omitempty"`
-	CheckedIn bool   `json:"in,omitempty"`
-	Draining  bool   `json:"drain,omitempty"`
-	Leaving   bool   `json:"leave,omitempty"`   // drains by an order
-	Why       string `json:"why,omitempty"`     // of the order, and of its end
-	Replacing bool   `json:"replace,omitempty"` // goes once another runs
-	Protected bool   `json:"protect,omitempty"`
+	Since     int64     `json:"since,omitempty"` // of the state, unix milliseconds
+	EndReason string    `json:"end,omitempty"`
+	Why       string    `json:"why,omitempty"` // of the order to leave, and of its end
+	Unwanted  bool      `json:"unwanted,omitempty"`
+	CheckedIn bool      `json:"in,omitempty"`
+	Ran       bool      `json:"ran,omitempty"` // it has been RUNNING without a check-in
+	Draining  bool      `json:"drain,omitempty"`
+	Leaving   bool      `json:"leave,omitempty"`   // drains by an order
+	Replacing bool      `json:"replace,omitempty"` // goes once another runs
+	Protected bool      `json:"protect,omitempty"`
+	RunHook   hookState `json:"run_hook,omitempty"`
+	EndHook   hookState `json:"end_hook,omitempty"`
 }
 
 // Apply changes the pool's durable state by one event.
@@ -227,6 +240,8 @@ func (c *Controller) Apply(ev any) {
 		c.slot(e.Worker, func(s *poolSlot) { s.Protected = e.On })
 	case workerReplacing:
 		c.slot(e.Worker, func(s *poolSlot) { s.Replacing, s.Why = true, e.Reason })
+	case hookSettled:
+		c.applyHook(e)
 	case launchDone:
 		c.bySite[c.st.Launches[e.Launch].Site]--
 		delete(c.st.Launches, e.Launch)
@@ -247,14 +262,19 @@ func (c *Controller) applyDefined(e poolDefined) {
 		c.st.Overrides = nil
 	}
 	retuned := e.Define.Spec.Health != c.st.Define.Spec.Health
+	rehooked := !reflect.DeepEqual(e.Define.Spec.Hooks, c.st.Define.Spec.Hooks)
 	c.st.Define = e.Define
 	if retuned {
 		c.health = &e.Define.Spec.Health
 	}
-	c.st.Streaks = nil // what failed may be mended now
+	c.st.Streaks, c.st.Faults = nil, nil // what failed may be mended now
+	c.retune = true
 	c.dirty = true
 	for id := range c.st.Launches {
-		if retuned {
+		if rehooked {
+			c.hot.add(id)
+		}
+		if retuned || rehooked {
 			c.refreshAll(id)
 		}
 	}
@@ -313,6 +333,7 @@ func (c *Controller) applyReported(e launchReported) {
 		if state != slot.State {
 			slot.Since = e.Time.UnixMilli()
 		}
+		slot.Ran = slot.Ran || slot.State == epu.Running || state == epu.Running
 		slot.Slot = s
 		slot.State = state
 	}

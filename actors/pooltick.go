@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"maps"
 	"reflect"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -18,18 +20,102 @@ func (c *Controller) tick(tx *Tx, now time.Time) {
 	if c.deciding != nil || now.Before(c.nextTick) || !c.decides() {
 		return
 	}
-	all, bad := c.roster.share()
+	c.watchSensors(now)
 	id := epu.DecisionID(tx.NewID())
-	limits := c.st.Define.Spec.Limits
-	c.deciding = &DecideCall{
-		Policy: c.st.Define.Spec.Policy.Name, Conf: c.st.Conf,
-		Snapshot: &policies.Snapshot{
-			Now: now, Pool: c.pool, Owner: c.owner, Decision: id, Seed: seedOf(id), Wish: c.st.Wish,
-			Memory: c.st.Memory, Counts: c.roster.counts, Workers: all, Bad: bad, Refused: c.refusals(),
-			Backoff: max(0, c.backoff().Sub(now)), MinMax: [2]int{limits.Min, limits.Max},
-		},
-	}
+	c.deciding = &DecideCall{Policy: c.st.Define.Spec.Policy.Name, Conf: c.st.Conf, Snapshot: c.snapshot(id, now)}
+	c.changes = nil
 	c.decideKey = "decide/" + string(id)
+}
+
+// snapshot is what the pool's policy sees at a moment. It changes nothing: the same state gives the same
+// snapshot, whoever asks.
+func (c *Controller) snapshot(id epu.DecisionID, now time.Time) *policies.Snapshot {
+	all, bad := c.roster.share()
+	spec := &c.st.Define.Spec
+	read, windows := c.readings(now)
+	return &policies.Snapshot{
+		Now: now, Pool: c.pool, Owner: c.owner, Decision: id, Seed: seedOf(id), Wish: c.st.Wish,
+		Memory: c.st.Memory, Counts: c.roster.counts, Workers: all, Bad: bad, Refused: c.refusals(),
+		Backoff: max(0, c.backoff().Sub(now)), MinMax: [2]int{spec.Limits.Min, spec.Limits.Max},
+		Readings: read, Windows: windows, Changes: c.changes, Work: c.work(read), Budget: c.budget(),
+		Places: spec.Placement, SiteBackoff: c.siteBackoff(now),
+	}
+}
+
+// budget is what the pool may cost and costs.
+func (c *Controller) budget() epu.Budget {
+	b := epu.Budget{PerHour: c.st.Define.Spec.Limits.Spend}
+	if !c.priced {
+		b.Unknown = c.roster.counts.Open()
+		return b
+	}
+	for _, w := range c.roster.all {
+		switch {
+		case !w.Open():
+		case w.Price > 0:
+			b.Now += w.Price
+		default:
+			b.Unknown++
+		}
+	}
+	return b
+}
+
+// siteBackoff is how long launches at the sites of the placement wait after failures there.
+func (c *Controller) siteBackoff(now time.Time) map[epu.SiteID]time.Duration {
+	var out map[epu.SiteID]time.Duration
+	if len(c.st.Streaks) == 0 {
+		return nil
+	}
+	free := map[epu.SiteID]bool{}
+	for _, p := range c.st.Define.Spec.Placement {
+		wait := c.backoffOf(p).Sub(now)
+		if wait <= 0 {
+			free[p.Site] = true
+			continue
+		}
+		if out == nil {
+			out = map[epu.SiteID]time.Duration{}
+		}
+		if have, ok := out[p.Site]; !ok || wait < have {
+			out[p.Site] = wait
+		}
+	}
+	for site := range free {
+		delete(out, site)
+	}
+	return out
+}
+
+// changed keeps a step in a worker's life for the next decision; of too many the newest.
+func (c *Controller) changed(old, w *epu.Worker) {
+	if c.clock.IsZero() {
+		return // replayed
+	}
+	note := func(what, from, to string) {
+		c.changes = append(c.changes, epu.Change{Worker: w.ID, What: what, From: from, To: to, Time: c.clock})
+	}
+	switch {
+	case old == nil && w.State.Gone():
+		return
+	case old == nil:
+		note("state", "", w.State.String())
+	case w.State.Gone():
+		note("gone", old.State.String(), w.State.String())
+	default:
+		if old.State != w.State {
+			note("state", old.State.String(), w.State.String())
+		}
+		if old.Health != w.Health {
+			note("health", old.Health.String(), w.Health.String())
+		}
+		if old.Draining != w.Draining {
+			note("draining", strconv.FormatBool(old.Draining), strconv.FormatBool(w.Draining))
+		}
+	}
+	if extra := len(c.changes) - policies.ChangesMax; extra > 0 {
+		c.changes = c.changes[extra:]
+	}
 }
 
 // decides reports that the pool's policy is to be asked at all.
@@ -59,6 +145,8 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		return // frozen or being removed meanwhile: the wish stays as it was
 	}
 	if d.Error != "" {
+		all := append(slices.Clone(call.Snapshot.Changes), c.changes...)
+		c.changes = all[max(0, len(all)-policies.ChangesMax):]
 		d.Wish = c.st.Wish
 		if c.failure == "" {
 			c.failingFor = tx.Now()
@@ -67,8 +155,10 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	} else {
 		c.failure = ""
 		origins := c.st.Define.Spec.Origins
-		d.Wish, d.Clamps = reconcile.Clamp(d.Wanted, c.st.Wish.Target, c.st.Define.Spec.Limits, true,
-			func(key string) string { return origins[key] })
+		origin := func(key string) string { return origins[key] }
+		d.Wish, d.Clamps = reconcile.Clamp(d.Wanted, c.st.Wish.Target, c.st.Define.Spec.Limits, reconcile.Sure(d.Inputs), origin)
+		wish, held := reconcile.HoldGrowth(d.Wish, c.roster.counts.Open(), call.Snapshot.Budget, origin)
+		d.Wish, d.Clamps = wish, append(d.Clamps, held...)
 		if d.TickEvery > 0 {
 			c.nextTick = tx.Now().Add(max(d.TickEvery, 100*time.Millisecond))
 		}

@@ -62,6 +62,7 @@ func (c *Controller) Children() []ChildChange {
 // applyActivated begins an incarnation: who had checked in before is expected to be heard again, and
 // every worker has its actor started.
 func (c *Controller) applyActivated() {
+	c.changes = nil
 	c.suspicion = suspicion{}
 	c.children, c.told = make([]ChildChange, 0, len(c.vitals)), make([]epu.WorkerID, 0, len(c.vitals))
 	c.watched(func(id epu.WorkerID, v *workerVitals) {
@@ -102,7 +103,7 @@ func (c *Controller) track(w *epu.Worker) {
 	}
 	watch := msg.WatchWorker{
 		Running: w.State >= epu.Running && w.State < epu.Terminating, Known: c.checkedIn(w),
-		Ended: w.Ended || w.State >= epu.Terminating, Draining: w.Draining, Spec: c.health,
+		Ended: c.endingNow(w), Draining: w.Draining, Spec: c.health,
 	}
 	if v.watch != watch {
 		c.suspicion.drop(v)

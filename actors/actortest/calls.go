@@ -91,7 +91,18 @@ func (f *Fleet) render(req iaas.LaunchRequest) iaas.LaunchRequest {
 }
 
 // poolCall carries out a controller's call.
-func (f *Fleet) poolCall(any) (Exec, Latency) {
+func (f *Fleet) poolCall(call any) (Exec, Latency) {
+	quick := Latency{Request: time.Millisecond, Answer: time.Millisecond}
+	switch call := call.(type) {
+	case actors.PollCall:
+		return f.poll, quick
+	case actors.HookCall:
+		if f.HookFails > 0 {
+			quick.Request, quick.Answer = time.Duration(f.Rand().Int64N(int64(5*time.Second))), time.Duration(f.Rand().Int64N(int64(5*time.Second)))
+			quick.Deadline, quick.Late = call.Timeout, epu.E(epu.UnknownOutcome, "run", "", context.DeadlineExceeded)
+		}
+		return f.hook, quick
+	}
 	return func(call any) (any, error) {
 		result, err := Decide(call)
 		if d, ok := result.(epu.Decision); ok && f.Policy != nil {
@@ -100,7 +111,39 @@ func (f *Fleet) poolCall(any) (Exec, Latency) {
 			result = d
 		}
 		return result, err
-	}, Latency{Request: time.Millisecond, Answer: time.Millisecond}
+	}, quick
+}
+
+// poll reads a sensor, which f.Sensor knows.
+func (f *Fleet) poll(call any) (any, error) {
+	if f.Sensor == nil {
+		return nil, errors.New("nothing is there to be read")
+	}
+	return f.Sensor(call.(actors.PollCall).Sensor)
+}
+
+// HookRuns counts the runs of hooks for one worker.
+type HookRuns struct{ Running, Ending, Failed int } // done, done, and failures of ending
+
+func (f *Fleet) hook(call any) (any, error) {
+	c := call.(actors.HookCall)
+	runs := f.Hooked[c.Worker]
+	if runs == nil {
+		runs = &HookRuns{}
+		f.Hooked[c.Worker] = runs
+	}
+	if f.Rand().Float64() < f.HookFails {
+		if c.Event == "ending" {
+			runs.Failed++
+		}
+		return nil, errors.New("exit status 1")
+	}
+	if c.Event == "ending" {
+		runs.Ending++
+	} else {
+		runs.Running++
+	}
+	return nil, nil
 }
 
 // Decide carries out a controller's call: the rule of npreserving in Go, quick enough for thousands of

@@ -56,6 +56,9 @@ func (f *Fleet) checkCall(s *Site, call any) {
 			if w.Open() && slices.Contains(call.IDs, w.Instance) {
 				f.wrong("machine %s of the wanted worker %s is being ended", w.Instance, w.ID)
 			}
+			if w.Ended && slices.Contains(call.IDs, w.Instance) && !f.Restored && !f.hooked(w.Instance) {
+				f.wrong("machine %s of worker %s is being ended before its hook was run", w.Instance, w.ID)
+			}
 		}
 	}
 }
@@ -104,6 +107,34 @@ func (f *Fleet) checkActions() {
 	}
 }
 
+// hooked reports that the hook for the end of a machine's worker was run or given up, where one is due.
+func (f *Fleet) hooked(id epu.InstanceID) bool {
+	hook, worker := f.Define.Spec.Hooks.Ending, f.agent(id).worker
+	if hook == nil || worker == "" { // it never checked in
+		return true
+	}
+	runs := f.Hooked[worker]
+	return runs != nil && (runs.Ending > 0 || runs.Failed >= hook.Tries)
+}
+
+// checkVictims notes protected and busy workers that are drained as surplus.
+func (f *Fleet) checkVictims() {
+	emptied := f.Define.EndAll || f.Define.Removing || f.Restored
+	for _, w := range f.Workers() {
+		was := f.seen[w.ID]
+		f.seen[w.ID] = w
+		if was == nil || emptied || was.Draining || !w.Draining || w.Leaving {
+			continue
+		}
+		if was.Protected && w.Protected {
+			f.wrong("the protected worker %s is surplus", w.ID)
+		}
+		if f.Define.Spec.Drain.ProtectBusy && was.BusyUntil.After(f.Now()) && w.BusyUntil.After(f.Now()) {
+			f.wrong("the busy worker %s is surplus", w.ID)
+		}
+	}
+}
+
 // Check holds a fleet that has settled against the invariants: every live machine stands in exactly one
 // wanted slot and is heard, there are as many as wished, every unique name has one, and replaying the
 // journal gives the state there is.
@@ -137,6 +168,9 @@ func (f *Fleet) Check(want, names int) []string {
 	alive := 0
 	for _, m := range f.Machines() {
 		if !m.Alive() {
+			if !f.Restored && !f.hooked(m.ID) {
+				wrong = append(wrong, fmt.Sprintf("machine %s of worker %s is gone and its hook was not run", m.ID, f.agent(m.ID).worker))
+			}
 			continue
 		}
 		alive++

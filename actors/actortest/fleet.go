@@ -8,6 +8,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/sensing"
 	"github.com/nimbus-epu/epu/iaas/sim"
 	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/persistence/memory"
@@ -27,7 +28,13 @@ type Fleet struct {
 	CallSlowMax                     time.Duration
 
 	// Policy, if set, changes the decisions of the pool's policy, which is the rule of npreserving.
-	Policy   func(s *policies.Snapshot, d *epu.Decision)
+	Policy func(s *policies.Snapshot, d *epu.Decision)
+	// Sensor reads a sensor that the node asks.
+	Sensor func(name string) (sensing.Point, error)
+	// HookFails is the probability that a hook's program fails; Hooked counts what ran.
+	HookFails float64
+	Hooked    map[epu.WorkerID]*HookRuns
+
 	Define   msg.Define // what the registry says; Redefine changes it
 	Deaf     bool       // nothing that agents send arrives
 	Removed  bool       // the pool has said that nothing of it is left
@@ -40,6 +47,7 @@ type Fleet struct {
 	agents     map[epu.InstanceID]*agent
 	rendering  int // of requests: it changes with the node's configuration
 	strict     bool
+	seen       map[epu.WorkerID]*epu.Worker     // as they were before the controller's newest turn
 	answer     any                              // to the operator's newest command
 	asked      map[string]int                   // workers that an action of the policy asked for at most, by "<decision>/<index>"
 	launched   map[string]map[epu.WorkerID]bool // who ever came of it
@@ -64,7 +72,7 @@ func NewFleet(seed uint64, opts sim.Options, pool epu.PoolSpec, sites ...epu.Sit
 	f := &Fleet{
 		journal: memory.New(persistence.Meta{Installation: "campaign", Epoch: 1, Created: epoch}),
 		Pool:    pool, agents: map[epu.InstanceID]*agent{}, strict: true,
-		asked: map[string]int{}, launched: map[string]map[epu.WorkerID]bool{},
+		Hooked: map[epu.WorkerID]*HookRuns{}, seen: map[epu.WorkerID]*epu.Worker{}, asked: map[string]int{}, launched: map[string]map[epu.WorkerID]bool{},
 	}
 	f.World = NewWorld(seed, f.journal)
 	for i, spec := range sites {
@@ -107,6 +115,14 @@ func (f *Fleet) Reimage() {
 
 // Rerender changes the node's configuration, so that requests are rendered to other bytes.
 func (f *Fleet) Rerender() { f.rendering++ }
+
+// Ask puts a question to the controller and gives the answer.
+func (f *Fleet) Ask(question any) any {
+	f.answer = nil
+	f.Tell(question)
+	f.Run(100 * time.Millisecond)
+	return f.answer
+}
 
 // Scale has the pool's size changed, as an operator would.
 func (f *Fleet) Scale(n int) { f.Command(&msg.Scale{Pool: string(f.Pool.Name), N: int32(n)}) }
@@ -194,6 +210,7 @@ func (f *Fleet) identity() actors.SiteIdentity {
 // boot starts the node's actors.
 func (f *Fleet) boot() {
 	f.workers = map[msg.Address]*actors.Worker{}
+	clear(f.seen)
 	for _, s := range f.Sites {
 		f.Spawn(msg.SiteAddress(s.Spec.Name), epu.SiteStream(s.Spec.Name), actors.SiteCodec(), func() actors.Core {
 			s.core, s.since, s.listed = actors.NewSite(s.Spec, f.identity(), f.Now()), f.Now(), false
@@ -208,6 +225,7 @@ func (f *Fleet) boot() {
 			f.children(c.(*actors.Controller))
 			f.checkNames()
 			f.checkActions()
+			f.checkVictims()
 		})
 	}
 	f.SpawnPlain(operatorAddress, f.hearOperator)
@@ -307,7 +325,7 @@ func (f *Fleet) hearOperator(m any, _ msg.Address) {
 	v, ok := m.(msg.SiteView)
 	if !ok {
 		switch m.(type) {
-		case *msg.Done, msg.Refused:
+		case *msg.Done, msg.Refused, *msg.Sensors, msg.PoolView:
 			f.answer = m
 		}
 		return

@@ -136,7 +136,28 @@ type PoolView struct {
 	Backoff    time.Time
 	Degraded   string // why the store can't be written
 	Launches   int    // that are not forgotten yet
+	Sensors    []SensorView
+	Faults     []HookFault // hooks that were given up since the pool was applied, the newest
 }
+
+// HookFault is a hook that was given up for one worker.
+type HookFault struct {
+	Worker epu.WorkerID `json:"worker"`
+	Hook   string       `json:"hook"` // running or ending
+	Error  string       `json:"error"`
+	Time   time.Time    `json:"time"`
+}
+
+// SensorView is how a sensor is now, for alerts.
+type SensorView struct {
+	Reading  epu.Reading // as it is: nothing takes the place of missing data
+	Fault    string      // why the newest reading is unknown
+	BadSince time.Time   // it can't be relied upon since then; zero when it can
+}
+
+// PoolSensorsQuery asks a controller for its sensors with their newest readings; it is answered with
+// *Sensors.
+type PoolSensorsQuery struct{}
 
 // Override is a configuration value that an operator changed since the last apply.
 type Override struct {

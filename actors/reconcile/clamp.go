@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/nimbus-epu/epu"
 )
@@ -59,4 +60,31 @@ func HoldGrowth(wish epu.Wish, open int, budget epu.Budget, origin func(string) 
 	}
 	wish.Target = max(open, len(wish.Uniques))
 	return wish, []epu.Reason{r}
+}
+
+// Sure reports that no reading behind a decision is stale or unknown. A sensor that a pool does not have
+// is no reading.
+func Sure(inputs []epu.Input) bool {
+	bad := func(q epu.Quality) bool { return q == epu.QualityStale || q == epu.QualityUnknown }
+	for _, in := range inputs {
+		switch v := in.Value.(type) {
+		case epu.Reading:
+			if bad(v.Quality) {
+				return false
+			}
+		case epu.Window:
+			if bad(v.Quality) {
+				return false
+			}
+		case epu.Work:
+			if v.Left != nil && bad(v.Left.Quality) || v.Rate != nil && bad(v.Rate.Quality) {
+				return false
+			}
+		case nil:
+			if strings.HasPrefix(in.Name, "window ") { // something in it is unknown
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -1,0 +1,265 @@
+package actors
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/sensing"
+)
+
+// PollCall fetches one reading of a sensor that the node itself asks; the result is sensing.Point.
+type PollCall struct {
+	Sensor string
+	Gen    uint64 // of the sensor's definition: an answer to an older one is dropped
+	Spec   epu.SensorSpec
+}
+
+// Deadline bounds the call.
+func (c PollCall) Deadline() time.Duration { return c.Spec.Timeout + callSlack }
+
+// Bounds of sensors.
+const (
+	callSlack    = 2 * time.Second  // beyond a call's own timeout
+	pollsMax     = 8                // polls of one pool that are out at once
+	pollEveryMin = time.Second      // whatever a sensor's file says
+	recentMax    = 60               // readings shown to people
+	pollFirst    = 15 * time.Second // where a sensor's file says nothing
+)
+
+// sensorState is one sensor of the pool. It is volatile: until readings come after a restart it is unknown,
+// and nothing shrinks because of it.
+type sensorState struct {
+	spec   epu.SensorSpec
+	gen    uint64
+	series sensing.Series
+	bad    time.Time // since when its reading can't be relied upon; zero when it can
+}
+
+// tune brings the sensors in step with the pool's definition. One that is as before, or that only has
+// other rules, keeps its readings.
+func (c *Controller) tune(now time.Time) {
+	if !c.retune {
+		return
+	}
+	c.retune = false
+	specs := c.st.Define.Spec.Sensors
+	for name := range c.sensors {
+		if _, ok := specs[name]; !ok {
+			delete(c.sensors, name)
+		}
+	}
+	for name, spec := range specs {
+		old := c.sensors[name]
+		switch {
+		case old == nil || old.spec.Source != spec.Source || !reflect.DeepEqual(old.spec.Query, spec.Query):
+			c.sensorGen++
+			if c.sensors == nil {
+				c.sensors = map[string]*sensorState{}
+			}
+			c.sensors[name] = &sensorState{spec: spec, gen: c.sensorGen, series: sensing.New(name, spec, now), bad: now}
+		case !reflect.DeepEqual(old.spec, spec):
+			c.sensorGen++
+			old.spec, old.gen, old.series = spec, c.sensorGen, old.series.Under(spec)
+		}
+	}
+}
+
+// polls are the readings that the node fetches itself.
+func (c *Controller) polls() []Todo {
+	var todo []Todo
+	for _, name := range slices.Sorted(maps.Keys(c.sensors)) {
+		s := c.sensors[name]
+		if !s.spec.Source.Pulled() {
+			continue
+		}
+		every := s.spec.Every
+		if every <= 0 {
+			every = pollFirst
+		}
+		todo = append(todo, Todo{
+			Key: "poll/" + name + "/" + strconv.FormatUint(s.gen, 10), Every: max(every, pollEveryMin),
+			Call: PollCall{Sensor: name, Gen: s.gen, Spec: s.spec}, Group: "poll", Max: pollsMax,
+		})
+	}
+	return todo
+}
+
+// polled takes in a reading that was fetched, or why it could not be.
+func (c *Controller) polled(call PollCall, r CallResult, now time.Time) {
+	s := c.sensors[call.Sensor]
+	if s == nil || s.gen != call.Gen {
+		return
+	}
+	point, ok := r.Result.(sensing.Point)
+	if r.Err != nil || !ok {
+		point = sensing.Point{Unknown: true, Fault: "no answer"}
+		if r.Err != nil {
+			point.Fault = r.Err.Error()
+		}
+	}
+	next, _, err := s.series.Add(point, now)
+	if err != nil {
+		next, _, _ = s.series.Add(sensing.Point{Unknown: true, Fault: err.Error()}, now)
+	}
+	s.series = next
+}
+
+// push takes in readings from outside, all or none.
+func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
+	next := map[string]sensing.Series{}
+	var problems, notes []string
+	for _, v := range m.GetValues() {
+		name := v.GetSensor()
+		s := c.sensors[name]
+		switch {
+		case s == nil:
+			problems = append(problems, fmt.Sprintf("the pool has no sensor %q; it has %s", name, c.sensorNames()))
+			continue
+		case s.spec.Source.Pulled():
+			problems = append(problems, fmt.Sprintf("the node itself fetches sensor %s (source %s): nothing is pushed to it", name, s.spec.Source))
+			continue
+		}
+		series, ok := next[name]
+		if !ok {
+			series = s.series
+		}
+		added, note, err := series.Add(sensing.Point{
+			Value: v.GetValue(), Unknown: v.GetUnknown(), Age: v.GetAge().AsDuration(), Source: v.GetSource(),
+		}, tx.Now())
+		if err != nil {
+			problems = append(problems, err.Error())
+			continue
+		}
+		if note != "" {
+			notes = append(notes, name+": "+note)
+		}
+		next[name] = added
+	}
+	if len(m.GetValues()) == 0 {
+		problems = append(problems, "there is no reading in it")
+	}
+	if len(problems) > 0 {
+		r := refuse(epu.Invalid, "push to", string(c.pool), strings.Join(problems, "; "))
+		r.Problems = problems
+		r.Err.Try = "epumgmt sensors " + string(c.pool) + " lists the sensors; the pool's file defines them"
+		tx.Answer(r)
+		return
+	}
+	for name, s := range next {
+		c.sensors[name].series = s
+	}
+	text := fmt.Sprintf("%s has %d new readings", c.pool, len(m.GetValues()))
+	if len(notes) > 0 {
+		text += "; " + strings.Join(notes, "; ")
+	}
+	tx.Answer(&msg.Done{Changed: true, Text: text})
+}
+
+func (c *Controller) sensorNames() string {
+	if len(c.sensors) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(c.sensors)), ", ")
+}
+
+// readings are the sensors' values at a moment, and their windows. Both stay as they are: series never
+// change.
+func (c *Controller) readings(now time.Time) (map[string]epu.Reading, func(string, time.Duration) (epu.Window, bool)) {
+	if len(c.sensors) == 0 {
+		return nil, nil
+	}
+	read, series := make(map[string]epu.Reading, len(c.sensors)), make(map[string]sensing.Series, len(c.sensors))
+	for name, s := range c.sensors {
+		read[name], series[name] = s.series.Reading(now), s.series
+	}
+	return read, func(name string, span time.Duration) (epu.Window, bool) {
+		s, ok := series[name]
+		if !ok {
+			return epu.Window{}, false
+		}
+		return s.Window(now, span)
+	}
+}
+
+// work is what the pool's file says that sensors tell of the work left.
+func (c *Controller) work(read map[string]epu.Reading) epu.Work {
+	spec := c.st.Define.Spec.Work
+	var w epu.Work
+	if r, ok := read[spec.Left]; ok {
+		w.Left = &r
+	}
+	if r, ok := read[spec.Rate]; ok {
+		w.Rate = &r
+	}
+	if r, ok := read[spec.Deadline]; ok {
+		if r.Quality != epu.QualityUnknown {
+			w.Deadline = time.Unix(int64(r.Value), 0).UTC()
+		}
+	} else if t, err := time.Parse(time.RFC3339, spec.Deadline); err == nil {
+		w.Deadline = t
+	}
+	return w
+}
+
+// watchSensors notes since when sensors can't be relied upon, for alerts.
+func (c *Controller) watchSensors(now time.Time) {
+	for _, s := range c.sensors {
+		switch q := s.series.Raw(now).Quality; {
+		case q == epu.QualityOK || q == epu.QualityWarming:
+			s.bad = time.Time{}
+		case s.bad.IsZero():
+			s.bad = now
+		}
+	}
+}
+
+// sensorViews are the sensors' values for people and alerts.
+func (c *Controller) sensorViews(now time.Time) []msg.SensorView {
+	var out []msg.SensorView
+	for _, name := range slices.Sorted(maps.Keys(c.sensors)) {
+		s := c.sensors[name]
+		out = append(out, msg.SensorView{Reading: s.series.Raw(now), Fault: s.series.Fault(), BadSince: s.bad})
+	}
+	return out
+}
+
+// sensorStatus answers a question about the pool's sensors.
+func (c *Controller) sensorStatus(now time.Time) *msg.Sensors {
+	out := &msg.Sensors{}
+	for _, name := range slices.Sorted(maps.Keys(c.sensors)) {
+		s := c.sensors[name]
+		r := s.series.Raw(now)
+		st := &msg.SensorStatus{
+			Pool: string(c.pool), Sensor: name, Source: string(s.spec.Source), Unit: s.spec.Unit, Quality: string(r.Quality),
+			Value: r.Value, Every: durationpb.New(s.spec.Every), Missing: missingText(s.spec), Error: s.series.Fault(),
+		}
+		if !r.Time.IsZero() {
+			st.Time, st.Age = timestamppb.New(r.Time), durationpb.New(r.Age)
+		}
+		for _, p := range s.series.Recent(now, recentMax) {
+			st.Recent = append(st.Recent, &msg.Sample{Time: timestamppb.New(p.Time), Value: p.Value, Unknown: p.Unknown})
+		}
+		out.Sensors = append(out.Sensors, st)
+	}
+	return out
+}
+
+func missingText(s epu.SensorSpec) string {
+	switch s.Missing {
+	case epu.MissingLast:
+		return "last " + s.MaxAge.String()
+	case epu.MissingFallback:
+		return "fallback " + strconv.FormatFloat(s.Value, 'g', -1, 64)
+	}
+	return string(epu.MissingHold)
+}

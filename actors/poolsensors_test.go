@@ -1,0 +1,208 @@
+package actors_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/sensing"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// These are stories of what pools are told and of the programs that are run around their workers' lives.
+// Method: a fleet on a calm cloud, in virtual time.
+
+func loadSensors(p *epu.PoolSpec) {
+	spec := epu.SensorSpec{Every: 15 * time.Second, Timeout: time.Second, StaleAfter: time.Minute, Missing: epu.MissingHold, Keep: time.Hour}
+	push, pull := spec, spec
+	push.Source, pull.Source = epu.SourcePush, epu.SourceHTTP
+	p.Sensors = map[string]epu.SensorSpec{"load": push, "depth": pull}
+	p.Work = epu.WorkSpec{Left: "depth", Deadline: "2026-01-02T00:00:00Z"}
+}
+
+func pushed(v ...*msg.SensorValue) *msg.SensorPush { return &msg.SensorPush{Pool: "epu-web", Values: v} }
+
+// Pushed and fetched readings reach the policy with their quality, windows and the work they tell of.
+func TestReadingsReachPolicy(t *testing.T) {
+	f := calmFleet(t, 1, loadSensors)
+	f.Sensor = func(string) (sensing.Point, error) { return sensing.Point{Value: 40}, nil }
+	var saw *policies.Snapshot
+	f.Policy = func(s *policies.Snapshot, _ *epu.Decision) { saw = s }
+	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: 3, Age: durationpb.New(10 * time.Second)}))
+	f.Run(20 * time.Second)
+	if r := saw.Readings["load"]; r.Value != 3 || r.Quality != epu.QualityOK || r.Age < 10*time.Second {
+		t.Errorf("load is %+v", r)
+	}
+	if r := saw.Readings["depth"]; r.Value != 40 || r.Quality != epu.QualityOK || saw.Work.Left == nil || saw.Work.Left.Value != 40 {
+		t.Errorf("depth is %+v, work %+v", r, saw.Work)
+	}
+	if w, ok := saw.Windows("load", 10*time.Second); !ok || w.Mean != 3 || saw.Work.Deadline.IsZero() {
+		t.Errorf("got %+v, %v", w, ok)
+	}
+	f.Redefine(func(d *msg.Define) { // other rules, and one sensor less: the readings stay
+		load := d.Spec.Sensors["load"]
+		load.StaleAfter = time.Hour
+		d.Spec.Sensors = map[string]epu.SensorSpec{"load": load}
+	})
+	f.Run(2 * time.Minute)
+	if r := saw.Readings["load"]; r.Value != 3 || r.Quality != epu.QualityOK || len(saw.Readings) != 1 {
+		t.Errorf("after the change there is %+v", saw.Readings)
+	}
+	f.Sensor = nil
+}
+
+// A source that fails makes its sensor unknown, with the reason, and the next answer mends it.
+func TestFailingSourceIsUnknown(t *testing.T) {
+	f := calmFleet(t, 1, loadSensors)
+	why := errors.New("connection refused")
+	f.Sensor = func(string) (sensing.Point, error) { return sensing.Point{Value: 7}, why }
+	f.Run(time.Minute)
+	depth := func() *msg.SensorStatus {
+		for _, s := range f.Ask(msg.PoolSensorsQuery{}).(*msg.Sensors).GetSensors() {
+			if s.GetSensor() == "depth" {
+				return s
+			}
+		}
+		return nil
+	}
+	if s := depth(); s.GetQuality() != "unknown" || !strings.Contains(s.GetError(), "connection refused") {
+		t.Errorf("got %v", s)
+	}
+	why = nil
+	f.Run(20 * time.Second)
+	if s := depth(); s.GetQuality() != "ok" || s.GetValue() != 7 || s.GetError() != "" || len(s.GetRecent()) == 0 {
+		t.Errorf("got %v", s)
+	}
+}
+
+// A push is taken whole or not at all, and what is wrong with it is said at once.
+func TestPushIsAllOrNone(t *testing.T) {
+	f := calmFleet(t, 1, loadSensors)
+	no, ok := f.Order(pushed(&msg.SensorValue{Sensor: "load", Value: 1}, &msg.SensorValue{Sensor: "laod", Value: 1},
+		&msg.SensorValue{Sensor: "depth", Value: 1})).(msg.Refused)
+	if !ok || len(no.Problems) != 2 || !strings.Contains(no.Problems[0], "depth, load") {
+		t.Fatalf("got %+v", no)
+	}
+	refused(t, f, epu.Invalid, pushed())
+	for _, s := range f.Ask(msg.PoolSensorsQuery{}).(*msg.Sensors).GetSensors() {
+		if s.GetSensor() == "load" && s.GetTime() != nil {
+			t.Errorf("a reading was taken: %v", s)
+		}
+	}
+}
+
+// A decision that read what is unknown or stale never makes the pool smaller; it may make it larger.
+func TestNoShrinkOnUnknownReadings(t *testing.T) {
+	f := calmFleet(t, 3, loadSensors)
+	target, last := 1, (*epu.Decision)(nil)
+	f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+		d.Wanted.Target = target
+		d.Inputs = []epu.Input{{Name: "sensor load", Value: s.Readings["load"]}}
+	}
+	f.Run(10 * time.Minute)
+	last = f.Ask(msg.PoolQuery{}).(msg.PoolView).Last
+	if len(f.Workers()) != 3 || len(last.Clamps) == 0 || last.Clamps[0].Rule != "unknown reading" {
+		t.Errorf("%d workers, clamps %v", len(f.Workers()), last.Clamps)
+	}
+	target = 4
+	f.Run(10 * time.Minute)
+	settled(t, f, 4, 0)
+	target = 2
+	for range 80 {
+		done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: 1}))
+		f.Run(15 * time.Second)
+	}
+	settled(t, f, 2, 0)
+}
+
+func hooks(tries int) func(*epu.PoolSpec) {
+	return func(p *epu.PoolSpec) {
+		h := &epu.HookSpec{Run: []string{"register"}, Timeout: 10 * time.Second, Tries: tries}
+		p.Hooks = epu.HooksSpec{Running: h, Ending: h}
+	}
+}
+
+// One program runs for each worker that became RUNNING, another before it is ended: a kill waits for it.
+func TestHooksRunAroundLives(t *testing.T) {
+	f := calmFleet(t, 2, hooks(5))
+	w := f.Workers()[0]
+	if runs := f.Hooked[w.ID]; runs == nil || runs.Running != 1 || runs.Ending != 0 {
+		t.Fatalf("got %+v", runs)
+	}
+	f.HookFails = 1
+	done(t, f, true, &msg.Kill{Instance: string(w.ID)})
+	f.Run(5 * time.Second)
+	if m := machineOf(f, w.Instance); !m.Asked.IsZero() || f.Hooked[w.ID].Failed == 0 {
+		t.Fatalf("%+v is being ended, after %+v", m, f.Hooked[w.ID])
+	}
+	f.Crash() // in the middle: it is begun again
+	f.HookFails = 0
+	f.Run(10 * time.Minute)
+	if runs := f.Hooked[w.ID]; runs.Ending == 0 || runs.Ending > 2 { // one may have been on its way
+		t.Errorf("got %+v", runs)
+	}
+	settled(t, f, 2, 0)
+}
+
+// A machine that is lost gets its program too.
+func TestHookAfterLoss(t *testing.T) {
+	f := calmFleet(t, 2, hooks(5))
+	w := f.Workers()[0]
+	machineOf(f, w.Instance).Kill()
+	f.Run(15 * time.Minute)
+	if runs := f.Hooked[w.ID]; runs.Ending != 1 {
+		t.Errorf("got %+v", runs)
+	}
+	settled(t, f, 2, 0)
+}
+
+// A program that always fails is given up after its tries: an alert stands, and the end goes on.
+func TestHookIsGivenUp(t *testing.T) {
+	f := calmFleet(t, 2, hooks(3))
+	w := f.Workers()[0]
+	f.HookFails = 1
+	done(t, f, true, &msg.Kill{Instance: string(w.ID)})
+	f.Run(15 * time.Minute)
+	if runs := f.Hooked[w.ID]; runs.Failed != 3 {
+		t.Errorf("got %+v", runs)
+	}
+	faults := f.Ask(msg.PoolQuery{}).(msg.PoolView).Faults
+	if len(faults) == 0 || faults[0].Worker != w.ID || faults[0].Hook != "ending" {
+		t.Errorf("got %v", faults)
+	}
+	settled(t, f, 2, 0)
+	f.Redefine(func(d *msg.Define) { d.Spec.Hooks = epu.HooksSpec{} }) // applied anew: mended
+	f.Run(5 * time.Second)
+	if faults := f.Ask(msg.PoolQuery{}).(msg.PoolView).Faults; len(faults) != 0 {
+		t.Errorf("got %v", faults)
+	}
+}
+
+// The policy hears of each step in its workers' lives once.
+func TestChangesAreToldOnce(t *testing.T) {
+	f := calmFleet(t, 1, nil)
+	told := map[string]int{}
+	f.Policy = func(s *policies.Snapshot, _ *epu.Decision) {
+		for _, c := range s.Changes {
+			told[string(c.Worker)+" "+c.What+" "+c.To]++
+		}
+	}
+	w := f.Workers()[0]
+	done(t, f, true, &msg.Kill{Instance: string(w.ID)})
+	f.Run(10 * time.Minute)
+	next := f.Workers()[0]
+	for _, want := range []string{
+		string(w.ID) + " state 700-TERMINATING", string(w.ID) + " gone 800-TERMINATED",
+		string(next.ID) + " state 600-RUNNING", string(next.ID) + " health OK",
+	} {
+		if told[want] != 1 {
+			t.Errorf("%s was told %d times: %v", want, told[want], told)
+		}
+	}
+}
+
