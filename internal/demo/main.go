@@ -21,7 +21,8 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// SIGPIPE too: a reader that goes away must not end the demo before it has cleared away.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	env := cli.SystemEnv(os.Stdin, os.Stdout, os.Stderr)
 	err := demo(ctx, env, os.Environ(), os.Args[1:])
 	stop()

@@ -169,14 +169,3 @@ func TestSystemSecondDaemon(t *testing.T) {
 	}
 	n.settle(2)
 }
-
-// Goal: make demo's story is true. Method: it is told without keys.
-func TestSystemDemo(t *testing.T) {
-	t.Parallel()
-	cmd := exec.CommandContext(deadlineOf(t, time.Minute), programs+"/demo", programs)
-	cmd.Env = append(cmd.Environ(), "DEMO=auto")
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "all as they should be") {
-		t.Errorf("got %v, want every fact to be so:\n%s", err, out)
-	}
-}
