@@ -16,6 +16,7 @@ type Case struct {
 	Doc     string         `json:"doc"`     // why the case matters, in prose
 	Conf    map[string]any `json:"conf"`    // as an operator writes it
 	Refused string         `json:"refused"` // part of the text with which the configuration is refused
+	Start   string         `json:"start"`   // RFC 3339 time before the first step; default 2026-01-01T00:00:00Z
 	Steps   list[Step]     `json:"steps"`
 	Step
 }
@@ -32,6 +33,7 @@ type Step struct {
 	Restart     bool                    `json:"restart"` // the controller starts anew before this step
 	Clamped     list[map[string]string] `json:"clamped"` // what the guard rails refused: {rule, text}
 	Expect      *Expect                 `json:"expect"`
+	Around
 }
 
 // Worker describes one worker, or count equal ones.
@@ -73,6 +75,7 @@ type Expect struct {
 	Alert      string         `json:"alert"`   // part of an alert
 	Error      string         `json:"error"`   // part of the error; without it there must be none
 	Actions    *int           `json:"actions"` // how many
+	Sites      map[string]int `json:"sites"`   // workers wanted at named sites
 }
 
 // list is a list in JSON made from Lua, where an empty list is an empty map, and where a single entry

@@ -150,6 +150,13 @@ func (r *runner) run(c Case) Result {
 	s.conf = conf
 	s.restart()
 	defer func() { s.e.Close() }()
+	if c.Start != "" {
+		start, err := time.Parse(time.RFC3339, c.Start)
+		if err != nil {
+			s.fail("start is no time such as 2026-03-29T00:00:00Z: %v", err)
+		}
+		s.now = start
+	}
 	steps := c.Steps
 	if len(steps) == 0 {
 		steps = list[Step]{c.Step}
@@ -199,6 +206,7 @@ func (s *scene) run(step Step) {
 	if step.Sensors == nil {
 		step.Sensors = s.before.Sensors
 	}
+	step.Around = step.Around.after(s.before.Around)
 	s.before = step
 	if step.Restart {
 		s.restart()
@@ -247,6 +255,7 @@ func (s *scene) snapshot(step Step) (*policies.Snapshot, error) {
 	for _, c := range step.Clamped {
 		snap.Refused = append(snap.Refused, epu.Reason{Rule: c["rule"], Text: c["text"]})
 	}
+	step.put(snap)
 	return snap, nil
 }
 
@@ -274,6 +283,15 @@ func (s *scene) expect(want *Expect, d epu.Decision) {
 	}
 	if want.Uniques != nil {
 		s.uniques(want.Uniques, d.Wanted.Uniques)
+	}
+	if want.Sites != nil {
+		got := map[string]int{}
+		for site, n := range d.Wanted.Sites {
+			got[string(site)] = n
+		}
+		if !maps.Equal(want.Sites, got) {
+			s.fail("got %v at sites, want %v", got, want.Sites)
+		}
 	}
 	var reasons []string
 	for _, r := range d.Reasons {

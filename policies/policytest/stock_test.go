@@ -18,6 +18,7 @@ type stock struct {
 	conf    func(t *rapid.T) map[string]any // any good configuration
 	sensors []string                        // what it may read
 	idle    bool                            // settles only when workers say that they are idle: else jobs go on being taken
+	work    bool                            // it looks at the work that is left
 	timely  bool                            // its wish follows the clock, so constant readings need not settle it
 }
 
@@ -117,6 +118,43 @@ var stocks = map[string]stock{
 			}})
 		},
 	},
+	"schedule": {
+		timely: true,
+		conf: func(t *rapid.T) map[string]any {
+			lines := []any{map[string]any{"cron": "*/20 * * * *", "count": rapid.IntRange(0, 9).Draw(t, "count"), "for": "7m"}}
+			if rapid.Bool().Draw(t, "another") {
+				lines = append(lines, map[string]any{"cron": "30 7,8 * * MON-FRI", "count": 3, "zone": "Europe/Berlin", "name": "day"})
+			}
+			return map[string]any{"lines": lines, "default": rapid.IntRange(0, 4).Draw(t, "default"), "ahead": "90s"}
+		},
+	},
+	"finish_by": {
+		timely: true,
+		work:   true,
+		conf: func(t *rapid.T) map[string]any {
+			conf := limited(t, map[string]any{"boot_time": "1m", "late": rapid.SampledFrom([]string{"max", "keep"}).Draw(t, "late")})
+			conf["max_instances"] = max(1, conf["max_instances"].(int))
+			if rapid.Bool().Draw(t, "guess") {
+				conf["rate_per_worker"] = 0.25
+			}
+			return conf
+		},
+	},
+	"sites": {
+		sensors: []string{"load"},
+		conf: func(t *rapid.T) map[string]any {
+			return limited(t, map[string]any{
+				"sites": []any{
+					map[string]any{"site": "west", "size": rapid.IntRange(0, 6).Draw(t, "west")},
+					map[string]any{"site": "east"},
+				},
+				"spread": rapid.SampledFrom([]string{"fill", "even"}).Draw(t, "spread"),
+				"demand": map[string]any{"policy": "target", "conf": map[string]any{
+					"sensor": "load", "target": rapid.IntRange(5, 50).Draw(t, "target"), "mode": "total", "min_instances": 0,
+				}},
+			})
+		},
+	},
 }
 
 // each runs a property for every policy that is shipped.
@@ -153,7 +191,13 @@ func start(t *rapid.T, p *policies.Policy, s stock) *world {
 
 // anyReadings draws what the policy's sensors say at one tick; blind says that nothing good is among it.
 func anyReadings(t *rapid.T, w *world, s stock) (blind bool) {
-	blind = len(s.sensors) > 0
+	blind = len(s.sensors) > 0 || s.work
+	if s.work {
+		q := rapid.SampledFrom([]epu.Quality{epu.QualityOK, epu.QualityOK, epu.QualityStale, epu.QualityUnknown}).Draw(t, "work quality")
+		blind = q != epu.QualityOK
+		left := float64(rapid.IntRange(0, 500).Draw(t, "left"))
+		w.work = epu.Work{Left: &epu.Reading{Value: left, Time: w.now, Quality: q}, Deadline: w.now.Add(time.Duration(rapid.IntRange(-60, 900).Draw(t, "due")) * time.Second)}
+	}
 	for _, id := range s.sensors {
 		q := rapid.SampledFrom([]epu.Quality{
 			epu.QualityOK, epu.QualityOK, epu.QualityOK, epu.QualityStale, epu.QualityUnknown, epu.QualityWarming, "",

@@ -3,6 +3,7 @@ package policytest_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ type world struct {
 	boot     time.Duration
 	readings map[string]epu.Reading
 	work     epu.Work
+	room     map[epu.SiteID]int        // workers that a site takes; absent = any number
+	failed   map[epu.SiteID]time.Time  // until when launches there back off
 	replays  bool                      // every record is evaluated again
 	idle     func(i int) time.Duration // how long the i-th running worker has been idle; nil = busy
 
@@ -35,7 +38,7 @@ type world struct {
 func newWorld(policy *policies.Policy, conf map[string]any, boot time.Duration) *world {
 	return &world{
 		policy: policy, engine: policies.NewEngine(policy, policies.Options{}), conf: conf, boot: boot,
-		now: time.Date(2026, 3, 2, 7, 0, 0, 0, time.UTC), readings: map[string]epu.Reading{},
+		now: time.Date(2026, 3, 2, 7, 0, 0, 0, time.UTC), readings: map[string]epu.Reading{}, failed: map[epu.SiteID]time.Time{},
 	}
 }
 
@@ -59,6 +62,15 @@ func (w *world) snapshot() *policies.Snapshot {
 		Seed: uint64(w.now.Unix()), Wish: w.wish, Memory: w.memory, MinMax: [2]int{-1, -1},
 		Readings: map[string]epu.Reading{}, Windows: w.window, Work: w.work,
 		Places: []epu.Placement{{Site: "east"}, {Site: "west"}, {Site: "north"}},
+	}
+	s.SiteBackoff = map[epu.SiteID]time.Duration{}
+	for site, until := range w.failed {
+		s.SiteBackoff[site] = max(0, until.Sub(w.now))
+	}
+	if w.work.Left != nil {
+		left := *w.work.Left
+		left.Age = w.now.Sub(left.Time)
+		s.Work.Left = &left
 	}
 	running := 0
 	for _, one := range w.workers {
@@ -152,12 +164,31 @@ func (w *world) carryOut(d epu.Decision) {
 		named[one.Name] = true
 		return surplus
 	})
-	for name, u := range d.Wish.Uniques {
-		if !named[name] {
+	for _, name := range slices.Sorted(maps.Keys(d.Wish.Uniques)) {
+		if u := d.Wish.Uniques[name]; !named[name] {
 			w.launch(epu.Worker{Name: name, Vars: u.Vars, Site: u.Site})
 		}
 	}
-	for len(w.workers) < d.Wish.Target {
+	for _, site := range slices.Sorted(maps.Keys(d.Wish.Sites)) {
+		n := d.Wish.Sites[site]
+		there := 0
+		for _, one := range w.workers {
+			if one.Site == site {
+				there++
+			}
+		}
+		for ; there < n && w.takes(site, there); there++ {
+			w.launch(epu.Worker{Site: site})
+		}
+		w.end(func(one *epu.Worker) bool {
+			surplus := one.Site == site && there > n
+			if surplus {
+				there--
+			}
+			return surplus
+		})
+	}
+	for d.Wish.Sites == nil && len(w.workers) < d.Wish.Target {
 		w.launch(epu.Worker{Site: d.Wish.Site})
 	}
 	for i := len(w.workers) - 1; i >= 0 && len(w.workers) > d.Wish.Target; i-- {
@@ -165,6 +196,18 @@ func (w *world) carryOut(d epu.Decision) {
 			w.workers = slices.Delete(w.workers, i, i+1)
 		}
 	}
+}
+
+// takes says whether a site takes one more; if not, launches there back off for a while.
+func (w *world) takes(site epu.SiteID, there int) bool {
+	room, limited := w.room[site]
+	if w.now.Before(w.failed[site]) || limited && there >= room {
+		if !w.now.Before(w.failed[site]) {
+			w.failed[site] = w.now.Add(90 * time.Second)
+		}
+		return false
+	}
+	return true
 }
 
 func (w *world) launch(one epu.Worker) {

@@ -5,45 +5,7 @@
 -- a rule can't see (no reading, a stale one), nothing shrinks at all.
 
 local demand = require "lib.demand"
-local pool = require "lib.pool"
 local rules = require "lib.rules"
-
--- What can be a rule. A policy of your own joins with a line here, in a copy of this file.
-local policies = {
-  npreserving = require "npreserving",
-  queuelen = require "queuelen",
-  sensor = require "sensor",
-  target = require "target",
-  batch = require "batch",
-}
-
-local function names()
-  local list = {}
-  for name in pairs(policies) do
-    table.insert(list, name)
-  end
-  table.sort(list)
-  return table.concat(list, ", ")
-end
-
--- The policy and the configuration of a rule.
-local function rule(given, i)
-  local where = "rule " .. i
-  for key in pairs(given) do
-    if key ~= "policy" and key ~= "conf" then
-      error(where .. ": " .. tostring(key) .. " is no key of a rule; there are policy and conf", 0)
-    end
-  end
-  local policy = policies[given.policy]
-  if policy == nil then
-    error(where .. ": policy must be one of " .. names() .. ", got " .. tostring(given.policy), 0)
-  end
-  where = where .. " (" .. given.policy .. ")"
-  if given.conf ~= nil and type(given.conf) ~= "table" then
-    error(where .. ": conf must be a map of parameters", 0)
-  end
-  return policy, rules.conf(policy, given.conf or {}, where), where
-end
 
 return {
   doc = "Combine several rules: the largest answer wins, and nothing shrinks unless all agree.",
@@ -53,6 +15,10 @@ return {
       type = "list", of = "map", min = 1, max = 10, required = true,
       example = { { policy = "npreserving", conf = { preserve_n = 2 } }, { policy = "queuelen", conf = { queuelen_high_water = 100, queuelen_low_water = 10 } } },
       doc = "the rules, each {policy: NAME, conf: {...}} with the parameters of that policy",
+      example = {
+        { policy = "queuelen", conf = { queuelen_high_water = 200, queuelen_low_water = 20 } },
+        { policy = "npreserving", conf = { preserve_n = 2 } },
+      },
     },
     stabilisation = {
       type = "duration", min = 0, max = 86400, default = "0s",
@@ -63,7 +29,7 @@ return {
   validate = function(conf)
     demand.validate(conf)
     for i, given in ipairs(conf.rules) do
-      rule(given, i)
+      rules.read(given, "rule " .. i)
     end
   end,
 
@@ -72,7 +38,7 @@ return {
     local kept, before = {}, memory.rules or {}
     local n, winner, blind = -1, nil, nil
     for i, given in ipairs(conf.rules) do
-      local policy, full, where = rule(given, i)
+      local policy, full, where = rules.read(given, "rule " .. i)
       kept[i] = before[i] and before[i].policy == given.policy and before[i] or { policy = given.policy }
       local said = rules.ask(policy, state, full, kept[i])
       local words = where .. " wants " .. said.n .. ": " .. said.text

@@ -65,6 +65,21 @@ test.case {
   },
 }
 
+test.case {
+  name = "a window is looked at as a whole, when enough of it is known",
+  conf = conf { cooldown = "0s", window = "5m", statistic = "max" },
+  steps = {
+    { workers = { { count = 4 } }, wish = 4, sensors = load(0.5), windows = { load = { mean = 0.5, max = 0.9, min = 0.1 } },
+      expect = { target = 6, because = "max load 0.9 over 5m above 0.8" } },
+    { workers = { { count = 6 } }, reconfigure = { statistic = "Minimum" }, expect = { target = 5, because = "min load 0.1 over 5m" } },
+    { reconfigure = { statistic = "mean" }, expect = { target = 5, because = "mean load 0.5 over 5m within" } },
+    { windows = { load = { mean = 0.9, covers = 149 } }, expect = { target = 5, because = "load is known for only 2m29s of the last 5m" } },
+    { windows = { load = { mean = 0.9, quality = "stale" } }, expect = { target = 5, because = "not known throughout the last 5m" } },
+    { windows = { load = { mean = 0.9, quality = "unknown" } }, expect = { target = 5, because = "not known throughout the last 5m" } },
+    { windows = { load = { mean = 0.9 } }, sensors = load(0.9, "stale"), expect = { target = 5, because = "load is stale" } },
+  },
+}
+
 for quality, why in pairs { stale = "load is stale", unknown = "load is unknown", warming = "load is warming up" } do
   test.case {
     name = "a reading that is " .. quality .. " changes nothing",

@@ -6,26 +6,59 @@ local demand = require "lib.demand"
 
 local rules = {}
 
+-- What can be a part. A policy of your own joins with a line here, in a copy of this file.
+rules.policies = {
+  npreserving = require "npreserving",
+  queuelen = require "queuelen",
+  sensor = require "sensor",
+  target = require "target",
+  schedule = require "schedule",
+  finish_by = require "finish_by",
+  batch = require "batch",
+}
+
 ---@class lib.Said what one policy would do
 ---@field n number
 ---@field text string its first reason
 ---@field alerts string[]
 ---@field blind boolean whether it could not see
 
--- The parameters of a policy with the values that a rule gives and the defaults for the rest. What is
--- wrong is an error that begins with `where`.
----@param policy table what the policy's file returns
+local function names()
+  local list = {}
+  for name in pairs(rules.policies) do
+    table.insert(list, name)
+  end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
+-- The policy of {policy: NAME, conf: {...}}, its whole configuration, and what to call it. What is wrong is
+-- an error that begins with `where`.
 ---@param given table
 ---@param where string
-function rules.conf(policy, given, where)
-  local full = conf.fill(policy.params, given, where)
+---@return table policy, table full, string named
+function rules.read(given, where)
+  for key in pairs(given) do
+    if key ~= "policy" and key ~= "conf" then
+      error(where .. ": " .. tostring(key) .. " is no key of a rule; there are policy and conf", 0)
+    end
+  end
+  local policy = rules.policies[given.policy]
+  if policy == nil then
+    error(where .. ": policy must be one of " .. names() .. ", got " .. tostring(given.policy), 0)
+  end
+  local named = where .. " (" .. given.policy .. ")"
+  if given.conf ~= nil and type(given.conf) ~= "table" then
+    error(named .. ": conf must be a map of parameters", 0)
+  end
+  local full = conf.fill(policy.params, given.conf or {}, named)
   if policy.validate then
     local ok, problem = pcall(policy.validate, full)
     if not ok then
-      error(where .. ": " .. tostring(problem), 0)
+      error(named .. ": " .. tostring(problem), 0)
     end
   end
-  return full
+  return policy, full, named
 end
 
 local function nothing() end

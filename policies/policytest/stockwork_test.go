@@ -1,0 +1,114 @@
+package policytest_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/scripts"
+)
+
+// Goal: finish_by, which is told nothing of the rate, finishes feasible work in time and does not pay for
+// much more than the work. Method: workers that each do a fixed amount per second, noise in the
+// readings, and amounts of work for which enough workers are allowed.
+func TestFinishByMakesIt(t *testing.T) {
+	p, err := policies.NewLibrary(scripts.Policies()).Load("finish_by")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rate := range []float64{0.02, 0.5, 3} {
+		for _, ideal := range []int{1, 4, 11} {
+			for _, span := range []time.Duration{time.Hour, 3 * time.Hour} {
+				t.Run(fmt.Sprintf("%g per second, %d workers, %v", rate, ideal, span), func(t *testing.T) {
+					finish(t, p, rate, ideal, span)
+				})
+			}
+		}
+	}
+}
+
+// finish lets workers work off what so many of them would in seven tenths of the time.
+func finish(t *testing.T, p *policies.Policy, rate float64, ideal int, span time.Duration) {
+	total := rate * float64(ideal) * span.Seconds() * 0.7
+	conf, problems := p.Check(map[string]any{"max_instances": 3*ideal + 3, "boot_time": "2m"})
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	w := newWorld(p, conf, 2*time.Minute)
+	deadline, left, paid := w.now.Add(span), total, 0.0
+	const tick = 15 * time.Second
+	for i := 0; left > 0; i++ {
+		if w.now.After(deadline) {
+			t.Fatalf("got %.0f of %.0f left at the deadline, with %d workers of about %d needed", left, total, len(w.workers), ideal)
+		}
+		shown := left * (1 + float64(i*7%5-2)/1000) // off by up to two in a thousand
+		w.work = epu.Work{Left: &epu.Reading{Value: shown, Time: w.now, Quality: epu.QualityOK}, Deadline: deadline}
+		w.decide(t)
+		for _, one := range w.workers {
+			paid += tick.Seconds()
+			if one.State == epu.Running {
+				left -= rate * tick.Seconds()
+			}
+		}
+		w.pass(tick)
+	}
+	booting := 120 * float64(w.seq)
+	if least := total / rate; paid > 1.2*least+booting {
+		t.Fatalf("got %.0f worker-seconds paid, want at most a fifth more than %.0f and %.0f of booting", paid, least, booting)
+	}
+}
+
+// Goal: a site that is out of room is gone round, and comes back. Method: a site that takes only some
+// workers for an hour, and a pool that loses a worker now and then.
+func TestSitesGoRound(t *testing.T) {
+	p, err := policies.NewLibrary(scripts.Policies()).Load("sites")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, problems := p.Check(map[string]any{
+		"preserve_n": 10, "retry_after": "5m",
+		"sites": []any{map[string]any{"site": "east"}, map[string]any{"site": "west"}},
+	})
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	w := newWorld(p, conf, time.Minute)
+	w.replays = true
+	at := func(site epu.SiteID) (n int) {
+		for _, one := range w.workers {
+			if one.Site == site {
+				n++
+			}
+		}
+		return n
+	}
+	const room = 6
+	for i := range 3 * 60 {
+		full := i < 60
+		w.room = map[epu.SiteID]int{}
+		if full {
+			w.room["east"] = room
+		}
+		d := w.decide(t)
+		if d.Wanted.Target != 10 {
+			t.Fatalf("minute %d: got target %d, want 10: %v", i, d.Wanted.Target, d.Reasons)
+		}
+		if full && i > 5 && (at("east") > room || len(w.workers) < 9) {
+			t.Fatalf("minute %d: got %d at east and %d in all, want at most %d and at least 9", i, at("east"), len(w.workers), room)
+		}
+		if i%10 == 9 { // the oldest one at west is lost
+			lost := false
+			w.end(func(one *epu.Worker) bool {
+				gone := !lost && one.Site == "west"
+				lost = lost || gone
+				return gone
+			})
+		}
+		w.pass(time.Minute)
+	}
+	if got := at("east"); got != 10 {
+		t.Errorf("got %d workers at east two hours after it has room again, want all 10", got)
+	}
+}

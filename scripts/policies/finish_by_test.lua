@@ -1,0 +1,126 @@
+-- Tests of finish_by.lua. Workers run and are well unless something else is said.
+
+test.policy "finish_by"
+
+local function work(left, due_in, more)
+  local w = more or {}
+  w.left, w.due_in = left, due_in
+  return w
+end
+
+test.case {
+  name = "with a guess of the rate it asks for the fewest that make it",
+  conf = { max_instances = 50, rate_per_worker = 1, margin = 0, boot_time = "100s" },
+  steps = {
+    { workers = {}, work = work(9000, 1000), expect = { target = 10, because = "9000 left for 16m40s, a worker does 1 per second: 10 workers" } },
+    { workers = { { count = 10, state = "PENDING", age = 50 } }, work = work(9000, 950), expect = { target = 10 } },
+    { workers = { { count = 10 } }, work = work(9000, 900), expect = { target = 10 } },
+    { workers = { { count = 10 } }, work = work(9001, 900), expect = { target = 11 } },
+  },
+}
+
+test.case {
+  name = "the margin is planned for",
+  conf = { max_instances = 50, rate_per_worker = 1, margin = 0.5, boot_time = "0s" },
+  steps = { { workers = {}, work = work(1000, 1000), expect = { target = 2 } } },
+}
+
+test.case {
+  name = "without any rate one worker is launched to learn from",
+  conf = { max_instances = 50 },
+  steps = { { workers = {}, work = work(1000, 1000), expect = { target = 1, because = "not known yet how much a worker does" } } },
+}
+
+test.case {
+  name = "the rate is learned, and one odd sample does not move it",
+  conf = { max_instances = 50, margin = 0, boot_time = "0s", stabilisation = "0s" },
+  steps = {
+    { workers = { { count = 2 } }, work = work(10000, 4000), wish = 2, expect = { target = 2 } },
+    { after = 60, work = work(9880, 3940), expect = { target = 3, because = "a worker does 1 per second" } },
+    { after = 60, work = work(9760, 3880), expect = { target = 3 } },
+    { after = 60, work = work(9640, 3820), expect = { target = 3 } },
+    { after = 60, work = work(4000, 3760), expect = { target = 2, because = "a worker does 1 per second" } },
+  },
+}
+
+test.case {
+  name = "work that is added spoils no sample",
+  conf = { max_instances = 50, margin = 0, boot_time = "0s" },
+  steps = {
+    { workers = { { count = 1 } }, work = work(1000, 4000), expect = { target = 1 } },
+    { after = 60, work = work(5000, 4000), expect = { target = 1, because = "not known yet" } },
+    { after = 60, work = work(4940, 4000), expect = { target = 2, because = "a worker does 1 per second" } },
+  },
+}
+
+test.case {
+  name = "coarse work: nothing done for a while is part of the next sample",
+  conf = { max_instances = 50, margin = 0, boot_time = "0s" },
+  steps = {
+    { workers = { { count = 1 } }, work = work(10, 4000), expect = { target = 1 } },
+    { after = 300, expect = { target = 1, because = "not known yet" } },
+    { after = 300, work = work(9, 5400), expect = { target = 1, because = "a worker does 0.001667 per second: 1 worker" } },
+  },
+}
+
+test.case {
+  name = "a sensor of the rate is used at once",
+  conf = { max_instances = 50, margin = 0, boot_time = "0s" },
+  steps = { { workers = { { count = 4 } }, work = work(8000, 1000, { rate = 4 }), expect = { target = 8, because = "a worker does 1 per second" } } },
+}
+
+test.case {
+  name = "it says when it cannot make it, and goes as fast as it may",
+  conf = { max_instances = 20, rate_per_worker = 1, margin = 0, boot_time = "0s" },
+  steps = {
+    { workers = {}, work = work(5000, 100), expect = { target = 20, because = { "50 workers", "cut from 50 to max_instances 20" },
+      alert = "can't be done by its deadline with at most 20 workers" } },
+    { reconfigure = { late = "keep" }, wish = 5, expect = { target = 5, alert = "can't be done" } },
+  },
+}
+
+test.case {
+  name = "too late for new workers",
+  conf = { max_instances = 20, rate_per_worker = 1, margin = 0, boot_time = "5m", late = "keep" },
+  steps = { { workers = { { count = 2 } }, wish = 2, work = work(5000, 200), expect = { target = 2, because = "new ones would come too late", alert = "can't be done" } } },
+}
+
+test.case {
+  name = "after the deadline",
+  conf = { max_instances = 20, rate_per_worker = 1 },
+  steps = {
+    { workers = { { count = 2 } }, wish = 2, work = work(5000, -60), expect = { target = 20, because = "5000 left, and the deadline passed 1m ago" } },
+    { reconfigure = { late = "keep" }, wish = 3, expect = { target = 3 } },
+  },
+}
+
+test.case {
+  name = "when nothing is left the pool goes to its minimum, once that has lasted",
+  conf = { max_instances = 20, rate_per_worker = 1, min_instances = 1, stabilisation = "1m" },
+  steps = {
+    { workers = { { count = 4 } }, wish = 4, work = work(0, 1000), expect = { target = 4, because = "no work is left" } },
+    { after = 30, expect = { target = 4 } },
+    { after = 30, expect = { target = 4 } },
+    { expect = { target = 1 } },
+  },
+}
+
+for quality in pairs { stale = 1, unknown = 1, warming = 1 } do
+  test.case {
+    name = "what is left is " .. quality .. ": nothing changes",
+    conf = { max_instances = 20, rate_per_worker = 1, stabilisation = "0s" },
+    steps = { { workers = { { count = 4 } }, wish = 4, work = work(0, 1000, { quality = quality }), expect = { target = 4, because = "how much work is left is " .. quality } } },
+  }
+end
+
+test.case {
+  name = "no work section and no deadline change nothing",
+  conf = { max_instances = 20 },
+  steps = {
+    { workers = { { count = 4 } }, wish = 4, expect = { target = 4, because = "the pool's file has no work section" } },
+    { work = work(100), expect = { target = 4, because = "100 left, but there is no deadline" } },
+  },
+}
+
+test.case { name = "a maximum is needed", conf = {}, refused = "max_instances: is required" }
+test.case { name = "a rate of 0 is refused", conf = { max_instances = 1, rate_per_worker = 0 }, refused = "rate_per_worker is 0: leave it out" }

@@ -1,0 +1,94 @@
+-- schedule: a number of workers by the clock.
+--
+-- Each line is a line of a crontab with a number and perhaps a duration. The line that fired last is in
+-- force, until another fires or its duration is over; then the one that fired before it and is still in
+-- force, or else the default. Of lines that fire together the last one in the list counts.
+--
+-- Lines are read in a time zone of the IANA database. On the day on which clocks go forward, a time that
+-- does not exist fires at the change; on the day on which they go back, a time that exists twice fires once.
+-- Durations are time that passes, so ten hours are ten hours on those days too.
+
+local conf = require "lib.conf"
+local pool = require "lib.pool"
+local show = require "lib.show"
+
+local line_params = {
+  cron = { type = "string", required = true, doc = "minute hour day-of-month month day-of-week" },
+  count = { type = "integer", min = 0, required = true, doc = "workers while the line is in force" },
+  ["for"] = { type = "duration", min = 1, doc = "how long it is in force; until another line fires without it" },
+  zone = { type = "string", doc = "time zone of this line" },
+  name = { type = "string", doc = "what to call it" },
+}
+
+-- The lines with their numbers, durations in seconds, zones and names.
+local function lines(given)
+  local all = {}
+  for i, map in ipairs(given.lines) do
+    local line = conf.fill(line_params, map, "line " .. i)
+    line.zone = line.zone or given.zone
+    line.text = (line.name and line.name .. ": " or "") .. line.cron .. (line.zone ~= "UTC" and " " .. line.zone or "")
+    all[i] = line
+  end
+  return all
+end
+
+-- The line in force at a time, and since when; nil when none is.
+local function in_force(all, at)
+  local best, since
+  for _, line in ipairs(all) do
+    local fired = cron.prev(line.cron, line.zone, at)
+    local over = fired == nil or line["for"] and at - fired >= line["for"]
+    if not over and (since == nil or fired >= since) then
+      best, since = line, fired
+    end
+  end
+  return best, since
+end
+
+return {
+  doc = "Keep a number of workers by the clock: lines of a crontab, in any time zone.",
+
+  params = pool.params {
+    lines = {
+      type = "list", of = "map", min = 1, max = 100, required = true,
+      doc = "the lines, each {cron: \"0 8 * * MON-FRI\", count: N} and perhaps for: 10h, zone: Europe/Berlin, name: day",
+      example = { { cron = "0 8 * * MON-FRI", count = 9, ["for"] = "10h", zone = "Europe/Berlin", name = "day" } },
+    },
+    zone = { type = "string", default = "UTC", doc = "time zone of lines that name none" },
+    default = { type = "integer", min = 0, default = 0, unit = "workers", doc = "how many workers while no line is in force" },
+    ahead = {
+      type = "duration", min = 0, max = 86400, default = "0s",
+      doc = "grow this much earlier, so that workers are up when they are needed; it never shrinks earlier",
+    },
+  },
+
+  validate = function(given)
+    for i, line in ipairs(lines(given)) do
+      local ok, problem = pcall(cron.check, line.cron, line.zone)
+      if not ok then
+        error("line " .. i .. ": " .. text.gsub(tostring(problem), [[^.*cron\.check: ]], ""), 0)
+      end
+    end
+  end,
+
+  decide = function(control, state, given)
+    local all = lines(given)
+    local line, since = in_force(all, state.now)
+    local n = line and line.count or given.default
+    if line then
+      control.because("'" .. line.text .. "' fired " .. show.span(state.now - since) .. " ago: " .. n, "schedule")
+    else
+      control.because("no line is in force: default = " .. n, "default")
+    end
+    if given.ahead > 0 then
+      local soon = in_force(all, state.now + given.ahead)
+      local later = soon and soon.count or given.default
+      if later > n then
+        n = later
+        control.because((soon and "'" .. soon.text .. "'" or "the default") .. " will want " .. later .. " within "
+          .. show.span(given.ahead), "ahead")
+      end
+    end
+    control.scale_to(n, pool.options(given))
+  end,
+}
