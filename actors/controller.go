@@ -185,10 +185,6 @@ func (c *Controller) Handle(tx *Tx, m any) {
 		tx.Answer(c.sensorStatus(tx.Now()))
 	case msg.PolicyChanged:
 		c.nextTick = tx.Now()
-	case msg.RecoveryEnded:
-		if m.Epoch == c.id.Epoch {
-			c.id.Recovery, c.dirty, c.nextTick = false, true, tx.Now()
-		}
 	case CallResult:
 		c.callEnded(tx, m)
 	case Wake:
@@ -230,6 +226,11 @@ func (c *Controller) advance(tx *Tx) {
 
 // define takes over what the registry says of the pool.
 func (c *Controller) define(tx *Tx, m msg.Define) {
+	if m.Epoch > c.id.Epoch { // the operator has ended recovery: the store has begun a new epoch while we run
+		c.id.Recovery, c.id.Epoch, c.dirty, c.nextTick = false, m.Epoch, true, tx.Now()
+		clear(c.syncs)
+		tx.Emit(epochBegun{Epoch: m.Epoch})
+	}
 	if m.Gen > c.st.Define.Gen {
 		tx.Emit(poolDefined{Define: m})
 		c.nextTick = tx.Now()

@@ -265,3 +265,40 @@ func TestTerminateAllLeavesProtectedPools(t *testing.T) {
 		n.expect(time.Minute, 0, nil)
 	})
 }
+
+// Goal: recovery is named wherever it is in the way, and its end begins a new epoch in which pools act.
+// Method: a node whose store is in recovery, with workers that the store knows.
+func TestEndOfRecovery(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		o.files.pools = []epu.PoolSpec{treePool("web", 2)}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 2})
+		o.says(&msg.EndRecovery{}, "not in recovery")
+		n.stop()
+		if err := n.journal.SetRecovery(context.Background(), true); err != nil {
+			t.Fatal(err)
+		}
+		n.start()
+		o = newOperator(n)
+		o.says(&msg.Scale{Pool: "web", N: 4}, "it takes effect once recovery has ended (epumgmt end-recovery)")
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 2})
+		if got := o.explain(&msg.ExplainQuery{Pool: "web"}); !strings.Contains(got, "the store is in recovery") {
+			t.Errorf("explain says\n%s", got)
+		}
+		alerts := o.ask(&msg.StatusQuery{}).(*msg.Status).GetAlerts()
+		if len(alerts) != 1 || alerts[0].GetCode() != "recovery" || alerts[0].GetTry() != "epumgmt end-recovery --confirm" {
+			t.Errorf("got the alerts %v", alerts)
+		}
+		o.says(&msg.EndRecovery{}, "in epoch 2")
+		o.says(&msg.Scale{Pool: "web", N: 5}, "preserve_n = 5") // at once
+		n.expect(time.Minute, 5, map[epu.PoolID]int{"web": 5})
+		for _, w := range n.pool("web").Workers {
+			if _, epoch, _, _ := w.Launch.Parse(); (epoch == 2) != (w.Launch != "web-1-1") {
+				t.Errorf("got worker %s, want the first two of epoch 1 and the others of epoch 2", w.ID)
+			}
+		}
+		n.clouds.at("cloud").Kill(n.alive()[0])
+		n.expect(time.Minute, 5, map[epu.PoolID]int{"web": 5})
+	})
+}

@@ -352,21 +352,32 @@ func (g *Gateway) adopt(ctx context.Context, req *msg.Request, m *msg.Adopt) (pr
 	return out, nil
 }
 
-// endRecovery durably ends recovery and tells every actor.
+// endRecovery durably ends recovery, in a new epoch above any that a machine tells of, and tells every actor.
+// Launches, workers and tokens carry their epoch, so none of a lost life is made a second time.
 func (g *Gateway) endRecovery(ctx context.Context) (proto.Message, error) {
-	if err := g.tree.Journal.SetRecovery(ctx, false); err != nil {
-		return nil, epu.E(epu.Unavailable, "end recovery", "", err)
-	}
-	v, err := g.registry(ctx)
+	sites, err := g.sites(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	ended := msg.RecoveryEnded{Epoch: g.tree.Journal.Meta().Epoch}
-	for site := range v.Sites {
-		g.tree.send(msg.SiteAddress(site), nil, ended)
+	meta := g.tree.Journal.Meta()
+	recovering, highest := meta.Recovery, meta.Epoch
+	for _, site := range sites {
+		recovering = recovering || site.Recovery
+		for _, s := range site.Strays {
+			if _, epoch, _, ok := s.Launch.Parse(); ok {
+				highest = max(highest, epoch)
+			}
+		}
 	}
-	for pool := range v.Pools {
-		g.tree.send(msg.ControllerAddress(epu.DefaultOwner, pool), nil, ended)
+	if !recovering {
+		return &msg.Done{Text: "the store is not in recovery"}, nil
 	}
-	return &msg.Done{Changed: true, Text: "recovery has ended: pools act again"}, nil
+	next := highest + 1
+	if err := g.tree.Journal.BeginEpoch(ctx, next); err != nil {
+		return nil, epu.E(epu.Unavailable, "end recovery", "", err)
+	}
+	if _, err := ask[*msg.Done](ctx, g, RegistryAddress, msg.RecoveryEnded{Epoch: next}); err != nil {
+		return nil, err
+	}
+	return &msg.Done{Changed: true, Text: fmt.Sprintf("recovery has ended: pools act again, in epoch %d", next)}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -84,6 +83,7 @@ type Registry struct {
 	left  map[epu.PoolID]int
 	sites map[epu.SiteID]uint64
 	asked []definedAsker
+	epoch epu.Epoch // of the store
 }
 
 // definedAsker waits for a pool's controller to hear of its definition.
@@ -99,10 +99,10 @@ const (
 	askersUntil = 30 * time.Second
 )
 
-// NewRegistry makes the core of an owner's registry.
-func NewRegistry(owner epu.Owner) *Registry {
+// NewRegistry makes the core of an owner's registry, in an epoch of its store.
+func NewRegistry(owner epu.Owner, epoch epu.Epoch) *Registry {
 	return &Registry{
-		owner: owner,
+		owner: owner, epoch: epoch,
 		st: registryState{
 			Pools: map[epu.PoolID]msg.PoolEntry{}, Sites: map[epu.SiteID]epu.SiteSpec{}, Types: map[string]epu.TypeSpec{},
 		},
@@ -212,6 +212,13 @@ func (r *Registry) Handle(tx *Tx, m any) {
 		r.report(tx, m)
 	case msg.RegistryQuery:
 		tx.Answer(r.view())
+	case msg.RecoveryEnded: // in the new epoch nobody knows what was told before
+		if m.Epoch > r.epoch {
+			r.epoch = m.Epoch
+			clear(r.told)
+			clear(r.sites)
+		}
+		tx.Answer(&msg.Done{})
 	case msg.DefinedQuery:
 		r.definedAsked(tx, m)
 	case Wake, CallResult:
@@ -297,7 +304,7 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 	for _, id := range slices.Sorted(maps.Keys(r.st.Pools)) {
 		p := r.st.Pools[id]
 		t := Todo{
-			Key: "define/" + string(id) + "/" + strconv.FormatUint(p.Gen, 10), To: msg.ControllerAddress(r.owner, id),
+			Key: r.key("define", string(id), p.Gen), To: msg.ControllerAddress(r.owner, id),
 			Send: r.define(p), Every: definedEvery, Cap: 5 * time.Second,
 		}
 		if r.told[id] >= p.Gen {
@@ -311,8 +318,8 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.st.Sites)) {
 		t := Todo{
-			Key: "site/" + string(id) + "/" + strconv.FormatUint(r.st.SiteGen, 10), To: msg.SiteAddress(id),
-			Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, Gen: r.st.SiteGen},
+			Key: r.key("site", string(id), r.st.SiteGen), To: msg.SiteAddress(id),
+			Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, Gen: r.st.SiteGen, Epoch: r.epoch},
 			Every: 200 * time.Millisecond, Cap: 5 * time.Second,
 		}
 		if r.sites[id] >= r.st.SiteGen {
@@ -324,9 +331,14 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 	return todo, time.Time{}
 }
 
+// key makes a key that changes with what is to be said, and with the epoch it is said in.
+func (r *Registry) key(what, id string, gen uint64) string {
+	return fmt.Sprintf("%s/%s/%d/%d", what, id, r.epoch, gen)
+}
+
 func (r *Registry) define(p msg.PoolEntry) msg.Define {
 	d := msg.Define{
-		Gen: p.Gen, Spec: p.Spec, Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
+		Epoch: r.epoch, Gen: p.Gen, Spec: p.Spec, Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
 		EndAll: r.st.EndAll && (!p.Spec.Protected || r.st.ProtectedToo),
 	}
 	for _, at := range p.Spec.Placement {

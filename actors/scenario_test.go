@@ -8,6 +8,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/actortest"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/iaas"
 	"github.com/nimbus-epu/epu/iaas/sim"
 )
 
@@ -241,10 +242,22 @@ func TestRolledBackStore(t *testing.T) {
 	if n := len(f.Machines()); n != 8 || ended(f) > 0 {
 		t.Errorf("%d machines, %d ended, though the store is older than they are", n, ended(f))
 	}
-	f.EndRecovery() // without having decided anything: the strays show that the store is old, again
+	f.EndRecovery() // without having decided anything: what no record explains is listed, and stays
 	f.Run(10 * time.Minute)
 	if n := ended(f); n > 0 {
 		t.Errorf("%d machines ended", n)
+	}
+	// The lost life used launches that this one does not know. Theirs are never made again: with the token of
+	// one the cloud would answer with its old machines, and their agents would pass for the new workers.
+	f.Scale(7)
+	f.Run(10 * time.Minute)
+	for _, m := range f.Machines()[8:] {
+		if _, epoch, _, _ := epu.LaunchID(m.Tags[iaas.TagLaunch]).Parse(); epoch != 2 {
+			t.Errorf("machine %s is of launch %s, want one of the epoch that the end of recovery began", m.ID, m.Tags[iaas.TagLaunch])
+		}
+	}
+	if n := len(f.Machines()); n != 11 || len(f.Workers()) != 7 {
+		t.Errorf("%d machines and %d workers, want 11 and 7", n, len(f.Workers()))
 	}
 }
 

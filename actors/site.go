@@ -173,13 +173,12 @@ func (s *Site) Handle(tx *Tx, m any) {
 		s.callEnded(tx, m)
 	case msg.SiteDefine:
 		s.spec, s.disabled = m.Spec, m.Disabled
+		s.endRecovery(tx, m.Epoch)
 		tx.Answer(msg.SiteDefined{Site: s.spec.Name, Gen: m.Gen})
 	case msg.SiteQuery:
 		tx.Answer(s.view(tx.Now()))
 	case msg.SweepSite:
 		s.sweep(tx, m)
-	case msg.RecoveryEnded:
-		s.endRecovery(tx, m)
 	case Wake:
 	default:
 		unknownMessage(tx, "site", m)
@@ -205,12 +204,15 @@ func (s *Site) callEnded(tx *Tx, r CallResult) {
 // recovering reports that the store can't be trusted: nothing is ended or launched.
 func (s *Site) recovering() bool { return s.id.Recovery || s.st.Recovery != "" }
 
-// endRecovery takes the operator's word that every machine was decided about.
-func (s *Site) endRecovery(tx *Tx, m msg.RecoveryEnded) {
-	if m.Epoch != s.id.Epoch {
+// endRecovery takes the operator's word that every machine was decided about: the store has begun a new
+// epoch while this site runs. Advance does what follows.
+func (s *Site) endRecovery(tx *Tx, epoch epu.Epoch) {
+	if epoch <= s.id.Epoch {
 		return
 	}
-	if s.id.Recovery = false; s.st.Recovery != "" {
+	s.id.Recovery, s.id.Epoch = false, epoch
+	clear(s.firstSeen)
+	if s.st.Recovery != "" {
 		tx.Emit(recoveryEnded{})
 	}
 }

@@ -216,12 +216,18 @@ func TestStoreOlderThanMachines(t *testing.T) {
 		b.list(i1, i2)
 	}
 	b.tell(msg.SweepSite{Instances: []epu.InstanceID{"i-2"}})
-	b.tell(msg.RecoveryEnded{Epoch: 7})
+	b.tell(msg.SiteDefine{Spec: b.spec, Epoch: 1})
 	if _, _, ok := out[actors.EndCall](b); ok || !b.view().Recovery {
-		t.Error("the end of another epoch's recovery ended this one")
+		t.Error("a definition of the same epoch ended the recovery")
 	}
-	b.tell(msg.RecoveryEnded{Epoch: 1})
-	b.tell(want(3, 1, 6))
+	b.tell(msg.SiteDefine{Spec: b.spec, Epoch: 2})
+	w := want(3, 1, 6)
+	w.Epoch, w.Launch = 2, epu.NewLaunchID("web", 2, 3)
+	b.tell(want(3, 1, 6)) // of the older epoch: dropped
+	if _, _, ok := out[actors.PrepareCall](b); ok {
+		t.Error("a launch of the older epoch is asked for")
+	}
+	b.tell(w)
 	mustOut[actors.EndCall](b)
 	mustOut[actors.EndCall](b)
 	mustOut[actors.PrepareCall](b)
@@ -255,7 +261,7 @@ func TestNewEpoch(t *testing.T) {
 	b.list(machines...)
 	b.expect(1, "STARTED i-1, FAILED, closed")
 	b.expect(2, "FAILED, closed")
-	b.tell(msg.RecoveryEnded{Epoch: 2})
+	b.tell(msg.SiteDefine{Spec: b.spec, Epoch: 3})
 	b.wait(time.Hour)
 	if c, _, ok := out[actors.RunCall](b); ok {
 		t.Errorf("launch %s of the older epoch is called", c.Launch)
@@ -389,7 +395,7 @@ func TestArchivedPoolsLaunchIsForgotten(t *testing.T) {
 	_, done := b.launch(want(1, 1, 5))
 	done(nil, epu.E(epu.Capacity, "launch", "", errors.New("full")))
 	registry := &siteHost{script: &script{now: b.now}, b: b}
-	shell := actors.NewDurable(actors.NewRegistry(epu.DefaultOwner), registry, actors.RegistryCodec(), actors.RegistryStream)
+	shell := actors.NewDurable(actors.NewRegistry(epu.DefaultOwner, 1), registry, actors.RegistryCodec(), actors.RegistryStream)
 	shell.Start()
 	asked := func() int {
 		n := 0

@@ -49,7 +49,7 @@ func Start(sys *System, exec Executors) (*Tree, error) {
 	t := &Tree{System: sys, exec: exec, root: sys.Actors.Root.WithGuardian(guardian)}
 	registry := &durableActor{
 		sys: sys, stream: RegistryStream, codec: RegistryCodec(), timeout: storeTimeout,
-		core:  func() Core { return NewRegistry(epu.DefaultOwner) },
+		core:  func() Core { return NewRegistry(epu.DefaultOwner, t.identity().Epoch) },
 		after: func(_ actor.Context, c Core) { t.members(c.(*Registry)) },
 	}
 	for _, a := range []struct {

@@ -35,7 +35,7 @@ var (
 // Meta describes a store.
 type Meta struct {
 	Installation epu.InstallationID `json:"installation"`     // born with the store
-	Epoch        epu.Epoch          `json:"epoch"`            // from 1; raised by restore and import
+	Epoch        epu.Epoch          `json:"epoch"`            // from 1; raised by restore, import and BeginEpoch
 	Recovery     bool               `json:"recovery"`         // restored: machines decide with the operator's help
 	Sealed       string             `json:"sealed,omitempty"` // "moved to ...": must not be started
 	Created      time.Time          `json:"created"`
@@ -53,10 +53,14 @@ type Loaded struct {
 // Journal keeps streams of events. Implementations are safe for use by many goroutines and must pass
 // journaltest.Run. A stream's revision is the number of events ever appended to it, contiguous from 1.
 type Journal interface {
-	// Meta is the store's description; it does not change while the store is open, but for SetRecovery.
+	// Meta is the store's description; it changes while the store is open by SetRecovery and BeginEpoch alone.
 	Meta() Meta
 	// SetRecovery durably sets or clears the recovery flag.
 	SetRecovery(ctx context.Context, on bool) error
+	// BeginEpoch durably begins a higher epoch and clears the recovery flag, in one step: what an older life
+	// of the store may have named is never named again. Appends at the older epoch conflict from then on. An
+	// epoch that is not above the present one is ErrConflict.
+	BeginEpoch(ctx context.Context, epoch epu.Epoch) error
 	// Append makes events durable and visible, all or none, if and only if the store is at epoch and the
 	// stream at expected; otherwise ErrConflict. It returns the new revision. The journal keeps no
 	// reference to events after it returned. A cancelled ctx only ends waiting before the write began.

@@ -255,7 +255,13 @@ func (f *Fleet) children(c *actors.Controller) {
 
 // operate repeats what the registry says, as the registry does.
 func (f *Fleet) operate() {
+	f.Define.Epoch = f.Journal.Meta().Epoch
 	f.Tell(f.Define)
+	for _, s := range f.Sites {
+		if f.Up() {
+			f.Send(msg.SiteAddress(s.Spec.Name), operatorAddress, msg.SiteDefine{Spec: s.Spec, Epoch: f.Define.Epoch})
+		}
+	}
 	f.After(2*time.Second, f.operate)
 }
 
@@ -310,14 +316,9 @@ func (f *Fleet) Recover() {
 
 // EndRecovery lets the node act again.
 func (f *Fleet) EndRecovery() {
-	if err := f.Journal.SetRecovery(context.Background(), false); err != nil {
+	if err := f.Journal.BeginEpoch(context.Background(), f.Journal.Meta().Epoch+1); err != nil {
 		panic(fmt.Sprintf("actortest: end recovery: %v", err))
 	}
-	ended := msg.RecoveryEnded{Epoch: f.Journal.Meta().Epoch}
-	for _, s := range f.Sites {
-		f.Send(msg.SiteAddress(s.Spec.Name), operatorAddress, ended)
-	}
-	f.Tell(ended)
 }
 
 // hearOperator takes in what actors tell the operator. Of a stray some are adopted, the others swept.

@@ -9,7 +9,8 @@ import (
 // Define is sent by the registry to a controller until Defined with the same generation comes back. It
 // is absolute: everything that operators' files and switches say about the pool.
 type Define struct {
-	Gen      uint64 // of the registry's stream at the pool's last change
+	Epoch    epu.Epoch `json:"-"` // of the store; a higher one than the controller's ends its recovery
+	Gen      uint64    // of the registry's stream at the pool's last change
 	Spec     epu.PoolSpec
 	Launches map[epu.SiteID]epu.LaunchSpec // the pool's deployable type, resolved for every site it names
 	ConfGen  uint64                        // generation of the policy configuration: a new one replaces what reconfigure changed

@@ -12,6 +12,7 @@ type SiteDefine struct {
 	Spec     epu.SiteSpec
 	Disabled bool // launching is switched off
 	Gen      uint64
+	Epoch    epu.Epoch // of the store; a higher one than the site's ends its recovery
 }
 
 // SiteDefined answers SiteDefine.
@@ -59,6 +60,7 @@ type Swept struct {
 	Refused   []epu.InstanceID
 }
 
-// RecoveryEnded tells a site or controller that the operator has decided about every machine. One of
-// another epoch is dropped: it was said of another recovery.
+// RecoveryEnded tells the registry that the operator has decided about every machine, and that the store has
+// begun a new epoch: lost lives of it may have used names of the old one that it does not know. Controllers
+// and sites hear of it with their definitions. It is answered with *Done.
 type RecoveryEnded struct{ Epoch epu.Epoch }

@@ -33,6 +33,32 @@ func (j *Journal) SetRecovery(ctx context.Context, on bool) error {
 	return j.changeMeta(ctx, "set recovery", func(m *persistence.Meta) { m.Recovery = on })
 }
 
+// BeginEpoch implements persistence.Journal.
+func (j *Journal) BeginEpoch(ctx context.Context, epoch epu.Epoch) error {
+	const op = "begin epoch"
+	_, err := j.submit(ctx, op, func(p *plan) (epu.Revision, error) {
+		if err := p.usable(op); err != nil {
+			return 0, err
+		}
+		meta := p.metaNow()
+		if epoch <= meta.Epoch {
+			return 0, persistence.Conflictf(op, "", "store at epoch %d, and %d is not above it", meta.Epoch, epoch)
+		}
+		meta.Epoch, meta.Recovery = epoch, false
+		p.setMeta(meta)
+		return 0, nil
+	})
+	return err
+}
+
+// metaNow is the store's description with what the batch has changed of it so far.
+func (p *plan) metaNow() persistence.Meta {
+	if p.meta != nil {
+		return p.meta.Meta
+	}
+	return p.j.state.meta.Meta
+}
+
 // Seal makes the store refuse every later change and every later Open; why says where it has gone, such
 // as "moved to host-2". It is the first step of a move, so that no two nodes own one set of machines.
 func (j *Journal) Seal(ctx context.Context, why string) error {
@@ -47,10 +73,7 @@ func (j *Journal) changeMeta(ctx context.Context, op string, change func(*persis
 		if err := p.usable(op); err != nil {
 			return 0, err
 		}
-		meta := j.state.meta.Meta
-		if p.meta != nil {
-			meta = p.meta.Meta
-		}
+		meta := p.metaNow()
 		change(&meta)
 		p.setMeta(meta)
 		return 0, nil
@@ -107,7 +130,7 @@ func (p *plan) fence(op string, epoch epu.Epoch, id epu.StreamID) error {
 	if err := p.usable(op); err != nil {
 		return err
 	}
-	if have := p.j.state.meta.Epoch; have != epoch {
+	if have := p.metaNow().Epoch; have != epoch {
 		return persistence.Conflictf(op, id, "store at epoch %d, expected %d", have, epoch)
 	}
 	return nil

@@ -169,6 +169,42 @@ func testReopen(t *testing.T, open Opener) {
 	}
 }
 
+func testBeginEpoch(t *testing.T, open Opener) {
+	j := open(t)
+	old := j.Meta().Epoch
+	appendOK(t, j, pool, 0, event("e1"))
+	if err := j.SetRecovery(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.BeginEpoch(t.Context(), old); !errors.Is(err, persistence.ErrConflict) || !j.Meta().Recovery {
+		t.Errorf("beginning the present epoch again gave %v and %+v, want a conflict", err, j.Meta())
+	}
+	if err := j.BeginEpoch(t.Context(), old+3); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		if m := j.Meta(); m.Epoch != old+3 || m.Recovery {
+			t.Errorf("got %+v, want epoch %d and no recovery", m, old+3)
+		}
+		if _, err := j.Append(t.Context(), old, pool, 1, event("e2")); !errors.Is(err, persistence.ErrConflict) {
+			t.Errorf("an append of the older epoch gave %v, want a conflict", err)
+		}
+		if err := j.Snapshot(t.Context(), old, pool, 1, json.RawMessage(`1`)); !errors.Is(err, persistence.ErrConflict) {
+			t.Errorf("a snapshot of the older epoch gave %v, want a conflict", err)
+		}
+	}
+	check()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = start(t, open)
+	check()
+	if _, err := j.Append(t.Context(), old+3, pool, 1, event("e2")); err != nil {
+		t.Error(err)
+	}
+}
+
 func testCancelled(t *testing.T, open Opener) {
 	j := start(t, open)
 	epoch := j.Meta().Epoch
@@ -180,7 +216,7 @@ func testCancelled(t *testing.T, open Opener) {
 	for op, err := range map[string]error{
 		"append": errAppend, "load": errLoad,
 		"snapshot": j.Snapshot(ctx, epoch, pool, 1, json.RawMessage(`1`)),
-		"recovery": j.SetRecovery(ctx, true),
+		"recovery": j.SetRecovery(ctx, true), "begin epoch": j.BeginEpoch(ctx, epoch+1),
 	} {
 		if !errors.Is(err, persistence.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: got %v, want unavailable because cancelled", op, err)
@@ -195,7 +231,7 @@ func testCancelled(t *testing.T, open Opener) {
 	if n != 1 {
 		t.Errorf("streams: got %d answers, want one error", n)
 	}
-	if got := load(t, j, pool); got.Revision != 1 || got.SnapshotAt != 0 || j.Meta().Recovery {
+	if got := load(t, j, pool); got.Revision != 1 || got.SnapshotAt != 0 || j.Meta().Recovery || j.Meta().Epoch != epoch {
 		t.Errorf("got %+v, %+v: a cancelled call was carried out", got, j.Meta())
 	}
 }

@@ -33,6 +33,7 @@ func Run(t *testing.T, fresh func(t testing.TB) Opener) {
 		{"readers see whole batches only", testAtomic},
 		{"64 writers lose nothing", testWriters},
 		{"everything is there after reopening", testReopen},
+		{"a new epoch begins once and fences the older one", testBeginEpoch},
 		{"a cancelled context writes nothing", testCancelled},
 		{"nothing is shared with the caller", testOwnership},
 		{"what no store can hold is refused", testInvalid},

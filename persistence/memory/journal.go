@@ -62,6 +62,20 @@ func (j *Journal) SetRecovery(ctx context.Context, on bool) error {
 	return nil
 }
 
+// BeginEpoch implements persistence.Journal.
+func (j *Journal) BeginEpoch(ctx context.Context, epoch epu.Epoch) error {
+	if err := alive(ctx); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if epoch <= j.meta.Epoch {
+		return persistence.Conflictf("begin epoch", "", "store at epoch %d, and %d is not above it", j.meta.Epoch, epoch)
+	}
+	j.meta.Epoch, j.meta.Recovery = epoch, false
+	return nil
+}
+
 // Append implements persistence.Journal.
 func (j *Journal) Append(ctx context.Context, epoch epu.Epoch, id epu.StreamID, expected epu.Revision, events ...persistence.Event) (epu.Revision, error) {
 	if err := persistence.CheckAppend(id, events); err != nil {

@@ -203,7 +203,7 @@ func endRecoveryCommand(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use: "end-recovery", Short: "Let a restored store act again", Args: takes(0, 0),
 		Long: `Say that you have decided about every machine that sweep lists: the restored store launches and ends
-again. Machines that still no record explains are then treated as strays.`,
+again, in a new epoch. Machines that still no record explains are listed by sweep and left alone.`,
 		Example: "epumgmt end-recovery --confirm",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			strays, err := ask[*msg.Strays](cmd.Context(), s, &msg.SweepQuery{})
