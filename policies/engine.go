@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
+	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -269,11 +271,18 @@ func (h *host) explain(err error) string {
 	return text
 }
 
+// deepest is the place of the innermost function in a stack trace; overflows come without one.
+var deepest = regexp.MustCompile(`(?m)^\s*([\w./-]+\.lua:\d+): in`)
+
 // messageOf is an error's own words without the stack.
 func messageOf(err error) string {
 	var api *lua.ApiError
 	if errors.As(err, &api) {
-		return params.Clip(sandbox.TextOf(api.Object), 4*reasonMax)
+		text := params.Clip(sandbox.TextOf(api.Object), 4*reasonMax)
+		if at := deepest.FindStringSubmatch(api.StackTrace); at != nil && strings.HasSuffix(text, "overflow") && !position.MatchString(text) {
+			text = fmt.Sprintf("%s: %s: calls are nested more than %d levels deep, or hold too many values", at[1], text, callDepthMax)
+		}
+		return text
 	}
 	return params.Clip(err.Error(), 4*reasonMax)
 }

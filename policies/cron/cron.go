@@ -64,9 +64,15 @@ func Zone(name string) (*time.Location, error) {
 
 // Next is the first time after t at which the line is due; ok is false if there is none in nine years.
 func (l Line) Next(t time.Time, zone *time.Location) (next time.Time, ok bool) {
-	for day, n := dateOf(t.In(zone)).AddDate(0, 0, -1), 0; n < daysMax && !ok; day, n = day.AddDate(0, 0, 1), n+1 {
+	day := dateOf(t.In(zone)).AddDate(0, 0, -1)
+	for last := day.AddDate(0, 0, daysMax); !ok && day.Before(last); day = day.AddDate(0, 0, 1) {
+		tomorrow := day.AddDate(0, 0, 1)
+		if !l.inMonth(tomorrow) && !l.inMonth(day) { // on to the last of the month
+			day = time.Date(tomorrow.Year(), tomorrow.Month()+1, -1, 0, 0, 0, 0, time.UTC)
+			continue
+		}
 		// A night whose clocks go back over midnight has times of both days mixed: look at two days.
-		for _, at := range slices.Concat(l.times(day, zone), l.times(day.AddDate(0, 0, 1), zone)) {
+		for _, at := range slices.Concat(l.times(day, zone), l.times(tomorrow, zone)) {
 			if at.After(t) && (!ok || at.Before(next)) {
 				next, ok = at, true
 			}
@@ -78,8 +84,14 @@ func (l Line) Next(t time.Time, zone *time.Location) (next time.Time, ok bool) {
 // Prev is the last time at or before t at which the line was due; ok is false if there is none in nine
 // years.
 func (l Line) Prev(t time.Time, zone *time.Location) (prev time.Time, ok bool) {
-	for day, n := dateOf(t.In(zone)).AddDate(0, 0, 1), 0; n < daysMax && !ok; day, n = day.AddDate(0, 0, -1), n+1 {
-		for _, at := range slices.Concat(l.times(day, zone), l.times(day.AddDate(0, 0, -1), zone)) {
+	day := dateOf(t.In(zone)).AddDate(0, 0, 1)
+	for last := day.AddDate(0, 0, -daysMax); !ok && day.After(last); day = day.AddDate(0, 0, -1) {
+		yesterday := day.AddDate(0, 0, -1)
+		if !l.inMonth(yesterday) && !l.inMonth(day) { // back to the first of the month
+			day = time.Date(yesterday.Year(), yesterday.Month(), 2, 0, 0, 0, 0, time.UTC)
+			continue
+		}
+		for _, at := range slices.Concat(l.times(day, zone), l.times(yesterday, zone)) {
 			if !at.After(t) && (!ok || at.After(prev)) {
 				prev, ok = at, true
 			}
@@ -119,15 +131,18 @@ func (l Line) times(date time.Time, zone *time.Location) (out []time.Time) {
 // on reports that the line is due on a date.
 func (l Line) on(date time.Time) bool {
 	s := l.spec
-	if s.Month&(1<<date.Month()) == 0 {
+	if !l.inMonth(date) {
 		return false
 	}
-	inMonth, inWeek := s.Dom&(1<<date.Day()) != 0, s.Dow&(1<<date.Weekday()) != 0
+	named, inWeek := s.Dom&(1<<date.Day()) != 0, s.Dow&(1<<date.Weekday()) != 0
 	if s.Dom&starBit != 0 || s.Dow&starBit != 0 {
-		return inMonth && inWeek
+		return named && inWeek
 	}
-	return inMonth || inWeek
+	return named || inWeek
 }
+
+// inMonth reports that a date is in a month of the line.
+func (l Line) inMonth(date time.Time) bool { return l.spec.Month&(1<<date.Month()) != 0 }
 
 // span is a stretch of time in which a zone's clocks are not changed.
 type span struct {

@@ -254,6 +254,7 @@ func tableConcat(L *lua.LState) int {
 	t, sep := Backing(L.CheckTable(1)), L.OptString(2, "")
 	i, j := max(L.OptInt(3, 1), 1), L.OptInt(4, t.Len())
 	j = min(j, t.Len())
+	meterOf(L).Work(L, max(0, j-i)) // empty texts make no length, but take time
 	size := 0
 	var parts []string
 	for ; i <= j; i++ {

@@ -17,7 +17,7 @@ const (
 	starvedSteps = 100_000
 
 	lookEvery     = 64 // steps between looks at the clock
-	heapEverySlow = 16 // looks between samples of the heap when there is no clock
+	heapEverySlow = 4  // looks between samples of the heap when there is no clock
 )
 
 const heapMetric = "/memory/classes/heap/objects:bytes"

@@ -231,12 +231,27 @@ func classics() []classic {
 		pick("", lua.OpenBase, "error pcall xpcall rawequal rawget select tonumber type"),
 		pick("math", lua.OpenMath, "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp ldexp log log10 max min mod modf pow rad sin sinh sqrt tan tanh"),
 		pick("table", lua.OpenTable, "getn maxn"),
-		pick("string", lua.OpenString, "byte len sub"),
+		pick("string", lua.OpenString, "len sub"),
 	}
 	for _, name := range []string{"pcall", "xpcall"} {
 		plain[0].take[name] = charged(plain[0].take[name])
 	}
+	plain[0].take["tonumber"] = shortText(plain[0].take["tonumber"])
 	return plain
+}
+
+// numeralMax bounds texts that are read as numbers.
+const numeralMax = 1000
+
+// shortText makes tonumber refuse to read very long texts, for which nobody would pay.
+func shortText(tonumber lua.LGFunction) lua.LGFunction {
+	return func(L *lua.LState) int {
+		if s, ok := L.Get(1).(lua.LString); ok && len(s) > numeralMax {
+			L.Push(lua.LNil)
+			return 1
+		}
+		return tonumber(L)
+	}
 }
 
 // caughtSteps is what catching an error costs. gopher-lua writes a stack trace for each, in time that

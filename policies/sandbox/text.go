@@ -25,6 +25,7 @@ const (
 // rest, and text.* on regular expressions (RE2 syntax) in place of Lua's patterns.
 func textFuncs() []Func {
 	return []Func{
+		F("string", "byte", "s: string, i?: integer, j?: integer", "integer", "The byte values from i to j, at most 1000; the first without them.", stringByte),
 		F("string", "char", "...: integer", "string", "The text made of the given byte values.", stringChar),
 		F("string", "lower", "s: string", "string", "In lower case.", mapped(strings.ToLower)),
 		F("string", "upper", "s: string", "string", "In upper case.", mapped(strings.ToUpper)),
@@ -37,6 +38,26 @@ func textFuncs() []Func {
 		F("text", "split", "s: string, re: string", "string[]", "The list of parts between matches.", textSplit),
 		F("text", "contains", "s: string, part: string", "boolean", "Whether the plain text part occurs in s.", textContains),
 	}
+}
+
+func stringByte(L *lua.LState) int {
+	s := L.CheckString(1)
+	i := L.OptInt(2, 1)
+	j := L.OptInt(3, i)
+	if i < 0 {
+		i = max(1, len(s)+i+1)
+	}
+	if j < 0 {
+		j = len(s) + j + 1
+	}
+	i, j = max(i, 1), min(j, len(s))
+	if j-i >= unpackMax {
+		L.RaiseError("string.byte: %d values at once: at most %d", j-i+1, unpackMax)
+	}
+	for k := i; k <= j; k++ {
+		L.Push(lua.LNumber(s[k-1]))
+	}
+	return max(0, j-i+1)
 }
 
 func stringChar(L *lua.LState) int {
