@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
@@ -296,5 +298,28 @@ func TestJournalOfARunningNode(t *testing.T) {
 	code, out, errs := command(t, "journal", "restore", "--data-dir", dir, backup)
 	if code != 0 || !strings.Contains(out, "epoch 2 and in recovery") {
 		t.Errorf("restore of what the running node wrote: got %d\n%s%s", code, out, errs)
+	}
+}
+
+// Goal: a policy can't be told to read a sensor that its pool does not have, neither by a file nor later.
+// Method: reconfigure a pool with one sensor to read it, and then another.
+func TestReconfigureKnowsSensors(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "data"))
+	defer r.stop(t)
+	pool := strings.Replace(files, "policy: {conf: {preserve_n: 2}}", "policy: {name: queuelen, conf: {sensor: depth, queuelen_high_water: 9, queuelen_low_water: 1}}\nsensors: {depth: {source: push}, other: {source: push}}", 1)
+	pool = strings.Replace(pool, "limits: {", "limits: {max: 2, ", 1)
+	ask[*msg.Applied](t, r, &msg.Apply{Files: []*msg.File{{Path: "pool.yaml", Content: []byte(pool)}}})
+	reconfigure := func(sensor string) error {
+		_, err := relay.Ask[*msg.Done](t.Context(), r.client, &msg.Reconfigure{Pool: "epu-test", Conf: &structpb.Struct{
+			Fields: map[string]*structpb.Value{"sensor": structpb.NewStringValue(sensor)},
+		}})
+		return err
+	}
+	if err := reconfigure("other"); err != nil {
+		t.Errorf("a sensor of the pool: %v", err)
+	}
+	err := reconfigure("dept")
+	if epu.KindOf(err) != epu.Invalid || !strings.Contains(fmt.Sprint(err), "reads the sensor dept") {
+		t.Errorf("got %v, want the sensor refused", err)
 	}
 }
