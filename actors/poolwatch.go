@@ -103,7 +103,7 @@ func (c *Controller) track(w *epu.Worker) {
 	}
 	watch := msg.WatchWorker{
 		Running: w.State >= epu.Running && w.State < epu.Terminating, Known: c.checkedIn(w),
-		Ended: c.endingNow(w), Draining: w.Draining, Spec: c.health,
+		Ended: c.endingNow(w), Draining: w.Draining, Spec: c.health, Recounts: v.watch.Recounts,
 	}
 	if v.watch != watch {
 		c.suspicion.drop(v)
@@ -356,7 +356,7 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 		if !doubtful {
 			health := c.st.Define.Spec.Health
 			s.calm = now.Add(health.MissingAfter + health.SecondChance)
-			c.recount(tx, now)
+			c.recount(now)
 			c.record(tx, "suspicion_ended", nil)
 		}
 		c.respect()
@@ -382,12 +382,12 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 }
 
 // recount begins all counting of silence anew, here at once: what a worker's actor said of silence until
-// now is void.
-func (c *Controller) recount(tx *Tx, now time.Time) {
+// now is void. The actors hear of it with what they are told until they answer, so none can miss it.
+func (c *Controller) recount(now time.Time) {
 	c.watched(func(id epu.WorkerID, v *workerVitals) {
-		tx.Reply(msg.WorkerAddress(c.owner, c.pool, id), msg.RecountSilence{})
-		c.told = append(c.told, id)
 		c.suspicion.drop(v)
+		v.watch.Recounts++
+		c.tell(id, v)
 		v.fact.At, v.fact.Silent = now, false
 		if v.fact.Health == epu.OutOfContact || v.fact.Health == epu.Missing {
 			v.fact.Health = epu.HealthUnknown

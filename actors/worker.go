@@ -25,10 +25,11 @@ type Worker struct {
 	trouble    *trouble
 	talk       *talk
 	ordered    uint32
-	drained    bool // of the newest beat
-	asked      bool // the controller waits for an answer
-	ended      bool // as the controller said
-	draining   bool // as the controller said
+	recounts   uint32 // as the controller said
+	drained    bool   // of the newest beat
+	asked      bool   // the controller waits for an answer
+	ended      bool   // as the controller said
+	draining   bool   // as the controller said
 }
 
 // said is the newest fact that the controller was told. Its error is with the trouble.
@@ -75,8 +76,8 @@ func (w *Worker) Handle(now time.Time, from msg.Address, m any, send func(msg.Ad
 	case msg.WorkerQuery:
 		send(from, w.view(now))
 		return true
-	case msg.ShiftTimes, msg.RecountSilence:
-		w.recount(now, m)
+	case msg.ShiftTimes:
+		w.forgive(now, m)
 	default:
 		return false
 	}
@@ -92,6 +93,11 @@ func (w *Worker) watched(now time.Time, x any) {
 	}
 	if !w.vital.Begun() {
 		w.vital = lifecycle.NewVital(m.Spec, m.Known, now)
+		w.recounts = m.Recounts
+	}
+	if m.Recounts != w.recounts {
+		w.recounts, w.asked = m.Recounts, true
+		w.vital.Recount(now)
 	}
 	w.vital.Retune(m.Spec)
 	if m.Running {
@@ -106,16 +112,12 @@ func (w *Worker) watched(now time.Time, x any) {
 	w.ended, w.draining = m.Ended, m.Draining
 }
 
-// recount forgives a span, or all silence until now.
-func (w *Worker) recount(now time.Time, m any) {
+// forgive leaves out a span.
+func (w *Worker) forgive(now time.Time, m any) {
 	if !w.vital.Begun() {
 		return
 	}
-	if shift, ok := m.(msg.ShiftTimes); ok {
-		w.vital.Shift(shift.By, now)
-	} else {
-		w.vital.Recount(now)
-	}
+	w.vital.Shift(m.(msg.ShiftTimes).By, now)
 	w.asked = true
 }
 

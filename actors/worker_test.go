@@ -197,3 +197,29 @@ func TestWorkerErrors(t *testing.T) {
 		t.Errorf("got %+v, want an OK worker", f)
 	}
 }
+
+// Goal: no worker misses that silence is counted anew. Method: the word of it is lost, and the next look
+// says it again; a repetition of that forgives nothing more.
+func TestSilenceIsCountedAnew(t *testing.T) {
+	b := newWorkerBench(t)
+	b.beat(time.Second, msg.Beat{})
+	silent := func(after time.Duration) epu.Health {
+		b.now = b.now.Add(after)
+		b.tell(msg.Look{Watch: b.watch})
+		return b.facts[len(b.facts)-1].Health
+	}
+	missing := b.watch.Spec.MissingAfter
+	if got := silent(missing + time.Second); got != epu.OutOfContact {
+		t.Fatalf("got %v after a silence that is too long", got)
+	}
+	b.watch.Recounts = 1
+	if got := silent(time.Second); got == epu.OutOfContact || got == epu.Missing {
+		t.Errorf("still %v although counting began anew", got)
+	}
+	if got := silent(missing - time.Second); got == epu.OutOfContact || got == epu.Missing {
+		t.Errorf("%v before the new count was full", got)
+	}
+	if got := silent(2 * time.Second); got != epu.OutOfContact {
+		t.Errorf("got %v once the new count was full: looks that repeat a number forgive nothing more", got)
+	}
+}

@@ -83,14 +83,12 @@ type WatchWorker struct {
 	Known    bool // had checked in before
 	Ended    bool
 	Draining bool
+	Recounts uint32          // how often all counting of silence has begun anew; another number begins it here
 	Spec     *epu.HealthSpec // shared by a pool's workers; nobody changes it
 }
 
 // ShiftTimes forgives a span in which the node could hear nobody.
 type ShiftTimes struct{ By time.Duration }
-
-// RecountSilence begins all counting of silence anew.
-type RecountSilence struct{}
 
 // WorkerQuery asks a worker's actor what it knows; it is answered with WorkerView.
 type WorkerQuery struct{}
