@@ -52,6 +52,8 @@ func (g *Gateway) Ask(ctx context.Context, req *msg.Request, body proto.Message)
 		return g.status(ctx, m)
 	case *msg.InstancesQuery:
 		return g.instances(ctx, m)
+	case *msg.SensorsQuery:
+		return g.sensors(ctx, m)
 	case *msg.ExplainQuery:
 		return g.explain(ctx, m)
 	case *msg.DecisionsQuery:
@@ -207,6 +209,30 @@ func (g *Gateway) sites(ctx context.Context, only string) (map[epu.SiteID]msg.Si
 	}
 	if only != "" && len(out) == 0 {
 		return nil, epu.E(epu.NotFound, "find site", only, errors.New("there is no such site"))
+	}
+	return out, nil
+}
+
+// sensors lists the sensors of one pool or all.
+func (g *Gateway) sensors(ctx context.Context, q *msg.SensorsQuery) (proto.Message, error) {
+	v, err := g.registry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Sorted(maps.Keys(v.Pools))
+	if q.GetPool() != "" {
+		if _, ok := v.Pools[epu.PoolID(q.GetPool())]; !ok {
+			return nil, noPool(q.GetPool(), v)
+		}
+		names = []epu.PoolID{epu.PoolID(q.GetPool())}
+	}
+	out := &msg.Sensors{}
+	for _, name := range names {
+		s, err := ask[*msg.Sensors](ctx, g, msg.ControllerAddress(epu.DefaultOwner, name), msg.PoolSensorsQuery{})
+		if err != nil {
+			return nil, err
+		}
+		out.Sensors = append(out.Sensors, s.GetSensors()...)
 	}
 	return out, nil
 }

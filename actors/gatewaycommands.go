@@ -30,6 +30,8 @@ func (g *Gateway) command(ctx context.Context, req *msg.Request, body proto.Mess
 		return g.toPool(ctx, req, m.GetPool(), m)
 	case *msg.Thaw:
 		return g.toPool(ctx, req, m.GetPool(), m)
+	case *msg.SensorPush:
+		return g.toPool(ctx, req, m.GetPool(), m)
 	case *msg.Kill:
 		return g.toWorker(ctx, req, "kill", m.GetInstance(), m)
 	case *msg.Drain:

@@ -64,6 +64,11 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 	}
 	out.Nodes = append(out.Nodes, g.node(ctx))
 	out.Alerts = answers.Alerts(out)
+	for _, name := range names {
+		if failed[name] == nil {
+			out.Alerts = append(out.Alerts, answers.PoolAlerts(views[name], now)...)
+		}
+	}
 	return out, nil
 }
 

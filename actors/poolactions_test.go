@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/nimbus-epu/epu"
@@ -266,6 +267,37 @@ func TestPolicyDrains(t *testing.T) {
 		t.Errorf("got %+v, want it in service", now)
 	}
 	settled(t, f, 2, 0)
+}
+
+// Goal: orders and readings find their pool through the gateway, and what finds none is told so. Method: a
+// node in a bubble.
+func TestOrdersThroughTheGateway(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		p := treePool("web", 2)
+		p.Sensors = map[string]epu.SensorSpec{"load": {Source: epu.SourcePush, Every: 15 * time.Second, StaleAfter: time.Minute, Keep: time.Hour}}
+		o.files.pools = []epu.PoolSpec{p, treePool("db", 1)}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 3, map[epu.PoolID]int{"web": 2, "db": 1})
+		w := n.pool("web").Workers[1]
+		o.says(&msg.Protect{Instance: string(w.Instance)}, "never chosen as surplus")
+		o.ask(&msg.Scale{Pool: "web", N: 1})
+		n.expect(10*time.Minute, 2, map[epu.PoolID]int{"web": 1, "db": 1})
+		if left := n.pool("web").Workers; len(left) != 1 || left[0].ID != w.ID || !left[0].Protected {
+			t.Errorf("got %+v", left)
+		}
+		o.says(&msg.Replace{Instance: string(w.ID)}, "once another runs")
+		o.says(&msg.Resume{Instance: string(w.ID)}, "back in service")
+		for _, body := range []proto.Message{&msg.Drain{Instance: "nobody"}, &msg.Unprotect{Instance: "nobody"}, &msg.SensorPush{Pool: "nobody"}, &msg.SensorsQuery{Pool: "nobody"}} {
+			if _, err := o.try(body); epu.KindOf(err) != epu.NotFound || epu.TryOf(err) == "" {
+				t.Errorf("%T: got %v", body, err)
+			}
+		}
+		o.says(&msg.SensorPush{Pool: "web", Values: []*msg.SensorValue{{Sensor: "load", Value: 5}}}, "1 new readings")
+		if s := o.ask(&msg.SensorsQuery{}).(*msg.Sensors).GetSensors(); len(s) != 1 || s[0].GetValue() != 5 || s[0].GetPool() != "web" {
+			t.Errorf("got %v", s)
+		}
+	})
 }
 
 func machineOf(f *actortest.Fleet, id epu.InstanceID) actortest.Machine {

@@ -225,6 +225,7 @@ func (c *Controller) watchSensors(now time.Time) {
 
 // sensorViews are the sensors' values for people and alerts.
 func (c *Controller) sensorViews(now time.Time) []msg.SensorView {
+	c.watchSensors(now)
 	var out []msg.SensorView
 	for _, name := range slices.Sorted(maps.Keys(c.sensors)) {
 		s := c.sensors[name]

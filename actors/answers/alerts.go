@@ -119,6 +119,7 @@ func Doctor(s *msg.Status, node string) *msg.Doctor {
 	return &msg.Doctor{Checks: []*msg.Check{
 		byGroup(msg.CheckStore, "store", []string{node}, msg.AlertStore, msg.AlertRecovery),
 		byGroup(msg.CheckSites, "sites", sites, msg.AlertSiteUnreachable, msg.AlertEndingStuck, msg.AlertStrays, msg.AlertSiteRecovery),
-		byGroup(msg.CheckPools, "pools", pools, msg.AlertPolicyFailing, msg.AlertWorkersSilent, msg.AlertLaunchesFailing),
+		byGroup(msg.CheckPools, "pools", pools, msg.AlertPolicyFailing, msg.AlertWorkersSilent, msg.AlertLaunchesFailing,
+			msg.AlertSensor, msg.AlertHook, msg.AlertPolicy),
 	}}
 }

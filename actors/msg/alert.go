@@ -8,6 +8,9 @@ const (
 	AlertPolicyFailing   AlertCode = "policy-failing"
 	AlertWorkersSilent   AlertCode = "workers-silent"
 	AlertLaunchesFailing AlertCode = "launches-failing"
+	AlertSensor          AlertCode = "sensor-failing"
+	AlertHook            AlertCode = "hook-given-up"
+	AlertPolicy          AlertCode = "policy-alert" // the policy's own words
 	AlertEndingStuck     AlertCode = "ending-stuck"
 	AlertSiteUnreachable AlertCode = "site-unreachable"
 	AlertSiteRecovery    AlertCode = "site-recovery"
@@ -24,7 +27,7 @@ const (
 // AlertCodes lists every code that a node of this version may give to an alert or check.
 func AlertCodes() []AlertCode {
 	return []AlertCode{
-		AlertPolicyFailing, AlertWorkersSilent, AlertLaunchesFailing, AlertEndingStuck, AlertSiteUnreachable,
-		AlertSiteRecovery, AlertStrays, AlertStore, AlertRecovery, CheckSites, CheckPools, CheckActors,
+		AlertPolicyFailing, AlertWorkersSilent, AlertLaunchesFailing, AlertSensor, AlertHook, AlertPolicy,
+		AlertEndingStuck, AlertSiteUnreachable, AlertSiteRecovery, AlertStrays, AlertStore, AlertRecovery, CheckSites, CheckPools, CheckActors,
 	}
 }

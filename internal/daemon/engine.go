@@ -12,6 +12,8 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/hook"
+	"github.com/nimbus-epu/epu/internal/sensor"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/policies/params"
@@ -24,6 +26,8 @@ type engine struct {
 	opts    policies.Options
 	sensors func(ctx context.Context) (map[string]epu.SensorSpec, error) // of the pool, as it is applied
 
+	puller *sensor.Puller
+
 	mu      sync.Mutex
 	engine  *policies.Engine
 	policy  *policies.Policy
@@ -34,7 +38,7 @@ type engine struct {
 // Controller makes the executor of a pool's controller.
 func (n *Node) Controller(owner epu.Owner, pool epu.PoolID) actors.Executor {
 	e := &engine{
-		library: n.library,
+		library: n.library, puller: sensor.New(sensor.Options{Getenv: n.opts.Getenv, Now: n.opts.Clock.Now}),
 		opts: policies.Options{
 			Now:   n.opts.Clock.Now,
 			Print: func(line string) { n.log.Debug("policy printed", "pool", pool, "line", line) },
@@ -48,8 +52,15 @@ func (n *Node) Controller(owner epu.Owner, pool epu.PoolID) actors.Executor {
 	return e.Do
 }
 
-// Do carries out one call.
+// Do carries out one call. Readings and hooks wait for no evaluation, and no evaluation for them.
 func (e *engine) Do(ctx context.Context, call any) (any, error) {
+	switch c := call.(type) {
+	case actors.PollCall:
+		point, _ := e.puller.Pull(ctx, c.Spec) // which says itself why it is unknown
+		return point, nil
+	case actors.HookCall:
+		return nil, runHook(ctx, c)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch c := call.(type) {
@@ -136,4 +147,14 @@ func (e *engine) load(name string) error {
 	e.policy, e.engine = p, policies.NewEngine(p, e.opts)
 	e.given, e.checked = nil, nil
 	return nil
+}
+
+// runHook runs a hook's program with its worker in the environment.
+func runHook(ctx context.Context, c actors.HookCall) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	return hook.Program{Run: c.Run, Env: map[string]string{
+		"EPU_POOL": string(c.Pool), "EPU_EVENT": c.Event, "EPU_WORKER": string(c.Worker), "EPU_NAME": c.Name,
+		"EPU_INSTANCE": string(c.Instance), "EPU_ADDRESS": c.Address, "EPU_SITE": string(c.Site),
+	}}.Do(ctx)
 }

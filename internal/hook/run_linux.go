@@ -1,0 +1,64 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nimbus-epu/epu"
+)
+
+// pipesMax is how long output that somebody outside the group holds open is waited for.
+const pipesMax = time.Second
+
+// Do runs the program, without a shell, until it exits or the context is over. An exit status other than
+// 0 is an error, with the last line that the program wrote.
+func (p Program) Do(ctx context.Context) error {
+	if len(p.Run) == 0 {
+		return epu.E(epu.Invalid, "run", "", errNoProgram)
+	}
+	on := p.Run[0] // arguments may hold secrets
+	said := &tail{}
+	cmd := exec.Command(p.Run[0], p.Run[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = p.environment(cmd.Environ())
+	cmd.Stdout, cmd.Stderr = said, said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = pipesMax
+	if err := cmd.Start(); err != nil {
+		return &epu.Error{
+			Kind: epu.Unavailable, Op: "run", On: on, Err: err, Try: "check that the program is there and may be run by the node's user",
+		}
+	}
+	exited := make(chan struct{})
+	go func() { // until the program has exited, which it does at the latest when its group is killed
+		defer close(exited)
+		for {
+			if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	var late error
+	select {
+	case <-exited:
+	case <-ctx.Done():
+		late = fmt.Errorf("it had not ended in time: %w", ctx.Err())
+	}
+	// The program is not reaped yet, so nobody else can have its number.
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	<-exited
+	err := cmd.Wait()
+	switch {
+	case late != nil:
+		return failed(on, late, said.String())
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		return failed(on, err, said.String())
+	}
+	return nil
+}
