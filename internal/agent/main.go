@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/nimbus-epu/epu/internal/agent/child"
+	"github.com/nimbus-epu/epu/internal/agent/queue"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
 	"github.com/spf13/cobra"
 )
 
@@ -46,11 +48,15 @@ func Main(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return code
 	}
 	var problems Problems
+	var settings *strictyaml.Error
 	switch {
 	case errors.As(err, &problems):
 		for _, p := range problems {
 			fmt.Fprintln(stderr, "error:", p)
 		}
+		return ExitUsage
+	case errors.As(err, &settings):
+		fmt.Fprintln(stderr, "error:", settings)
 		return ExitUsage
 	case !began:
 		fmt.Fprintf(stderr, "error: %v\n  try: epu-agent worker --help\n", err)
@@ -71,7 +77,7 @@ func Root() *cobra.Command {
 func newRoot(env []string, stdout, stderr io.Writer, code *int, began *bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "epu-agent",
-		Short:         "Looks after a worker machine of EPU",
+		Short:         "Looks after a worker machine of EPU, or measures queues",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -103,7 +109,11 @@ func newRoot(env []string, stdout, stderr io.Writer, code *int, began *bool) *co
 	f.StringSliceVar(&from.nodes, "node", nil, "base URL of a node instead of the user data's; may be repeated")
 	f.StringVar(&from.drainCommand, "drain-command", "", "shell command that drains the program, instead of SIGTERM (environment "+EnvDrainCommand+")")
 	f.StringVar(&from.logLevel, "log-level", "", "debug, info, warn or error (environment "+EnvLogLevel+"; default info)")
-	root.AddCommand(worker, newBusy(env, began), newIdle(env, began))
+	queues := queue.Command(lookup(env), func() { *began = true }, func(cfg queue.Config, level slog.Level) error {
+		*code = runQueue(cfg, level, stderr)
+		return nil
+	})
+	root.AddCommand(worker, queues, newBusy(env, began), newIdle(env, began))
 	return root
 }
 
@@ -181,6 +191,33 @@ func runWorker(cfg Config, level slog.Level, stdout, stderr io.Writer) (int, err
 		return ExitInterrupted, nil
 	}
 	return ExitDone, err
+}
+
+// runQueue is a queue's agent as a process. Nothing but a signal ends it.
+func runQueue(cfg queue.Config, level slog.Level, stderr io.Writer) int {
+	cfg.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	cfg.Now, cfg.After, cfg.User = time.Now, time.After, "epu-agent queue"
+	if host, err := os.Hostname(); err == nil {
+		cfg.User += " on " + host
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	interrupted := onSignals(cancel, func() {}) // a request that is under way ends with the context
+	queue.New(cfg).Run(ctx)
+	if interrupted.Load() {
+		return ExitInterrupted
+	}
+	return ExitDone
+}
+
+// lookup reads variables of an environment; of equal keys the last counts.
+func lookup(env []string) func(string) string {
+	set := map[string]string{}
+	for _, kv := range env {
+		k, v, _ := strings.Cut(kv, "=")
+		set[k] = v
+	}
+	return func(name string) string { return set[name] }
 }
 
 // onSignals stops the agent at the first signal and hurries it at the second.
