@@ -10,6 +10,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/policytest"
 	"github.com/nimbus-epu/epu/scripts"
 )
 
@@ -179,6 +180,29 @@ func each(t *testing.T, property func(t *rapid.T, p *policies.Policy, s stock)) 
 	}
 }
 
+// Goal: every stock policy does over time what its scenarios say. Method: each has a file of them, and all
+// pass.
+func TestStockScenarios(t *testing.T) {
+	lib := policies.NewLibrary(scripts.Policies())
+	names, err := lib.Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		results, err := policytest.Run(lib, policytest.ScenarioFolder+"/"+name+".yaml")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, r := range results {
+			t.Run(name+"/"+r.Case, func(t *testing.T) {
+				for _, f := range r.Failures {
+					t.Error(f)
+				}
+			})
+		}
+	}
+}
+
 // start makes a world with any good configuration of the policy.
 func start(t *rapid.T, p *policies.Policy, s stock) *world {
 	conf, problems := p.Check(s.conf(t))
@@ -270,7 +294,7 @@ func TestStockSettles(t *testing.T) {
 		if s.idle {
 			w.idle = func(int) time.Duration { return time.Hour }
 		}
-		const settling, after = 90, 20
+		const settling, after = 45, 12
 		var want int
 		for i := range settling + after {
 			for id, v := range values {
@@ -283,7 +307,7 @@ func TestStockSettles(t *testing.T) {
 			if i > settling && d.Wanted.Target != want {
 				t.Fatalf("got target %d after %d at constant readings %v\nreasons %v", d.Wanted.Target, want, values, d.Reasons)
 			}
-			w.pass(20 * time.Second)
+			w.pass(40 * time.Second)
 		}
 	})
 }

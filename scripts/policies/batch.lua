@@ -77,6 +77,8 @@ return {
 
   validate = demand.validate,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local memory, target = state.memory, state.target
     local idle, long, waiting, fresh = look(state, conf)

@@ -33,6 +33,8 @@ return {
     end
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local target, memory = state.target, state.memory
     local kept, before = {}, memory.rules or {}

@@ -63,6 +63,8 @@ return {
     end
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local memory, work, target = state.memory, state.work(), state.target
     if work == nil then

@@ -71,6 +71,8 @@ return {
     end
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local n = conf.preserve_n
     local dispensable = {}

@@ -46,6 +46,8 @@ return {
     end
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local n, uniques = conf.preserve_n, 0
     for name, vars in pairs(conf.unique) do

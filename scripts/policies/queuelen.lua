@@ -39,6 +39,8 @@ return {
     demand.validate(conf)
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local r = reading.of(state, conf.sensor, 0)
     if not r.ok then

@@ -71,6 +71,8 @@ return {
     end
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, given)
     local all = lines(given)
     local line, since = in_force(all, state.now)

@@ -43,6 +43,8 @@ return {
     demand.validate(conf)
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local r = reading.sample(state, conf)
     if not r.ok then

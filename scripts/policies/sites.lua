@@ -144,6 +144,8 @@ return {
     end
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, given)
     local memory, list = state.memory, ranked(given)
     memory.learned = memory.learned or {}
@@ -161,27 +163,32 @@ return {
       end
     end
 
-    local known, learned_here = {}, {}
+    local most, learned_here = {}, {} -- by site; the pool's placement may bound a site, too
     for _, place in ipairs(state.places()) do
-      known[place.site] = true
+      most[place.site] = math.max(most[place.site] or 0, place.max or endless)
       control.place(place.site, 0)
     end
-    local n, have, full = demand.settle(control, state, given, total), 0, {}
+    local n, have, over, full = demand.settle(control, state, given, total), 0, 0, {}
     for _, one in ipairs(list) do
       local there = state.count { site = one.site, stage = "running" } + state.count { site = one.site, stage = "starting" }
       local learned
       one.room, learned = room(state, one, there, memory.learned, given.retry_after)
       learned_here[one.site] = memory.learned[one.site]
-      if not known[one.site] then
+      one.room = math.min(one.room, math.max(there, most[one.site] or endless))
+      if most[one.site] == nil then
         one.room = math.min(there, one.size)
         control.alert("site '" .. one.site .. "' is not in the pool's placement, so nothing is launched there")
       elseif learned then
         table.insert(full, one.site)
       end
       one.want = math.min(there, one.size)
-      have = have + one.want
+      have, over = have + one.want, over + there - one.want
     end
     memory.learned = learned_here
+    if over > 0 and n > have then -- as long as the number in all is reached, the host ends nothing anywhere
+      n = have
+      control.because(pool.plural(over, "worker") .. " too many for the size of a site: they end first, then others follow elsewhere", "size")
+    end
     local even = given.spread == "even"
     local short = grow(list, n - have, even)
     shrink(list, have - n, even)

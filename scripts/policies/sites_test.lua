@@ -46,7 +46,8 @@ test.case {
   conf = { sites = three, preserve_n = 4 },
   steps = {
     { places = places, workers = at(4), expect = { sites = { east = 4, west = 0, north = 0 } } },
-    { reconfigure = { sites = { { site = "east", size = 1 }, { site = "west" } } }, expect = { target = 4, sites = { east = 1, west = 3, north = 0 } } },
+    { reconfigure = { sites = { { site = "east", size = 1 }, { site = "west" } } }, expect = { target = 1, sites = { east = 1, west = 0, north = 0 }, because = "3 workers too many for the size of a site" } },
+    { workers = at(1), expect = { target = 4, sites = { east = 1, west = 3, north = 0 } } },
   },
 }
 

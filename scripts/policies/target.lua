@@ -49,6 +49,8 @@ return {
     demand.validate(conf)
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local r = reading.sample(state, conf)
     if r.ok and r.value < 0 then
@@ -76,7 +78,7 @@ return {
       off = sharing > 0 and ratio / sharing - 1 or ratio > 0 and math.huge or 0
     end
     local p = { n = target, rule = "target" }
-    if math.abs(off) <= conf.tolerance then
+    if sharing > 0 and math.abs(off) <= conf.tolerance then
       p.text = what .. " within " .. show.number(conf.tolerance * 100) .. "% of the target " .. show.number(conf.target)
       demand.settle(control, state, conf, p)
       return
