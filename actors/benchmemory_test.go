@@ -51,9 +51,9 @@ func restoredJSON(b *testing.B, c Core) []byte {
 // What an idle worker costs in memory after a restart of its node: its place in its pool's and its
 // site's state, what its controller knows of its health and when it will ask, and its actor, a child
 // of its controller, that has heard a beat and said so. The budget is 2 KiB.
-func BenchmarkMemoryPerWorker(b *testing.B) {
-	for _, n := range []int{100, 1_000, 10_000, 100_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+func BenchmarkBudgetMemory(b *testing.B) {
+	for _, n := range sizes() {
+		b.Run(fmt.Sprint(n, "_workers"), func(b *testing.B) {
 			clock := &benchClock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 			sys := benchSystem(clock)
 			old, _, _ := benchController(n)
@@ -82,9 +82,10 @@ func BenchmarkMemoryPerWorker(b *testing.B) {
 			clock.now = clock.now.Add(6 * time.Second) // past the time when those would be asked that said nothing
 			d.Receive(Wake{}, "")
 			each := (heapBytes() - before) / float64(n)
-			b.ReportMetric(each, "B/worker")
-			b.ReportMetric((cores-before)/float64(n), "B/worker-cores")
+			b.ReportMetric(each, "B-each")
+			b.ReportMetric((cores-before)/float64(n), "B-each-in-cores")
 			b.ReportMetric(each/2048, "ratio")
+			b.ReportMetric(1, "budget-most")
 			b.ReportMetric(0, "ns/op")
 			runtime.KeepAlive([]any{c, d, s, sys})
 			sys.Actors.Shutdown()
@@ -105,21 +106,6 @@ func benchRestored(b *testing.B, now time.Time, site, pool []byte) (*Controller,
 	}
 	c.Apply(Activated{})
 	return c, d, s
-}
-
-// What a pool without workers costs in memory, but for its engine's Lua state (34 KiB). The budget of
-// both together is 96 KiB.
-func BenchmarkMemoryPerPool(b *testing.B) {
-	const n = 500
-	before := heapBytes()
-	pools := make([]any, 0, 2*n)
-	for range n {
-		c, d, _ := benchController(0)
-		pools = append(pools, c, d)
-	}
-	b.ReportMetric((heapBytes()-before)/n, "B/pool")
-	b.ReportMetric(0, "ns/op")
-	runtime.KeepAlive(pools)
 }
 
 func heapBytes() float64 {

@@ -88,6 +88,27 @@ func checkContents(db *bdg.DB, dir string, r *Report, found *findings) error {
 	return nil
 }
 
+// Scan opens a store's database without any check and reads every key and value: what Badger alone takes,
+// for benchmarks to hold a restart against. The store must be closed.
+func Scan(dir string) (records, bytes int, err error) {
+	db, err := bdg.Open(badgerOptions(filepath.Join(dir, dbFolder), Options{}.withDefaults()))
+	if err != nil {
+		return 0, 0, unavailable("scan", dir, err)
+	}
+	err = db.View(func(txn *bdg.Txn) error {
+		it := txn.NewIterator(bdg.DefaultIteratorOptions)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			records++
+			if err := it.Item().Value(func(v []byte) error { bytes += len(v); return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return records, bytes, errors.Join(err, db.Close())
+}
+
 // dumpLine is one line of Dump: an event, or the snapshot before the events.
 type dumpLine struct {
 	Stream   epu.StreamID       `json:"stream"`
