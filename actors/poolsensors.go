@@ -33,6 +33,8 @@ const (
 	pollsMax     = 8                // polls of one pool that are out at once
 	pollEveryMin = time.Second      // whatever a sensor's file says
 	recentMax    = 60               // readings shown to people
+	offersFirst  = 10 * time.Second // between questions for a site's prices, growing to offersAgain
+	offersAgain  = time.Minute
 	pollFirst    = 15 * time.Second // where a sensor's file says nothing
 )
 
@@ -151,7 +153,7 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 	if len(problems) > 0 {
 		r := refuse(epu.Invalid, "push to", string(c.pool), strings.Join(problems, "; "))
 		r.Problems = problems
-		r.Err.Try = "epumgmt sensors " + string(c.pool) + " lists the sensors; the pool's file defines them"
+		r.Err.Try = "epumgmt sensor list " + string(c.pool) + " lists the sensors; the pool's file defines them"
 		tx.Answer(r)
 		return
 	}

@@ -138,6 +138,17 @@ func (n *fakeNode) Ask(_ context.Context, req *msg.Request, body proto.Message) 
 		return &msg.Events{Events: exampleEvents()[:2]}, nil
 	case *msg.SweepQuery:
 		return &msg.Strays{Recovery: true, Strays: []*msg.Stray{{Instance: "i-0bad", Site: "ec2-us-east-1", Pool: "epu-web", Launch: "epu-web-1-9", Verdict: "listed", Why: "older epoch 1"}}}, nil
+	case *msg.SensorsQuery:
+		if m.GetPool() != "" {
+			if err := n.known(m.GetPool()); err != nil {
+				return nil, err
+			}
+		}
+		return &msg.Sensors{Sensors: []*msg.SensorStatus{{
+			Pool: "epu-web", Sensor: "queue-length", Source: "rabbitmq", Unit: "messages", Quality: "ok", Value: 118, Time: ago(12 * time.Second),
+			Age: durationpb.New(12 * time.Second), Every: durationpb.New(15 * time.Second), Missing: "hold",
+			Recent: []*msg.Sample{{Time: ago(27 * time.Second), Value: 40}, {Time: ago(12 * time.Second), Value: 118}},
+		}}}, nil
 	case *msg.VersionQuery:
 		return &msg.Version{Version: "1.0.0", Commit: "0123456789abcdef", Go: "go1.26"}, nil
 	case *msg.DoctorQuery:
@@ -261,6 +272,8 @@ func (n *fakeNode) command(body proto.Message) (proto.Message, error) {
 		return n.doneOn(m.GetPool(), m.GetPool()+" is frozen", true)
 	case *msg.Thaw:
 		return n.doneOn(m.GetPool(), m.GetPool()+" acts again", m.GetPool() == "epu-old")
+	case *msg.SensorPush:
+		return n.doneOn(m.GetPool(), fmt.Sprintf("%s has %d new readings", m.GetPool(), len(m.GetValues())), true)
 	case *msg.Remove:
 		n.gone = true
 		return n.doneOn(m.GetPool(), m.GetPool()+" is being removed", true)

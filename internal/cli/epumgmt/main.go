@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/sensor"
 )
 
 // Main runs the program with its arguments (without its name) and gives the exit code. The context
@@ -85,7 +87,7 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 	for group, commands := range map[string][]*cobra.Command{
 		groupAsk: {
 			statusCommand(s), instancesCommand(s), explainCommand(s), decisionsCommand(s), eventsCommand(s),
-			alertsCommand(s), waitCommand(s), doctorCommand(s),
+			alertsCommand(s), sensorCommand(s), waitCommand(s), doctorCommand(s),
 		},
 		groupChange: {
 			planCommand(s), applyCommand(s), scaleCommand(s), reconfigureCommand(s), freezeCommand(s), thawCommand(s), enableCommand(s),
@@ -115,6 +117,17 @@ const (
 	groupEnd    = "end"
 	groupSelf   = "self"
 )
+
+// sensorCommand lets the group of sensors ask this session's node.
+func sensorCommand(s *session) *cobra.Command {
+	return sensor.Command(sensor.Host{
+		Env: &s.env, Pool: s.pool, Pools: s.completePools,
+		Show: func(ctx context.Context, watch bool, q *msg.SensorsQuery, view func(*msg.Sensors) (cli.View, error)) error {
+			return show(ctx, s, watch, q, view)
+		},
+		Push: func(ctx context.Context, m *msg.SensorPush) error { return s.command(ctx, m) },
+	})
+}
 
 // addOldNames keeps the words of the program this one replaces: they work and name the new word.
 func addOldNames(s *session, root *cobra.Command) {
