@@ -41,6 +41,10 @@ var fences = []fence{
 		why: "commands are for people; what they call takes plain arguments",
 	},
 	{
+		what: []string{"gonum.org/v1/...", "github.com/guptarohit/asciigraph/..."}, only: []string{"policies/simulate/chart"}, tests: true,
+		why: "drawing libraries come and go, and bring megabytes of fonts: one package knows them",
+	},
+	{
 		what: []string{"google.golang.org/grpc/..."}, only: []string{"actors/msg", "cluster", "cluster/...", "internal/..."}, tests: true,
 		why: "remote calls end at the relay and the gatekeeper; everything behind them sees messages",
 	},

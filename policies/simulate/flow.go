@@ -118,4 +118,12 @@ func (q *flowQueue) waits() []wait {
 	return out
 }
 
+// demand is the workers that keep up with what comes in.
+func (q *flowQueue) demand() float64 {
+	if q.at < len(q.flows) && q.flows[q.at].At <= q.now {
+		return q.flows[q.at].Count * q.piece / q.every.Seconds()
+	}
+	return 0
+}
+
 func (q *flowQueue) over() bool { return q.at >= len(q.flows) && q.backlog <= 1e-6 }

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -30,6 +31,7 @@ type work interface {
 	ready(epu.WorkerID)          // a worker can take work
 	lost(epu.WorkerID)           // a worker stopped; what it worked on waits again, first in line
 	measure() gauges             // at the time of the last advance
+	demand() float64             // workers that would keep anything from waiting
 	waits() []wait               // of all that somebody worked on
 	over() bool                  // nothing is left and nothing will come
 }
@@ -54,6 +56,8 @@ type jobQueue struct {
 	waited   map[int]bool // jobs that began once already
 	dead     map[epu.WorkerID]bool
 	done     int
+	ends     []time.Duration // of all jobs, had each begun at once; sorted
+	ended    int             // of ends
 }
 
 // running is a job in work.
@@ -90,7 +94,9 @@ func newJobQueue(jobs []Job, draw func() time.Duration, start time.Time) *jobQue
 			j.Length = draw()
 		}
 		q.jobs[i] = j
+		q.ends = append(q.ends, j.At+j.Length)
 	}
+	slices.Sort(q.ends)
 	return q
 }
 
@@ -203,6 +209,14 @@ func (q *jobQueue) waits() []wait {
 		}
 	}
 	return out
+}
+
+// demand is the jobs that would be in work now, had each begun at once.
+func (q *jobQueue) demand() float64 {
+	for q.ended < len(q.ends) && q.ends[q.ended] <= q.now {
+		q.ended++
+	}
+	return float64(q.arrived - q.ended)
 }
 
 func (q *jobQueue) over() bool {

@@ -9,7 +9,7 @@ import (
 // Point is one moment of a run, at a decision. Field names are a contract.
 type Point struct {
 	At       float64 `json:"at_seconds"`
-	Demand   float64 `json:"demand"` // workers that the work of the moment could use
+	Demand   float64 `json:"demand"` // workers that would keep anything from waiting, whatever the policy
 	Wish     int     `json:"wish"`   // in force, after the guard rails
 	Running  int     `json:"running"`
 	Starting int     `json:"starting"`
@@ -43,13 +43,14 @@ type Totals struct {
 
 // Result is what became of a run.
 type Result struct {
+	Label    string   `json:"label"` // how it is called beside others
 	Policy   string   `json:"policy"`
 	Hash     string   `json:"policy_hash"`
 	Workload string   `json:"workload"`
 	Seed     uint64   `json:"seed,string"`
 	Totals   Totals   `json:"totals"`
 	Errors   []string `json:"errors,omitempty"` // of the policy, the first few different ones
-	Series   []Point  `json:"series"`
+	Series   []Point  `json:"series,omitempty"`
 }
 
 // finish fills in what is known only at the end.

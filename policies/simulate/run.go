@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -25,7 +26,7 @@ type Config struct {
 	Notice    time.Duration    // until a failure is known; default 135 s, as health checks take by default
 	Workers   int              // that run at the start
 	Start     time.Time        // default 2026-01-01T00:00:00Z
-	Length    time.Duration    // default: until all work is done, at most twice as long as work comes in, and an hour
+	Length    time.Duration    // default: until all work is done, at most twice as long as work comes in, and a day
 	Seed      uint64
 	Limits    *epu.Limits // default DefaultLimits
 	Placement []epu.Placement
@@ -34,7 +35,15 @@ type Config struct {
 	Charge    time.Duration
 	Deadline  time.Duration     // of all work, since the start; 0 = none. Policies read it with state.work()
 	Sensors   map[string]string // more sensors: name -> measure
+	Changes   []Change          // of the configuration while it runs, in the order of time
 	Print     func(string)
+	Label     string // of the result; default the policy's name
+}
+
+// Change is a change of the configuration between two decisions, as an operator makes it.
+type Change struct {
+	At   time.Duration // since the start
+	Conf map[string]any
 }
 
 // Measures lists what sensors can measure, each with what it is. Each measure is also the name of a
@@ -50,6 +59,8 @@ func Measures() [][2]string {
 		{"work-left", "seconds of work that wait or are begun"},
 	}
 }
+
+const day = 24 * time.Hour
 
 // ticksMax bounds a run.
 const ticksMax = 20_000_000
@@ -87,6 +98,9 @@ func Run(cfg Config) (*Result, error) {
 		if s.now < tick {
 			continue
 		}
+		if err := s.reconfigure(); err != nil {
+			return nil, err
+		}
 		d := s.pool.Decide(s.clock(), s.senses())
 		s.meet()
 		s.sample(&d)
@@ -104,6 +118,17 @@ func Run(cfg Config) (*Result, error) {
 	}
 	s.result.finish(s)
 	return s.result, nil
+}
+
+// reconfigure makes the changes of the configuration that are due.
+func (s *simulation) reconfigure() error {
+	for len(s.Changes) > 0 && s.Changes[0].At <= s.now {
+		if problems := s.pool.Reconfigure(s.Changes[0].Conf); problems != nil {
+			return epu.E(epu.Invalid, "reconfigure", s.Policy.Name, policies.Problems(problems))
+		}
+		s.Changes = s.Changes[1:]
+	}
+	return nil
 }
 
 // meet lets pool and work do to each other what is due now: workers that are ready take work, and those that
@@ -144,7 +169,7 @@ func prepare(cfg Config) (*simulation, error) {
 	}
 	s := &simulation{Config: cfg, end: cfg.Length, queue: map[string]string{}}
 	if s.end == 0 {
-		s.end = 2*cfg.Workload.Last() + time.Hour
+		s.end = 2*cfg.Workload.Last() + day
 	}
 	if ticks := s.end / min(cfg.Tick, cfg.Every); ticks > ticksMax {
 		return nil, fmt.Errorf("%d decisions are too many: at most %d; choose a longer tick", ticks, ticksMax)
@@ -218,7 +243,7 @@ func (s *simulation) build(conf map[string]any) {
 		specs[name] = SensorDefaults(epu.SensorSpec{}, s.Every)
 	}
 	s.sensors = NewSensors(specs, s.Start)
-	s.result = &Result{Policy: s.Policy.Name, Hash: s.Policy.Hash, Workload: s.Workload.Name, Seed: s.Seed}
+	s.result = &Result{Label: cmp.Or(s.Label, s.Policy.Name), Policy: s.Policy.Name, Hash: s.Policy.Hash, Workload: s.Workload.Name, Seed: s.Seed}
 	s.pool.Start(s.Workers, s.Start)
 }
 
@@ -253,7 +278,7 @@ func (s *simulation) sense() {
 		values["utilization"] = min(100, 100*g.busy/running)
 	}
 	for name, measure := range s.queue {
-		_ = s.sensors.Add(name, sensing.Point{Value: math.Round(values[measure]*1e6) / 1e6}, s.clock()) // finite, so it is taken
+		_ = s.sensors.Add(name, sensing.Point{Value: fine(values[measure])}, s.clock()) // finite, so it is taken
 	}
 	s.before, s.sensed = g, s.now
 }
@@ -286,23 +311,13 @@ func (s *simulation) sample(d *epu.Decision) {
 func (s *simulation) point() Point {
 	g, c := s.work.measure(), s.pool.Counts()
 	return Point{
-		At: s.now.Seconds(), Demand: s.demand(g), Wish: s.pool.Wish().Target, Running: c.Running, Starting: c.Starting,
-		Draining: c.Draining, Waiting: g.waiting, Busy: g.busy,
+		At: s.now.Seconds(), Demand: fine(s.work.demand()), Wish: s.pool.Wish().Target, Running: c.Running, Starting: c.Starting,
+		Draining: c.Draining, Waiting: fine(g.waiting), Busy: fine(g.busy),
 	}
 }
+
+// fine cuts off what is only the rounding of sums.
+func fine(v float64) float64 { return math.Round(v*1e6) / 1e6 }
 
 // errorsKept is how many different errors of a policy a result names.
 const errorsKept = 5
-
-// demand is how many workers the work of this moment could use: one for each job that is there, or as many
-// as keep up with what comes in.
-func (s *simulation) demand(g gauges) float64 {
-	q, flow := s.work.(*flowQueue)
-	if !flow {
-		return g.waiting + g.working
-	}
-	if q.at < len(q.flows) && q.flows[q.at].At <= s.now {
-		return q.flows[q.at].Count * q.piece / q.every.Seconds()
-	}
-	return 0
-}

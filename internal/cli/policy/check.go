@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -36,30 +35,37 @@ func (k *kit) check(args []string) error {
 	}{Policies: []checked{}}
 	table := cli.Table{Columns: []cli.Column{{Name: "POLICY"}, {Name: "VERSION"}, {Name: "RESULT"}}}
 	var problems params.Problems
+	var lines []cli.Line
 	for _, arg := range args {
-		p, n, err := k.load(arg)
-		var list params.Problems
-		switch {
-		case errors.As(err, &list):
-		case err != nil:
+		n, err := k.find(arg)
+		if err != nil {
 			return err
-		default:
-			list = examine(p)
 		}
-		if len(list) > 0 {
-			problems = append(problems, placed(list, arg)...)
+		src, err := n.lib.Source(n.name)
+		if err != nil {
+			return err
+		}
+		r := policies.Examine(n.name, src, n.lib.FS())
+		if !r.Sound() {
+			problems = append(problems, placed(r.Problems, arg)...)
 			continue
 		}
-		answer.Policies = append(answer.Policies, checked{Name: n.name, Hash: p.Hash, Warnings: []string{}})
+		c := checked{Name: n.name, Hash: r.Policy.Hash, Warnings: []string{}}
+		result := cli.Cell{Text: "ok", Tone: cli.Good}
+		for _, w := range placed(r.Warnings, arg) {
+			c.Warnings = append(c.Warnings, w.String())
+			lines = append(lines, cli.Line{{Text: "warning: ", Tone: cli.Warn}, cli.Text(w.String())})
+			result = cli.Cell{Text: "ok, with warnings", Tone: cli.Warn}
+		}
+		answer.Policies = append(answer.Policies, c)
 		table.Rows = append(table.Rows, cli.Row{
-			Name: n.name, Data: answer.Policies[len(answer.Policies)-1], Type: "policy-check",
-			Cells: []cli.Cell{cli.Text(n.show), cli.Text(p.Hash), {Text: "ok", Tone: cli.Good}},
+			Name: n.name, Data: c, Type: "policy-check", Cells: []cli.Cell{cli.Text(n.show), cli.Text(c.Hash), result},
 		})
 	}
 	if len(problems) > 0 {
 		return &epu.Error{Kind: epu.Invalid, Op: "check policies", Err: problems}
 	}
-	return k.Print().Print(cli.View{Type: "policy-check", Data: answer, Tables: []cli.Table{table}})
+	return k.Print().Print(cli.View{Type: "policy-check", Data: answer, Tables: []cli.Table{table}, Lines: lines})
 }
 
 // placed gives problems of a file the folder that the file was named with.
@@ -71,15 +77,4 @@ func placed(list params.Problems, arg string) (out params.Problems) {
 		out = append(out, p)
 	}
 	return out
-}
-
-// examine calls a policy that could be loaded, where its defaults are a whole configuration.
-func examine(p *policies.Policy) params.Problems {
-	_, problems := p.Check(nil)
-	for _, d := range p.Params {
-		if d.Required {
-			return nil
-		}
-	}
-	return problems
 }

@@ -40,7 +40,7 @@ func Command(h Host) *cobra.Command {
 	})
 	group.PersistentFlags().StringVar(&k.folder, "policies", "", "look in this `DIR` before the built-in policies")
 	for _, c := range []*cobra.Command{
-		listCommand(k), docCommand(k), newCommand(k), checkCommand(k), testCommand(k),
+		listCommand(k), docCommand(k), newCommand(k), checkCommand(k), testCommand(k), simulateCommand(k),
 	} {
 		c.Example = "  " + strings.ReplaceAll(c.Example, "\n", "\n  ") // as help indents everything else
 		group.AddCommand(c)

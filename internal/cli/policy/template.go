@@ -1,15 +1,6 @@
 package policy
 
-import (
-	"encoding/json"
-	"fmt"
-	"io/fs"
-	"slices"
-	"strings"
-
-	"github.com/nimbus-epu/epu/policies"
-	"github.com/nimbus-epu/epu/scripts"
-)
+import "github.com/nimbus-epu/epu/policies/reference"
 
 // templatePolicy is a policy that can be read in a minute and does something: workers for a queue.
 const templatePolicy = `-- NAME: one worker for so many messages in a queue.
@@ -109,66 +100,9 @@ tests:
 
 // editorFiles are what editors and luacheck look for beside Lua files.
 func editorFiles() []file {
-	out := []file{
-		{name: ".luarc.json", text: luarc, keep: true},
-		{name: ".luacheckrc", text: luacheckrc(), keep: true},
+	return []file{
+		{name: ".luarc.json", text: reference.Luarc(), keep: true},
+		{name: ".luacheckrc", text: reference.Luacheckrc(), keep: true},
+		{name: "epu.d.lua", text: reference.Types(), keep: true},
 	}
-	if types, err := fs.ReadFile(scripts.Policies(), typesFile); err == nil {
-		out = append(out, file{name: typesFile, text: string(types), keep: true})
-	}
-	return out
-}
-
-// typesFile describes to editors what the host gives to policies.
-const typesFile = "epu.d.lua"
-
-const luarc = `{
-  "$schema": "https://raw.githubusercontent.com/LuaLS/vscode-lua/master/setting/schema.json",
-  "runtime.version": "Lua 5.1",
-  "workspace.library": ["epu.d.lua"],
-  "diagnostics.globals": ["test"]
-}
-`
-
-// luacheckrc tells luacheck which globals there are besides those of Lua 5.1.
-func luacheckrc() string {
-	fields := map[string][]string{}
-	for _, f := range policies.Functions() {
-		if !slices.Contains([]string{"control", "state", "worker"}, f.Group) {
-			fields[f.Group] = append(fields[f.Group], f.Name)
-		}
-	}
-	var b strings.Builder
-	b.WriteString("-- What policies can reach besides plain Lua 5.1; written by epumgmt policy new.\nstd = \"lua51\"\nread_globals = {\n")
-	names := fields[""]
-	slices.Sort(names)
-	for _, n := range slices.Compact(names) {
-		fmt.Fprintf(&b, "  %s,\n", quoted(n))
-	}
-	groups := []string{}
-	for g := range fields {
-		if g != "" {
-			groups = append(groups, g)
-		}
-	}
-	slices.Sort(groups)
-	for _, g := range groups {
-		list := fields[g]
-		slices.Sort(list)
-		var words []string
-		for _, n := range slices.Compact(list) {
-			words = append(words, quoted(n))
-		}
-		fmt.Fprintf(&b, "  %s = { fields = { %s } },\n", g, strings.Join(words, ", "))
-	}
-	b.WriteString("}\nfiles[\"*_test.lua\"] = { read_globals = { \"test\" } }\n")
-	return b.String()
-}
-
-func quoted(s string) string {
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return `""` // never for a name
-	}
-	return string(raw)
 }

@@ -1,0 +1,272 @@
+package policy
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/keyvalue"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/simulate"
+)
+
+// trial is what the flags of simulate say.
+type trial struct {
+	*kit
+	against, workload, generate     string
+	sets, others, sensors           []string
+	arrivals, tick, readings, until time.Duration
+	boot, job, life                 string
+	charge, deadline                time.Duration
+	workers, least, most, points    int
+	price                           float64
+	drainBusy                       bool
+	seed                            uint64
+	plots                           []string
+}
+
+func simulateCommand(k *kit) *cobra.Command {
+	t := &trial{kit: k}
+	c := &cobra.Command{
+		Use: "simulate POLICY", Short: "Run a policy over a workload on virtual time", Args: takes(1, 1), ValidArgsFunction: k.complete,
+		Long: `Run a policy over a workload: the real engine, guard rails and reconciliation, with a modelled queue and workers that
+boot, work on one job at a time, and fail. It says how long jobs waited and what the workers took of time and money.
+With --against a second policy runs over the same work, and both stand side by side.
+
+The workload is a CSV file (a header line; a time and the length of a job in each row, or a time and how many pieces of
+work came in the interval that begins there; .gz is read too), or a description: steady(10/min), poisson(10/min),
+ramp(0/min, 60/min), daily(2/min, 30/min), burst(200, 1h), each perhaps with from=1h and to=2h; of several the sum.
+Lengths of time that differ are written uniform(60s, 2m), exp(5m) or normal(90s, 10s).
+
+Sensors are called ` + measureNames() + `; --sensor load=utilization gives one another name.`,
+		Example: `epumgmt policy simulate queuelen --generate 'daily(2/min, 40/min)' --for 24h --set queuelen_high_water=20 --set queuelen_low_water=2
+epumgmt policy simulate queuelen --against npreserving --workload jobs.csv --set queuelen_high_water=20 --set queuelen_low_water=2 --set preserve_n=5 --plot out.svg`,
+		RunE: func(_ *cobra.Command, args []string) error { return t.run(args[0]) },
+	}
+	t.flags(c.Flags())
+	return c
+}
+
+func measureNames() string {
+	var names []string
+	for _, m := range simulate.Measures() {
+		names = append(names, m[0]+" ("+m[1]+")")
+	}
+	return strings.Join(names, ", ")
+}
+
+func (t *trial) flags(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.StringVar(&t.workload, "workload", "", "take the work from this CSV `FILE`")
+	f.StringVar(&t.generate, "generate", "", "make the work by this `DESCRIPTION`")
+	f.DurationVar(&t.arrivals, "for", 6*time.Hour, "generated work comes in for this `TIME`")
+	f.StringArrayVar(&t.sets, "set", nil, "`KEY=VALUE` of the configuration, for each policy that has such a parameter")
+	f.StringVar(&t.against, "against", "", "compare with this `POLICY`")
+	f.StringArrayVar(&t.others, "set-against", nil, "`KEY=VALUE` of the configuration of the policy that is compared with")
+	f.StringVar(&t.job, "job-length", "1m", "one worker works this `TIME` on a job that the workload gives no length")
+	f.StringVar(&t.boot, "boot", "90s", "a launched worker runs after this `TIME`")
+	f.StringVar(&t.life, "life", "", "a running worker fails after this `TIME`, such as exp(24h)")
+	f.DurationVar(&t.tick, "tick", 5*time.Second, "`TIME` between decisions")
+	f.DurationVar(&t.readings, "readings", 0, "`TIME` between readings of the sensors, if not a tick")
+	f.DurationVar(&t.until, "until", 0, "end after this `TIME`, if not when all work is done")
+	f.IntVar(&t.workers, "workers", 0, "`N` workers run at the start")
+	f.IntVar(&t.least, "min", 0, "limits.min of the pool: `N` workers")
+	f.IntVar(&t.most, "max", -1, "limits.max of the pool: `N` workers; -1 is none")
+	f.BoolVar(&t.drainBusy, "drain-busy", false, "busy workers are drained too when there are too many: drain.protect_busy is false")
+	f.Float64Var(&t.price, "price", 0, "`USD` that a worker costs in an hour")
+	f.DurationVar(&t.charge, "charge", 0, "workers are charged for whole periods of this `TIME`, if not by the second")
+	f.DurationVar(&t.deadline, "deadline", 0, "all work should be done after this `TIME`; policies read it with state.work()")
+	f.StringArrayVar(&t.sensors, "sensor", nil, "`NAME=MEASURE`: one more sensor")
+	f.Uint64Var(&t.seed, "seed", 1, "`N` that all chance comes from; the same seed gives the same run")
+	f.StringArrayVar(&t.plots, "plot", nil, "draw into this `FILE.svg`, or to the terminal with -")
+	f.IntVar(&t.points, "points", 0, "put `N` moments of each run into machine output")
+}
+
+// simulated is the answer in machine output.
+type simulated struct {
+	Workload string             `json:"workload"`
+	Seed     uint64             `json:"seed,string"`
+	Runs     []*simulate.Result `json:"runs"`
+}
+
+func (t *trial) run(name string) error {
+	base, err := t.config()
+	if err != nil {
+		return err
+	}
+	names := []string{name}
+	if t.against != "" {
+		names = append(names, t.against)
+	}
+	configs, err := t.policies(base, names)
+	if err != nil {
+		return err
+	}
+	answer := simulated{Workload: base.Workload.Name, Seed: t.seed}
+	for _, c := range configs {
+		r, err := simulate.Run(c)
+		if err != nil {
+			if epu.KindOf(err) == epu.Invalid {
+				return err
+			}
+			return cli.Usage("epumgmt policy simulate --help", "simulate %s: %w", c.Label, err)
+		}
+		answer.Runs = append(answer.Runs, r)
+	}
+	return t.show(answer)
+}
+
+// config is what all runs share.
+func (t *trial) config() (simulate.Config, error) {
+	limits := simulate.DefaultLimits()
+	limits.Min, limits.Max = t.least, t.most
+	c := simulate.Config{
+		Tick: t.tick, Every: t.readings, Length: t.until, Workers: t.workers, Seed: t.seed, Limits: &limits, Price: t.price,
+		Charge: t.charge, Deadline: t.deadline, Sensors: map[string]string{},
+		Drain: &epu.DrainSpec{Timeout: time.Hour, ProtectBusy: !t.drainBusy},
+	}
+	for _, n := range []struct {
+		flag string
+		ok   bool
+	}{
+		{"tick", t.tick >= 100*time.Millisecond},
+		{"readings", t.readings == 0 || t.readings >= 100*time.Millisecond},
+		{"until", t.until >= 0},
+		{"for", t.arrivals > 0},
+		{"charge", t.charge >= 0},
+		{"deadline", t.deadline >= 0},
+		{"price", t.price >= 0},
+		{"workers", t.workers >= 0 && t.workers <= 100_000},
+		{"min", t.least >= 0 && (t.most < 0 || t.least <= t.most)},
+		{"max", t.most >= -1},
+	} {
+		if !n.ok {
+			return c, cli.Usage("epumgmt policy simulate --help", "--%s is out of range", n.flag)
+		}
+	}
+	for _, s := range []struct {
+		flag, text string
+		into       *simulate.Spread
+	}{{"job-length", t.job, &c.JobLength}, {"boot", t.boot, &c.Boot}, {"life", t.life, &c.Life}} {
+		if s.text == "" {
+			continue
+		}
+		var err error
+		if *s.into, err = simulate.ParseSpread(s.text); err != nil {
+			return c, cli.Usage("--"+s.flag+" 90s", "--%s: %w", s.flag, err)
+		}
+	}
+	for _, s := range t.sensors {
+		name, measure, found := strings.Cut(s, "=")
+		if !found || name == "" {
+			return c, cli.Usage("--sensor load=utilization", "--sensor: %q has no =", s)
+		}
+		c.Sensors[name] = measure
+	}
+	var err error
+	c.Workload, err = t.read()
+	return c, err
+}
+
+// read takes the workload from where the flags say.
+func (t *trial) read() (*simulate.Workload, error) {
+	switch {
+	case (t.workload == "") == (t.generate == ""):
+		return nil, cli.Usage(`--generate "poisson(10/min)"`, "give the work with one of --workload and --generate")
+	case t.generate != "":
+		w, err := simulate.Generate(t.generate, t.arrivals, t.seed)
+		if err != nil {
+			return nil, cli.Usage(`--generate "poisson(10/min)"`, "--generate: %w", err)
+		}
+		return w, nil
+	}
+	f, err := os.Open(t.path(t.workload))
+	if err != nil {
+		return nil, &epu.Error{Kind: epu.NotFound, Op: "read workload", On: t.workload, Err: cli.Reason(err), Try: "--workload FILE.csv"}
+	}
+	defer f.Close()
+	var in io.Reader = f
+	if strings.HasSuffix(t.workload, ".gz") {
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			return nil, &epu.Error{Kind: epu.Invalid, Op: "read workload", On: t.workload, Err: err, Try: "a file that gzip made"}
+		}
+		defer z.Close()
+		in = z
+	}
+	w, err := simulate.ReadCSV(t.workload, in)
+	if err != nil {
+		return nil, &epu.Error{Kind: epu.Invalid, Op: "read workload", Err: err, Try: "a header such as at,length or at,count"}
+	}
+	return w, nil
+}
+
+// policies makes one configuration for each policy. A setting goes to every policy that has such a
+// parameter, and to one at least.
+func (t *trial) policies(base simulate.Config, names []string) (out []simulate.Config, err error) {
+	shared, err := settings("--set", t.sets)
+	if err != nil {
+		return nil, err
+	}
+	used := map[string]bool{}
+	for i, name := range names {
+		c := base
+		if c.Policy, _, err = t.load(name); err != nil {
+			return nil, err
+		}
+		if c.Label = c.Policy.Name; i > 0 && c.Label == out[0].Label {
+			c.Label += " (2)"
+		}
+		c.Conf = map[string]any{}
+		for key, v := range shared {
+			if has(c.Policy, key) {
+				c.Conf[key], used[key] = v, true
+			}
+		}
+		if i > 0 {
+			own, err := settings("--set-against", t.others)
+			if err != nil {
+				return nil, err
+			}
+			for key, v := range own {
+				c.Conf[key] = v
+			}
+		}
+		out = append(out, c)
+	}
+	for key := range shared {
+		if !used[key] {
+			return nil, cli.Usage("epumgmt policy doc "+names[0], "--set: no policy here has a parameter %q", key)
+		}
+	}
+	return out, nil
+}
+
+func settings(flag string, list []string) (map[string]any, error) {
+	conf, err := keyvalue.Parse(list)
+	if err != nil {
+		return nil, cli.Usage(flag+" key=value", "%s: %w", flag, err)
+	}
+	return conf.AsMap(), nil
+}
+
+func has(p *policies.Policy, key string) bool {
+	for i := range p.Params {
+		for _, name := range p.Params[i].Names() {
+			if name == key {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func usd(v float64) string { return fmt.Sprintf("%.2f", v) }
