@@ -14,6 +14,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/policy"
 	"github.com/nimbus-epu/epu/internal/cli/sensor"
 )
 
@@ -82,6 +83,7 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 		&cobra.Group{ID: groupChange, Title: "Change:"},
 		&cobra.Group{ID: groupWorker, Title: "One worker:"},
 		&cobra.Group{ID: groupEnd, Title: "End and recover:"},
+		&cobra.Group{ID: groupWrite, Title: "Write policies:"},
 		&cobra.Group{ID: groupSelf, Title: "This program:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
@@ -96,7 +98,8 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 		groupEnd: {
 			removeCommand(s), terminateAllCommand(s), adoptCommand(s), sweepCommand(s), endRecoveryCommand(s),
 		},
-		groupSelf: {versionCommand(s), completionCommand()},
+		groupWrite: {policy.Command(policy.Host{Env: &s.env, IO: &s.io, Print: func() *cli.Printer { return s.print }})},
+		groupSelf:  {versionCommand(s), completionCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
@@ -115,6 +118,7 @@ const (
 	groupChange = "change"
 	groupWorker = "worker"
 	groupEnd    = "end"
+	groupWrite  = "write"
 	groupSelf   = "self"
 )
 
