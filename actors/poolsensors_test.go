@@ -25,7 +25,9 @@ func loadSensors(p *epu.PoolSpec) {
 	p.Work = epu.WorkSpec{Left: "depth", Deadline: "2026-01-02T00:00:00Z"}
 }
 
-func pushed(v ...*msg.SensorValue) *msg.SensorPush { return &msg.SensorPush{Pool: "epu-web", Values: v} }
+func pushed(v ...*msg.SensorValue) *msg.SensorPush {
+	return &msg.SensorPush{Pool: "epu-web", Values: v}
+}
 
 // Pushed and fetched readings reach the policy with their quality, windows and the work they tell of.
 func TestReadingsReachPolicy(t *testing.T) {
@@ -205,4 +207,3 @@ func TestChangesAreToldOnce(t *testing.T) {
 		}
 	}
 }
-

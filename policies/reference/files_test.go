@@ -63,7 +63,9 @@ func TestNothingIsLeftOut(t *testing.T) {
 			t.Errorf("%s is not among the types", f.Full())
 		}
 	}
-	for _, word := range strings.FieldsFunc(types, func(r rune) bool { return !strings.ContainsRune("epu.", r) && (r < 'A' || r > 'z' || r == '[' || r == ']') }) {
+	for _, word := range strings.FieldsFunc(types, func(r rune) bool {
+		return !strings.ContainsRune("epu.", r) && (r < 'A' || r > 'z' || r == '[' || r == ']')
+	}) {
 		if name, ok := strings.CutPrefix(word, "epu."); ok && name != "" && name[0] >= 'A' && name[0] <= 'Z' && !strings.Contains(types, "---@class "+word+"\n") {
 			t.Errorf("%s is named, but no class", word)
 		}

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -160,12 +159,4 @@ func (k *kit) complete(_ *cobra.Command, _ []string, start string) ([]string, co
 		}
 	}
 	return names, cobra.ShellCompDirectiveDefault
-}
-
-// plural counts things.
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
 }
