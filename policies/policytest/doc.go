@@ -6,5 +6,10 @@
 //	test.policy "npreserving"
 //	test.case { name = "...", conf = {...}, workers = {{count = 3}}, expect = {target = 3} }
 //
-// Start reading at run.go; case.go holds the form of a case.
+// Scenario files (<name>.scenarios.yaml) are tests over time: series of readings and a modelled world, and
+// what the policy should want at some of the moments. The pool between them is that of policies/simulate.
+//
+//	tests: [{name: ..., series: {queue-length: "0 150x20"}, expect: [{at: 5s, target: 1}]}]
+//
+// Start reading at run.go; case.go holds the form of a case, scenario.go that of a scenario.
 package policytest

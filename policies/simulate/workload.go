@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,7 +55,8 @@ var (
 )
 
 // ReadCSV reads a workload: a header line, a column of times, and one of lengths (then each row is a job)
-// or of counts (then each row is an interval of a flow). Times are seconds or dates; rows may be in any
+// or of counts (then each row is an interval of a flow). Times are seconds since the start, unix
+// seconds or dates; rows may be in any
 // order. The error says the line.
 func ReadCSV(name string, r io.Reader) (*Workload, error) {
 	reader := csv.NewReader(r)
@@ -100,7 +102,10 @@ func ReadCSV(name string, r io.Reader) (*Workload, error) {
 	return fromRows(name, rows, length >= 0), nil
 }
 
-// fromRows makes a workload of times and values. The first time is the start.
+// unixMin is from where seconds are those of a clock and not since the start.
+const unixMin = 1e8
+
+// fromRows makes a workload of times and values. Where times are dates the first one is the start.
 func fromRows(name string, rows [][2]float64, jobs bool) *Workload {
 	slices.SortStableFunc(rows, func(a, b [2]float64) int {
 		switch {
@@ -113,6 +118,9 @@ func fromRows(name string, rows [][2]float64, jobs bool) *Workload {
 	})
 	w := &Workload{Name: name}
 	first, gap := rows[0][0], math.Inf(1)
+	if first >= 0 && first < unixMin {
+		first = 0
+	}
 	for _, r := range rows {
 		at := span(r[0] - first)
 		if jobs {
@@ -133,7 +141,9 @@ func fromRows(name string, rows [][2]float64, jobs bool) *Workload {
 	return w
 }
 
-func span(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
+func span(seconds float64) time.Duration {
+	return time.Duration(math.Round(seconds * float64(time.Second)))
+}
 
 // secondsMax bounds times, so that they fit a duration: a hundred years and a little.
 const secondsMax = 4e9
@@ -165,4 +175,37 @@ func seconds(text string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is no time: write seconds or a date such as 2026-01-31T08:00:00Z", text)
+}
+
+// WriteCSV writes a workload as ReadCSV reads it, in seconds since the start.
+func (w *Workload) WriteCSV(out io.Writer) error {
+	c := csv.NewWriter(out)
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	rows := [][]string{{"at", "length"}}
+	if w.Flows != nil {
+		rows[0][1] = "count"
+	}
+	for _, j := range w.Jobs {
+		rows = append(rows, []string{number(j.At.Seconds()), number(j.Length.Seconds())})
+	}
+	for _, f := range w.Flows {
+		rows = append(rows, []string{number(f.At.Seconds()), number(f.Count)})
+	}
+	if err := c.WriteAll(rows); err != nil {
+		return fmt.Errorf("write workload: %w", err)
+	}
+	return nil
+}
+
+// Lengthen gives every job that has no length one, to a tenth of a second, as the same seed always gives it;
+// times are cut to a tenth of a second too, so that a file of them is short.
+func (w *Workload) Lengthen(of Spread, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 4))
+	for i := range w.Jobs {
+		j := &w.Jobs[i]
+		if j.Length == 0 {
+			j.Length = max(of.Draw(rng).Round(100*time.Millisecond), 100*time.Millisecond)
+		}
+		j.At = j.At.Truncate(100 * time.Millisecond)
+	}
 }

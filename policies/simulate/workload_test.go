@@ -1,14 +1,23 @@
 package simulate_test
 
 import (
+	"bytes"
+	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/nimbus-epu/epu/policies/simulate"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write the workloads under examples anew")
 
 // Goal: workload files of the forms that people have are read, and mistakes are told with their line.
 func TestReadCSV(t *testing.T) {
@@ -17,6 +26,8 @@ func TestReadCSV(t *testing.T) {
 		{"other names and columns", "user,submit_s,run_s,kind\na,0,32,x\nb,4704,43,y\n", "jobs 0s/32s 1h18m24s/43s"},
 		{"dates", "Time , LENGTH\n2026-01-31T08:00:00Z,1\n2026-01-31 08:01:00,2\n", "jobs 0s/1s 1m0s/2s"},
 		{"flow", "ts,requests\n1998-04-30T21:30:00Z,2\n1998-04-30T21:31:00Z,11\n1998-04-30T21:33:00Z,3\n", "every 1m0s 0s/2 1m0s/11 3m0s/3"},
+		{"since the start", "at,length\n30,5\n90.5,5\n", "jobs 30s/5s 1m30.5s/5s"},
+		{"unix seconds", "ts,length\n1700000000,5\n1700000060,5\n", "jobs 0s/5s 1m0s/5s"},
 		{"one interval", "minute,count\n0,7\n", "every 1m0s 0s/7"},
 		{"empty", "", "w.csv:1: a header line with the names of the columns is missing"},
 		{"no rows", "at,length\n", "w.csv: has no row below its header"},
@@ -91,6 +102,44 @@ func TestGenerate(t *testing.T) {
 	} {
 		if _, err := simulate.Generate(c.text, time.Hour, 7); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
+// Goal: the workloads under examples are what our own generator makes, and read as they were written.
+func TestExamples(t *testing.T) {
+	for name, c := range map[string]struct {
+		text, job string
+		length    time.Duration
+	}{
+		"day":   {"daily(0.2/min, 2/min) burst(60, 9h)", "exp(4m)", 24 * time.Hour},
+		"burst": {"poisson(1/min) burst(150, 1h)", "uniform(1m, 5m)", 3 * time.Hour},
+	} {
+		w, err := simulate.Generate(c.text, c.length, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Lengthen(spread(t, c.job), 1)
+		var b bytes.Buffer
+		if err := w.WriteCSV(&b); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("..", "..", "examples", "workloads", name+".csv")
+		if *rewrite {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b.Bytes(), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(raw, b.Bytes()) {
+			t.Errorf("%s is not what the generator makes (%v): -rewrite makes it", path, err)
+		}
+		again, err := simulate.ReadCSV(w.Name, bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(w.Jobs, again.Jobs); diff != "" {
+			t.Errorf("%s reads as another workload:\n%s", path, diff)
 		}
 	}
 }

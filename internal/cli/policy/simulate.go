@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"compress/gzip"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ type trial struct {
 	drainBusy                       bool
 	seed                            uint64
 	plots                           []string
+	save                            string
 }
 
 func simulateCommand(k *kit) *cobra.Command {
@@ -87,6 +89,7 @@ func (t *trial) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&t.sensors, "sensor", nil, "`NAME=MEASURE`: one more sensor")
 	f.Uint64Var(&t.seed, "seed", 1, "`N` that all chance comes from; the same seed gives the same run")
 	f.StringArrayVar(&t.plots, "plot", nil, "draw into this `FILE.svg`, or to the terminal with -")
+	f.StringVar(&t.save, "save-workload", "", "write the work, with the length of each job, into this `FILE.csv`")
 	f.IntVar(&t.points, "points", 0, "put `N` moments of each run into machine output")
 }
 
@@ -172,8 +175,26 @@ func (t *trial) config() (simulate.Config, error) {
 		c.Sensors[name] = measure
 	}
 	var err error
-	c.Workload, err = t.read()
-	return c, err
+	if c.Workload, err = t.read(); err != nil {
+		return c, err
+	}
+	return c, t.keep(c.Workload, c.JobLength)
+}
+
+// keep writes the work down where that is asked for.
+func (t *trial) keep(w *simulate.Workload, length simulate.Spread) error {
+	if t.save == "" {
+		return nil
+	}
+	w.Lengthen(length, t.seed)
+	var b bytes.Buffer
+	if err := w.WriteCSV(&b); err != nil {
+		return err
+	}
+	if err := os.WriteFile(t.path(t.save), b.Bytes(), 0o644); err != nil {
+		return &epu.Error{Kind: epu.Unavailable, Op: "write", On: t.save, Err: cli.Reason(err), Try: "--save-workload work.csv"}
+	}
+	return nil
 }
 
 // read takes the workload from where the flags say.
