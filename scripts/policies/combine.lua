@@ -13,7 +13,6 @@ return {
   params = demand.params {
     rules = {
       type = "list", of = "map", min = 1, max = 10, required = true,
-      example = { { policy = "npreserving", conf = { preserve_n = 2 } }, { policy = "queuelen", conf = { queuelen_high_water = 100, queuelen_low_water = 10 } } },
       doc = "the rules, each {policy: NAME, conf: {...}} with the parameters of that policy",
       example = {
         { policy = "queuelen", conf = { queuelen_high_water = 200, queuelen_low_water = 20 } },

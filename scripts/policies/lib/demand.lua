@@ -5,7 +5,6 @@
 -- whatever is proposed, so nothing here can delay that.
 
 local pool = require "lib.pool"
-local reading = require "lib.reading"
 local show = require "lib.show"
 local window = require "lib.window"
 
