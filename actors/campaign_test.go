@@ -208,9 +208,6 @@ func (c *campaign) abuse(steps int) {
 // peace ends all faults, lets the last of the slow messages arrive, and waits.
 func (c *campaign) peace(wait time.Duration) {
 	c.Policy, c.HookFails = nil, 0
-	for _, w := range c.Workers() {
-		c.Command(&msg.Unprotect{Instance: string(w.ID)})
-	}
 	c.Calm(sim.Options{Boot: sim.Range{Min: 5 * time.Second, Max: time.Minute}, Visibility: time.Minute})
 	c.Thaw()
 	for range 15 {
@@ -224,6 +221,9 @@ func (c *campaign) peace(wait time.Duration) {
 		c.EndRecovery()
 	}
 	c.Command(&msg.Reconfigure{Conf: must(structpb.NewStruct(map[string]any{"preserve_n": c.want, "names": c.names}))})
+	for _, w := range c.Workers() {
+		c.Command(&msg.Unprotect{Instance: string(w.ID)})
+	}
 	c.Run(time.Minute)
 	if c.remove {
 		c.want, c.names = 0, 0

@@ -78,6 +78,8 @@ type Controller struct {
 
 	hooks     map[epu.WorkerID]bool // workers about which a program may have to be run
 	hooksOut  map[string]bool       // runs that are out, by the key of what is due
+	offers    map[epu.SiteID][]epu.Offer
+	cheapest  []epu.Offer // all of them in the order of their price
 	sensors   map[string]*sensorState
 	sensorGen uint64
 	priced    bool         // some worker's price is known
@@ -185,6 +187,8 @@ func (c *Controller) Handle(tx *Tx, m any) {
 		tx.Answer(c.sensorStatus(tx.Now()))
 	case msg.PolicyChanged:
 		c.nextTick = tx.Now()
+	case msg.Offers:
+		c.offered(m)
 	case CallResult:
 		c.callEnded(tx, m)
 	case Wake:
@@ -308,7 +312,7 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		Site: l.Site, Zone: s.Zone, Allocation: l.Allocation, Market: l.Market, Address: s.Address,
 		State: s.State, StateSince: time.UnixMilli(s.Since).UTC(), Created: l.Opened, Draining: s.Draining,
 		Ended: s.Unwanted, EndReason: s.EndReason, Leaving: s.Leaving || s.Replacing && s.Draining,
-		Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
+		Price: c.priceAt(l, s.Zone), Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
 	}
 	old := c.roster.get(w)
 	c.noteHooks(w.ID, s)

@@ -26,6 +26,11 @@ func (c *Controller) Due(_ time.Time, rev epu.Revision) (todo []Todo, next time.
 			Send: msg.SyncQuery{Epoch: c.id.Epoch, Owner: c.owner, Pool: c.pool},
 		})
 	}
+	for _, p := range c.st.Define.Spec.Placement {
+		todo = append(todo, Todo{
+			Key: "offers/" + string(p.Site), To: msg.SiteAddress(p.Site), Send: msg.OffersQuery{}, Every: offersFirst, Cap: offersAgain,
+		})
+	}
 	if c.deciding != nil {
 		todo = append(todo, Todo{Key: c.decideKey, Call: *c.deciding, Every: defaultTick, Cap: decideRetryCap})
 	}

@@ -9,8 +9,10 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/actortest"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/sensing"
+	"github.com/nimbus-epu/epu/iaas/sim"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -206,4 +208,39 @@ func TestChangesAreToldOnce(t *testing.T) {
 			t.Errorf("%s was told %d times: %v", want, told[want], told)
 		}
 	}
+}
+
+// What sites offer reaches the policy, workers have their price, and a pool that costs all that it may does
+// not grow.
+func TestPricesHoldGrowth(t *testing.T) {
+	pool := campaignPool()
+	pool.Policy.Conf = map[string]any{"preserve_n": 2}
+	pool.Placement = []epu.Placement{{Site: "cloud", Allocation: "m"}}
+	pool.Limits.Spend = 1.2
+	f := actortest.NewFleet(1, sim.Options{
+		Boot: sim.Range{Min: 5 * time.Second, Max: 30 * time.Second}, Visibility: time.Minute,
+		Offers: []epu.Offer{{Allocation: "m", Market: epu.OnDemand, USDPerHour: 0.5}, {Allocation: "m", Market: epu.Spot, USDPerHour: 0.2}},
+	}, pool, campaignSite("cloud"))
+	var saw *policies.Snapshot
+	f.Policy = func(s *policies.Snapshot, _ *epu.Decision) { saw = s }
+	f.Run(10 * time.Minute)
+	if o := saw.Offers; len(o) != 2 || o[0].Market != epu.Spot || o[0].Site != "cloud" {
+		t.Errorf("got %v", o)
+	}
+	if b := saw.Budget; b.PerHour != 1.2 || b.Now != 1 || b.Unknown != 0 || saw.Workers[0].Price != 0.5 {
+		t.Errorf("got %+v", b)
+	}
+	f.Scale(5)
+	f.Run(10 * time.Minute)
+	settled(t, f, 2, 0)
+	last := f.Ask(msg.PoolQuery{}).(msg.PoolView).Last
+	if len(last.Clamps) != 1 || last.Clamps[0].Rule != "limits.spend" {
+		t.Errorf("got %v", last.Clamps)
+	}
+	f.Scale(1)
+	f.Run(10 * time.Minute)
+	settled(t, f, 1, 0)
+	f.Scale(9) // not even in one step
+	f.Run(10 * time.Minute)
+	settled(t, f, 2, 0)
 }

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/policies"
@@ -37,9 +39,59 @@ func (c *Controller) snapshot(id epu.DecisionID, now time.Time) *policies.Snapsh
 		Now: now, Pool: c.pool, Owner: c.owner, Decision: id, Seed: seedOf(id), Wish: c.st.Wish,
 		Memory: c.st.Memory, Counts: c.roster.counts, Workers: all, Bad: bad, Refused: c.refusals(),
 		Backoff: max(0, c.backoff().Sub(now)), MinMax: [2]int{spec.Limits.Min, spec.Limits.Max},
-		Readings: read, Windows: windows, Changes: c.changes, Work: c.work(read), Budget: c.budget(),
+		Readings: read, Windows: windows, Changes: c.changes, Work: c.work(read), Budget: c.budget(), Offers: c.cheapest,
 		Places: spec.Placement, SiteBackoff: c.siteBackoff(now),
 	}
+}
+
+// offered takes in what a site offers, and with it what workers there cost.
+func (c *Controller) offered(m msg.Offers) {
+	if slices.Equal(c.offers[m.Site], m.Offers) {
+		return
+	}
+	if c.offers == nil {
+		c.offers = map[epu.SiteID][]epu.Offer{}
+	}
+	c.offers[m.Site] = m.Offers
+	c.cheapest = nil // the last one may be in a snapshot
+	for _, site := range slices.Sorted(maps.Keys(c.offers)) {
+		c.cheapest = append(c.cheapest, c.offers[site]...)
+	}
+	slices.SortStableFunc(c.cheapest, func(a, b epu.Offer) int { return cmp.Compare(a.USDPerHour, b.USDPerHour) })
+	c.priced = len(c.cheapest) > 0
+	for id, l := range c.st.Launches {
+		if l.Site == m.Site {
+			c.refreshAll(id)
+		}
+	}
+}
+
+// priceAt is what a worker of a launch costs an hour as its site says now; 0 when it does not.
+func (c *Controller) priceAt(l *poolLaunch, zone string) float64 {
+	offers := c.offers[l.Site]
+	if len(offers) == 0 {
+		return 0
+	}
+	size, market := cmp.Or(l.Allocation, c.st.Define.Launches[l.Site].Allocation), cmp.Or(l.Market, epu.OnDemand)
+	price := 0.0
+	for _, o := range offers {
+		if o.Allocation == size && o.Market == market && (o.Zone == zone || (o.Zone == "" || zone == "") && price == 0) {
+			price = o.USDPerHour
+		}
+	}
+	return price
+}
+
+// nextPrice is what one more worker costs at the first place where it may go; 0 when that is not known.
+func (c *Controller) nextPrice(wish epu.Wish) float64 {
+	for _, p := range c.st.Define.Spec.Placement {
+		if wish.Site == "" || wish.Site == p.Site {
+			return c.priceAt(&poolLaunch{
+				Site: p.Site, Allocation: cmp.Or(wish.Allocation, p.Allocation), Market: cmp.Or(wish.Market, p.Market),
+			}, "")
+		}
+	}
+	return 0
 }
 
 // budget is what the pool may cost and costs.
@@ -157,7 +209,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		origins := c.st.Define.Spec.Origins
 		origin := func(key string) string { return origins[key] }
 		d.Wish, d.Clamps = reconcile.Clamp(d.Wanted, c.st.Wish.Target, c.st.Define.Spec.Limits, reconcile.Sure(d.Inputs), origin)
-		wish, held := reconcile.HoldGrowth(d.Wish, c.roster.counts.Open(), call.Snapshot.Budget, origin)
+		wish, held := reconcile.HoldGrowth(d.Wish, c.roster.counts.Open(), c.budget(), c.nextPrice(d.Wish), origin)
 		d.Wish, d.Clamps = wish, append(d.Clamps, held...)
 		if d.TickEvery > 0 {
 			c.nextTick = tx.Now().Add(max(d.TickEvery, 100*time.Millisecond))

@@ -27,6 +27,8 @@ type (
 	FindCall struct{ IDs []epu.InstanceID }
 	// EndCall ends machines.
 	EndCall struct{ IDs []epu.InstanceID }
+	// OffersCall asks for prices; the result is []epu.Offer.
+	OffersCall struct{}
 )
 
 // Bounds of a site.
@@ -40,6 +42,7 @@ const (
 	endRepeatFirst = 2 * time.Second
 	endRepeatCap   = 2 * time.Minute
 	endsMax        = 10 // calls that end machines, out at once
+	offersEvery    = 5 * time.Minute
 )
 
 // siteState is a site's durable state.
@@ -88,6 +91,7 @@ type Site struct {
 	st   siteState
 
 	// Volatile: begins anew with each incarnation.
+	offers    []epu.Offer // nil until the cloud has said; never changed in place
 	index     map[epu.InstanceID]slotRef
 	hot       launchSet // launches about which something may be left to do or say
 	disabled  bool      // launching is switched off
@@ -169,6 +173,10 @@ func (s *Site) Handle(tx *Tx, m any) {
 		if m.Epoch == s.id.Epoch && s.synced && !s.recovering() {
 			tx.Answer(msg.Synced{Epoch: s.id.Epoch, Site: s.spec.Name})
 		}
+	case msg.OffersQuery:
+		if s.offers != nil || !s.priced() {
+			tx.Answer(msg.Offers{Site: s.spec.Name, Offers: s.offers})
+		}
 	case CallResult:
 		s.callEnded(tx, m)
 	case msg.SiteDefine:
@@ -197,7 +205,25 @@ func (s *Site) callEnded(tx *Tx, r CallResult) {
 		s.listed(tx, r)
 	case FindCall:
 		s.found(tx, call, r)
+	case OffersCall:
+		s.offered(r)
 	case EndCall: // only a listing shows that a machine is gone
+	}
+}
+
+// priced reports that the site's driver knows prices.
+func (s *Site) priced() bool { return s.spec.Driver != epu.DriverLocal }
+
+// offered keeps what the cloud offers; when it can't say, the last answer stands.
+func (s *Site) offered(r CallResult) {
+	offers, ok := r.Result.([]epu.Offer)
+	if r.Err != nil || !ok {
+		return
+	}
+	s.offers = make([]epu.Offer, len(offers))
+	for i, o := range offers {
+		o.Site = s.spec.Name
+		s.offers[i] = o
 	}
 }
 

@@ -25,6 +25,9 @@ const (
 // Due derives what is still to be done: list, search, report, call, end.
 func (s *Site) Due(now time.Time, _ epu.Revision) (todo []Todo, next time.Time) {
 	todo = append(todo, Todo{Key: "list", Call: ListCall{Tags: s.tags()}, Every: s.spec.PollEvery})
+	if s.synced && s.priced() {
+		todo = append(todo, Todo{Key: "offers", Call: OffersCall{}, Every: offersEvery})
+	}
 	if len(s.missing) > 0 {
 		ids := slices.Sorted(maps.Keys(s.missing))
 		todo = append(todo, Todo{Key: "find", Call: FindCall{IDs: ids}, Every: s.spec.VisibilityWindow})

@@ -78,6 +78,8 @@ func Provide(ctx context.Context, p iaas.Provider, call any) (any, error) {
 		return p.List(ctx, iaas.ListRequest{Tags: c.Tags})
 	case actors.FindCall:
 		return p.List(ctx, iaas.ListRequest{IDs: c.IDs})
+	case actors.OffersCall:
+		return p.Offers(ctx)
 	case actors.EndCall:
 		return nil, p.Terminate(ctx, c.IDs)
 	}

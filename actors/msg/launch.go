@@ -85,3 +85,13 @@ type Synced struct {
 	Epoch epu.Epoch
 	Site  epu.SiteID
 }
+
+// OffersQuery is a controller's question what a site offers, repeated now and then. A site that has no
+// prices answers too.
+type OffersQuery struct{}
+
+// Offers answers OffersQuery once the site has asked its cloud.
+type Offers struct {
+	Site   epu.SiteID
+	Offers []epu.Offer // immutable
+}

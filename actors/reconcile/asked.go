@@ -28,7 +28,7 @@ type Drain struct {
 // same decision finds its room; launches count toward the wish and never go beyond it, because what is
 // beyond would be ended again at once.
 func Asked(in Input, decision epu.DecisionID, actions []epu.Action, find func(epu.WorkerID) *epu.Worker) Deeds {
-	a := &asked{planner: planner{Input: in, perSite: map[epu.SiteID]int{}}, done: map[epu.WorkerID]bool{}, named: map[string]bool{}}
+	a := &asked{planner: newPlanner(in), done: map[epu.WorkerID]bool{}, named: map[string]bool{}}
 	a.budgets()
 	for _, w := range in.Workers {
 		if w.Open() && w.Name != "" {
@@ -48,7 +48,7 @@ func Asked(in Input, decision epu.DecisionID, actions []epu.Action, find func(ep
 	}
 	for i, act := range actions {
 		if act.Kind == epu.ActLaunch {
-			a.start(act, fmt.Sprintf("%s/%d", decision, i))
+			a.start(act, epu.Asked(decision, i))
 		}
 	}
 	a.deeds.Launches, a.deeds.Ends, a.deeds.Refused = a.plan.Launches, a.plan.Ends, a.plan.Refused
@@ -96,6 +96,10 @@ func (a *asked) drain(w *epu.Worker, reason string) {
 	}
 	limited := a.Limits.Terminations.Window > 0 && !w.Draining && !w.Replacing &&
 		(w.Name != "" || a.serving <= max(0, a.Wish.Target-len(a.Wish.Uniques)))
+	if a.dry(w.Site) {
+		a.refuse(dryRule, fmt.Sprintf("site %s is in dry run: %s would be drained", w.Site, w.ID), time.Time{})
+		return
+	}
 	if limited && a.ends == 0 {
 		a.refuse("limits.terminations", "the limit on terminations is used up: "+string(w.ID)+" stays for now", a.Ended.Next)
 		return
@@ -118,8 +122,11 @@ func (a *asked) count(w *epu.Worker, d int) {
 // start opens the launches of one action, as far as the wish has room for them.
 func (a *asked) start(act epu.Action, id string) {
 	l := Launch{
-		Site: act.Site, Allocation: a.Wish.Allocation, Market: a.Wish.Market, N: max(1, act.Count), Name: act.Name,
-		Vars: a.Wish.Vars, Reason: cmp.Or(act.Reason, "the policy asked for it"), Asked: id,
+		Site: act.Site, Allocation: cmp.Or(act.Allocation, a.Wish.Allocation), Market: cmp.Or(act.Market, a.Wish.Market),
+		N: max(1, act.Count), Name: act.Name, Vars: act.Vars, Reason: cmp.Or(act.Reason, "the policy asked for it"), Asked: id,
+	}
+	if l.Vars == nil {
+		l.Vars = a.Wish.Vars
 	}
 	if act.Name != "" {
 		u, wanted := a.Wish.Uniques[act.Name]
@@ -132,7 +139,10 @@ func (a *asked) start(act epu.Action, id string) {
 			return
 		}
 		a.named[act.Name] = true
-		l.Site, l.Allocation, l.Market, l.Vars = cmp.Or(act.Site, u.Site), u.Allocation, u.Market, u.Vars
+		l.Site, l.Allocation, l.Market = cmp.Or(act.Site, u.Site), cmp.Or(act.Allocation, u.Allocation), cmp.Or(act.Market, u.Market)
+		if l.Vars = act.Vars; l.Vars == nil {
+			l.Vars = u.Vars
+		}
 		a.launch(l)
 		return
 	}

@@ -49,16 +49,28 @@ func Clamp(wanted epu.Wish, before int, limits epu.Limits, shrinkOK bool, origin
 	return wish, clamps
 }
 
-// HoldGrowth keeps a wish from growing beyond the open workers while the pool costs all that it may.
-func HoldGrowth(wish epu.Wish, open int, budget epu.Budget, origin func(string) string) (epu.Wish, []epu.Reason) {
-	if budget.PerHour <= 0 || budget.Now < budget.PerHour || wish.Target <= open {
+// HoldGrowth keeps a wish from growing beyond what the pool may cost. Each is what one more worker costs
+// an hour; 0 = not known, and then it grows until what is known reaches the limit.
+func HoldGrowth(wish epu.Wish, open int, budget epu.Budget, each float64, origin func(string) string) (epu.Wish, []epu.Reason) {
+	if budget.PerHour <= 0 || wish.Target <= open {
+		return wish, nil
+	}
+	most := wish.Target
+	switch left := budget.PerHour - budget.Now; {
+	case left <= 0:
+		most = open
+	case each > 0:
+		most = open + int(min(left/each+1e-9, float64(wish.Target))) // a sum of prices is not exact
+	}
+	most = max(most, len(wish.Uniques))
+	if wish.Target <= most {
 		return wish, nil
 	}
 	r := epu.Reason{
 		Rule: "limits.spend", Origin: origin("limits.spend"),
-		Text: fmt.Sprintf("%d -> %d: the open workers cost $%.2f of $%.2f an hour", wish.Target, open, budget.Now, budget.PerHour),
+		Text: fmt.Sprintf("%d -> %d: %d open workers cost $%.2f of $%.2f an hour", wish.Target, most, open, budget.Now, budget.PerHour),
 	}
-	wish.Target = max(open, len(wish.Uniques))
+	wish.Target = most
 	return wish, []epu.Reason{r}
 }
 

@@ -52,6 +52,11 @@ func draw(rt *rapid.T) *world {
 	for i := range min(rapid.IntRange(0, 3).Draw(rt, "names"), in.Wish.Target) {
 		in.Wish.Uniques[string(rune('a'+i))] = epu.Unique{}
 	}
+	if rapid.IntRange(0, 2).Draw(rt, "sites") == 0 {
+		in.Wish.Sites = map[epu.SiteID]int{
+			"near": rapid.IntRange(0, in.Wish.Target/2).Draw(rt, "at near"), "far": rapid.IntRange(0, in.Wish.Target/2).Draw(rt, "at far"),
+		}
+	}
 	in.Limits = epu.Limits{
 		Max: -1, InFlight: rapid.IntRange(0, 10).Draw(rt, "in-flight"),
 		Launches:     epu.Count{N: rapid.IntRange(1, 20).Draw(rt, "launches"), Window: 10 * time.Minute},

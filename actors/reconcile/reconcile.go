@@ -97,12 +97,21 @@ type planner struct {
 	starts             int // launches still allowed, by the rule startBy
 	startBy, startText string
 	startAt            time.Time
-	perSite            map[epu.SiteID]int
+	perSite            map[epu.SiteID]int // workers that are there, and what is being launched
+	openAt             map[epu.SiteID]int // of those the ones that stay: what Wish.Sites counts
+}
+
+func newPlanner(in Input) planner {
+	if in.Wish.Urgency == epu.UrgencyHigh {
+		in.Backoff = nil
+	}
+	return planner{Input: in, perSite: map[epu.SiteID]int{}, openAt: map[epu.SiteID]int{}}
 }
 
 // Actions says what is to be done now.
 func Actions(in Input) Plan {
-	p := &planner{Input: in, perSite: map[epu.SiteID]int{}}
+	made := newPlanner(in)
+	p := &made
 	if in.Freeze == Frozen {
 		return p.plan
 	}
@@ -129,6 +138,9 @@ func (p *planner) budgets() {
 	inFlight := 0
 	for _, w := range p.Workers {
 		p.perSite[w.Site]++
+		if w.Open() && !w.Draining {
+			p.openAt[w.Site]++
+		}
 		if w.Open() && w.State < epu.Running {
 			inFlight++
 		}
@@ -324,63 +336,10 @@ func (p *planner) release(replaced, serving []*epu.Worker, want int) {
 		if ready+len(replaced)-i <= want {
 			return
 		}
-		if p.DrainTo && w.State == epu.Running {
+		if p.DrainTo && w.State == epu.Running && !p.dry(w.Site) {
 			p.plan.Drains = append(p.plan.Drains, w)
 		} else {
 			p.end(w, "replaced", true, false)
 		}
-	}
-}
-
-// launch spreads a launch over the pool's places in their order, within the launch budget. A place that
-// is full or backing off is passed over.
-func (p *planner) launch(l Launch) {
-	if l.N > p.starts {
-		p.refuse(p.startBy, fmt.Sprintf("%d of %d launches wait: %s", l.N-p.starts, l.N, p.startText), p.startAt)
-		l.N = p.starts
-	}
-	backoff, dry := time.Time{}, epu.SiteID("")
-	for _, place := range p.Placement {
-		if l.Site != "" && place.Site != l.Site {
-			continue
-		}
-		if p.dry(place.Site) {
-			dry = cmp.Or(dry, place.Site)
-			continue
-		}
-		n := l.N
-		if place.Max > 0 {
-			n = min(n, max(0, place.Max-p.perSite[place.Site]))
-		}
-		if n == 0 {
-			continue
-		}
-		place.Allocation = cmp.Or(l.Allocation, place.Allocation)
-		place.Market = cmp.Or(l.Market, place.Market)
-		if p.Backoff != nil {
-			if until := p.Backoff(place); p.Now.Before(until) {
-				if backoff.IsZero() || until.Before(backoff) {
-					backoff = until
-				}
-				continue
-			}
-		}
-		part := l
-		part.Site, part.Allocation, part.Market, part.N = place.Site, place.Allocation, place.Market, n
-		p.plan.Launches = append(p.plan.Launches, part)
-		p.perSite[place.Site] += n
-		p.starts -= n
-		l.N -= n
-	}
-	switch {
-	case l.N <= 0:
-	case dry != "":
-		p.refuse(dryRule, fmt.Sprintf("site %s is in dry run: %d more would be launched", dry, l.N), time.Time{})
-	case !backoff.IsZero():
-		p.refuse("backoff", "launches failed; the next try is at "+backoff.UTC().Format(time.TimeOnly)+" UTC", backoff)
-	case l.Site != "":
-		p.refuse("placement", fmt.Sprintf("%d workers find no place: %s is at its max or not in the pool's placement", l.N, l.Site), time.Time{})
-	default:
-		p.refuse("placement", fmt.Sprintf("%d workers find no place: every site of the pool is at its max", l.N), time.Time{})
 	}
 }

@@ -108,6 +108,14 @@ func (w *world) set(t *testing.T, key, value string) {
 		for _, n := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' }) {
 			w.in.Wish.Uniques[n] = epu.Unique{}
 		}
+	case "sites":
+		w.in.Wish.Sites = map[epu.SiteID]int{}
+		for _, p := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' }) {
+			site, n, _ := strings.Cut(p, ":")
+			w.in.Wish.Sites[epu.SiteID(site)] = number(t, n)
+		}
+	case "urgency":
+		w.in.Wish.Urgency = epu.Urgency(value)
 	case "site":
 		w.in.Wish.Site = epu.SiteID(value)
 	case "victims":
@@ -182,6 +190,8 @@ func (w *world) worker(t *testing.T, id string, words []string) {
 			x.Replacing = value != "off"
 		case "busy":
 			x.BusyUntil = w.in.Now.Add(duration(t, value))
+		case "charge":
+			x.ChargeAt = w.in.Now.Add(duration(t, value))
 		case "suspect":
 			x.Suspect = value != "off"
 		case "ended":

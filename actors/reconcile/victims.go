@@ -16,8 +16,8 @@ func (p *planner) spare(from []*epu.Worker, n int) []*epu.Worker {
 		return nil
 	}
 	victims := make([]*epu.Worker, 0, len(from))
-	busy, protected := 0, 0
-	var until time.Time
+	busy, protected, paid := 0, 0, 0
+	var until, charge time.Time
 	for _, w := range from {
 		switch {
 		case p.Hold || w.Draining:
@@ -28,11 +28,16 @@ func (p *planner) spare(from []*epu.Worker, n int) []*epu.Worker {
 			if busy++; until.IsZero() || w.BusyUntil.Before(until) {
 				until = w.BusyUntil
 			}
+		case p.Wish.Urgency == epu.UrgencyLow && w.ChargeAt.Sub(p.Now) > epu.ChargeBoundary:
+			if paid++; charge.IsZero() || w.ChargeAt.Before(charge) {
+				charge = w.ChargeAt
+			}
 		default:
 			victims = append(victims, w)
 		}
 	}
 	order(victims, p.Wish.Victims)
+	victims = p.crowdedFirst(victims)
 	short := n - len(victims)
 	if short <= 0 {
 		return victims[:n]
@@ -40,10 +45,34 @@ func (p *planner) spare(from []*epu.Worker, n int) []*epu.Worker {
 	if busy > 0 {
 		p.refuse("drain.protect_busy", fmt.Sprintf("%d surplus workers stay: they are busy", min(short, busy)), until)
 	}
-	if short -= busy; short > 0 && protected > 0 {
+	if short -= busy; short > 0 && paid > 0 {
+		p.refuse("urgency", fmt.Sprintf("%d surplus workers stay: their time is paid for", min(short, paid)), charge.Add(-epu.ChargeBoundary))
+	}
+	if short -= paid; short > 0 && protected > 0 {
 		p.refuse("protected", fmt.Sprintf("%d surplus workers stay: they are protected", min(short, protected)), time.Time{})
 	}
 	return victims
+}
+
+// crowdedFirst puts those victims first that stand at sites with more workers than the wish names.
+func (p *planner) crowdedFirst(victims []*epu.Worker) []*epu.Worker {
+	if len(p.Wish.Sites) == 0 {
+		return victims
+	}
+	over := map[epu.SiteID]int{}
+	for site, n := range p.Wish.Sites {
+		over[site] = p.openAt[site] - n
+	}
+	var first, then []*epu.Worker
+	for _, w := range victims {
+		if over[w.Site] > 0 {
+			over[w.Site]--
+			first = append(first, w)
+		} else {
+			then = append(then, w)
+		}
+	}
+	return slices.Concat(first, then)
 }
 
 // busy reports that a worker's lease keeps it.

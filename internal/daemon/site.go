@@ -58,6 +58,8 @@ func (s *siteExecutor) Do(ctx context.Context, call any) (any, error) {
 		return s.provider.List(ctx, iaas.ListRequest{Tags: c.Tags})
 	case actors.FindCall:
 		return s.provider.List(ctx, iaas.ListRequest{IDs: c.IDs})
+	case actors.OffersCall:
+		return s.provider.Offers(ctx)
 	case actors.EndCall:
 		return nil, s.provider.Terminate(ctx, c.IDs)
 	}

@@ -163,7 +163,11 @@ func (p *Pool) Decide(now time.Time, senses Senses) epu.Decision {
 		d.Wish = p.wish
 	} else {
 		d.Wish, d.Clamps = reconcile.Clamp(d.Wanted, p.wish.Target, p.cfg.Limits, mayShrink(d.Inputs), nowhere)
-		held, more := reconcile.HoldGrowth(d.Wish, p.counts.Open(), p.budget(), nowhere)
+		each := 0.0
+		if len(p.cfg.Placement) > 0 {
+			each = p.price(p.cfg.Placement[0])
+		}
+		held, more := reconcile.HoldGrowth(d.Wish, p.counts.Open(), p.budget(), each, nowhere)
 		d.Wish, d.Clamps = held, append(d.Clamps, more...)
 		p.wish, p.memory, p.dirty, p.decided = d.Wish, d.MemoryAfter, true, true
 	}
