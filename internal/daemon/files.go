@@ -12,6 +12,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/daemon/engine"
 	"github.com/nimbus-epu/epu/internal/resource"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
 	"github.com/nimbus-epu/epu/policies"
@@ -251,7 +252,7 @@ func (p *planning) checkPolicy(spec epu.PoolSpec) {
 			add("policy.conf."+pr.Key, pr.Text, "")
 		}
 	}
-	for _, m := range missingSensors(spec.Policy.Name, policy.Params.Sensors(spec.Policy.Conf), spec.Sensors) {
+	for _, m := range engine.MissingSensors(spec.Policy.Name, policy.Params.Sensors(spec.Policy.Conf), spec.Sensors) {
 		add("policy.conf."+m.Key, m.Text, m.Try)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/cluster/identity"
 	"github.com/nimbus-epu/epu/internal/config"
+	"github.com/nimbus-epu/epu/internal/daemon/engine"
 	"github.com/nimbus-epu/epu/internal/daemon/upkeep"
 	"github.com/nimbus-epu/epu/internal/relay"
 	"github.com/nimbus-epu/epu/internal/resource"
@@ -186,4 +187,16 @@ func (n *Node) Stop(ctx context.Context) error {
 func (n *Node) Close(ctx context.Context) error {
 	flush := n.history.Flush(ctx)
 	return errors.Join(flush, n.history.Close(), n.journal.Close())
+}
+
+// Controller makes the executor of a pool's controller.
+func (n *Node) Controller(_ epu.Owner, pool epu.PoolID) actors.Executor {
+	return engine.New(engine.Options{
+		Pool: pool, Library: n.library, Now: n.opts.Clock.Now, Getenv: n.opts.Getenv, Log: n.log,
+		Sensors: func(ctx context.Context) (map[string]epu.SensorSpec, error) {
+			answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
+			view, _ := answer.(msg.RegistryView)
+			return view.Pools[pool].Spec.Sensors, err
+		},
+	}).Do
 }

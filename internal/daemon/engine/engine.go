@@ -1,17 +1,18 @@
-package daemon
+package engine
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
-	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/hook"
 	"github.com/nimbus-epu/epu/internal/sensor"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
@@ -19,13 +20,20 @@ import (
 	"github.com/nimbus-epu/epu/policies/params"
 )
 
-// engine carries out the calls of one pool's controller. A controller has one evaluation out at a time,
-// but an incarnation that failed may have left one behind: the mutex keeps the Lua state to one of them.
-type engine struct {
-	library *policies.Library
-	opts    policies.Options
-	sensors func(ctx context.Context) (map[string]epu.SensorSpec, error) // of the pool, as it is applied
+// Options are what an Engine works with.
+type Options struct {
+	Pool    epu.PoolID
+	Library *policies.Library
+	Now     func() time.Time
+	Getenv  func(string) string
+	Log     *slog.Logger
+	Sensors func(ctx context.Context) (map[string]epu.SensorSpec, error) // of the pool, as it is applied
+}
 
+// Engine carries out the calls of one pool's controller. A controller has one evaluation out at a time,
+// but an incarnation that failed may have left one behind: the mutex keeps the Lua state to one of them.
+type Engine struct {
+	opts   Options
 	puller *sensor.Puller
 
 	mu      sync.Mutex
@@ -35,25 +43,13 @@ type engine struct {
 	checked map[string]any // the same, checked and completed
 }
 
-// Controller makes the executor of a pool's controller.
-func (n *Node) Controller(owner epu.Owner, pool epu.PoolID) actors.Executor {
-	e := &engine{
-		library: n.library, puller: sensor.New(sensor.Options{Getenv: n.opts.Getenv, Now: n.opts.Clock.Now}),
-		opts: policies.Options{
-			Now:   n.opts.Clock.Now,
-			Print: func(line string) { n.log.Debug("policy printed", "pool", pool, "line", line) },
-		},
-		sensors: func(ctx context.Context) (map[string]epu.SensorSpec, error) {
-			answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
-			view, _ := answer.(msg.RegistryView)
-			return view.Pools[pool].Spec.Sensors, err
-		},
-	}
-	return e.Do
+// New makes the engine of a pool's controller. It loads the policy with the first call that needs it.
+func New(opts Options) *Engine {
+	return &Engine{opts: opts, puller: sensor.New(sensor.Options{Getenv: opts.Getenv, Now: opts.Now})}
 }
 
 // Do carries out one call. Readings and hooks wait for no evaluation, and no evaluation for them.
-func (e *engine) Do(ctx context.Context, call any) (any, error) {
+func (e *Engine) Do(ctx context.Context, call any) (any, error) {
 	switch c := call.(type) {
 	case actors.PollCall:
 		point, _ := e.puller.Pull(ctx, c.Spec) // which says itself why it is unknown
@@ -72,7 +68,7 @@ func (e *engine) Do(ctx context.Context, call any) (any, error) {
 	return nil, epu.E(epu.Internal, "carry out", fmt.Sprintf("%T", call), errors.New("a controller has no such call"))
 }
 
-func (e *engine) decide(c actors.DecideCall) (epu.Decision, error) {
+func (e *Engine) decide(c actors.DecideCall) (epu.Decision, error) {
 	if err := e.load(c.Policy); err != nil {
 		return epu.Decision{}, err
 	}
@@ -87,7 +83,7 @@ func (e *engine) decide(c actors.DecideCall) (epu.Decision, error) {
 	return d, nil
 }
 
-func (e *engine) check(ctx context.Context, c actors.CheckConfCall) (actors.CheckedConf, error) {
+func (e *Engine) check(ctx context.Context, c actors.CheckConfCall) (actors.CheckedConf, error) {
 	if err := e.load(c.Policy); err != nil {
 		return actors.CheckedConf{}, err
 	}
@@ -103,18 +99,18 @@ func (e *engine) check(ctx context.Context, c actors.CheckConfCall) (actors.Chec
 	if len(named) == 0 {
 		return out, nil
 	}
-	sensors, err := e.sensors(ctx)
+	sensors, err := e.opts.Sensors(ctx)
 	if err != nil {
 		return out, err
 	}
-	for _, p := range missingSensors(c.Policy, named, sensors) {
+	for _, p := range MissingSensors(c.Policy, named, sensors) {
 		out.Problems = append(out.Problems, p.Key+": "+p.Text)
 	}
 	return out, nil
 }
 
-// missingSensors reports the sensors that a configuration names and its pool does not have.
-func missingSensors(policy string, named []params.Named, sensors map[string]epu.SensorSpec) (out []strictyaml.Problem) {
+// MissingSensors reports the sensors that a configuration names and its pool does not have.
+func MissingSensors(policy string, named []params.Named, sensors map[string]epu.SensorSpec) (out []strictyaml.Problem) {
 	known := slices.Sorted(maps.Keys(sensors))
 	for _, n := range named {
 		if _, ok := sensors[n.Sensor]; ok {
@@ -133,18 +129,21 @@ func missingSensors(policy string, named []params.Named, sensors map[string]epu.
 }
 
 // load takes the newest sound version of the policy. A broken one never replaces a good one.
-func (e *engine) load(name string) error {
+func (e *Engine) load(name string) error {
 	if e.policy != nil && e.policy.Name == name {
 		return nil
 	}
-	p, err := e.library.Load(name)
+	p, err := e.opts.Library.Load(name)
 	if err != nil {
 		return err
 	}
 	if e.engine != nil {
 		e.engine.Close()
 	}
-	e.policy, e.engine = p, policies.NewEngine(p, e.opts)
+	e.policy, e.engine = p, policies.NewEngine(p, policies.Options{
+		Now:   e.opts.Now,
+		Print: func(line string) { e.opts.Log.Debug("policy printed", "pool", e.opts.Pool, "line", line) },
+	})
 	e.given, e.checked = nil, nil
 	return nil
 }
