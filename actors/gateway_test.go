@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
-	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/gateway"
 	"github.com/nimbus-epu/epu/actors/msg"
 )
 
@@ -39,13 +39,13 @@ func (p *planned) Plan(view msg.RegistryView, _ map[epu.PoolID]msg.PoolView, _ s
 // operator is who asks a node's gateway.
 type operator struct {
 	n     *node
-	g     *actors.Gateway
+	g     *gateway.Gateway
 	files *planned
 }
 
 func newOperator(n *node) *operator {
 	o := &operator{n: n, files: &planned{}}
-	o.g = actors.NewGateway(n.Tree, o.files, actors.NodeInfo{Name: "n1", Version: &msg.Version{Version: "test"}})
+	o.g = gateway.New(n.Tree, o.files, gateway.NodeInfo{Name: "n1", Version: &msg.Version{Version: "test"}})
 	return o
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/nimbus-epu/epu/persistence"
 )
 
-// sizeKey is the configuration key that scale sets.
-const sizeKey = "preserve_n"
+// SizeKey is the configuration key that scale sets.
+const SizeKey = "preserve_n"
 
 // command carries out an operator's order.
 func (c *Controller) command(tx *Tx, m msg.Command) {
@@ -28,7 +28,7 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 	tx.Because(m.ID)
 	switch body := m.Body.(type) {
 	case *msg.Scale:
-		c.check(tx, m, map[string]any{sizeKey: int(body.N)})
+		c.check(tx, m, map[string]any{SizeKey: int(body.N)})
 	case *msg.Reconfigure:
 		c.check(tx, m, body.Conf.AsMap())
 	case *msg.Kill:
@@ -61,7 +61,7 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 		}
 		tx.Answer(&msg.Done{Changed: frozen, Text: string(c.pool) + " is not frozen"})
 	default:
-		tx.Answer(refuse(epu.Invalid, "carry out", wordOf(m.Body), "this node does not know it"))
+		tx.Answer(refuse(epu.Invalid, "carry out", msg.NameOf(m.Body), "this node does not know it"))
 	}
 }
 

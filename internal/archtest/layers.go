@@ -64,6 +64,11 @@ var layers = []layer{
 		why: "the deterministic host runs shells and cores over simulated parts, never over real ones",
 	},
 	{
+		who: []string{"actors/gateway"},
+		may: join([]string{"actors", "actors/msg", "actors/answers", "persistence"}, pure),
+		why: "the gateway asks actors and puts their answers into words; what it brings, and from where, the daemon knows",
+	},
+	{
 		who: []string{"actors"},
 		may: join([]string{"actors/msg", "actors/answers", "persistence", "iaas", "policies"}, pure),
 		why: "actors know ports, not adapters: only the daemon says which adapter stands behind a port",
@@ -106,7 +111,7 @@ var folders = []string{"cmd", "actors", "policies", "iaas", "persistence", "clus
 func checkLayers(t tree) []finding {
 	forTests := []string{
 		"persistence/memory", "persistence/journaltest", "iaas/iaastest", "iaas/sim", "iaas/faulty", "iaas/local",
-		"actors/actortest", "policies/policytest", "internal/systest", "scripts/...",
+		"actors/actortest", "actors/gateway", "policies/policytest", "internal/systest", "scripts/...",
 	}
 	var found []finding
 	for _, f := range t {

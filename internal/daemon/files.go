@@ -18,7 +18,7 @@ import (
 	"github.com/nimbus-epu/epu/policies"
 )
 
-// files reads what operators apply. It implements actors.Files.
+// files reads what operators apply. It implements gateway.Files.
 type files struct {
 	library *policies.Library
 	tick    resource.Options // defaults of parsing

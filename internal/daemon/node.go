@@ -16,6 +16,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/gateway"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/cluster/identity"
 	"github.com/nimbus-epu/epu/internal/config"
@@ -48,7 +49,7 @@ type Node struct {
 	signer  *identity.Signer
 	library *policies.Library
 	tree    *actors.Tree
-	gateway *actors.Gateway
+	gateway *gateway.Gateway
 	relay   *relay.Server
 	web     *webServer
 	started time.Time
@@ -130,7 +131,7 @@ func (n *Node) begin() error {
 	if n.tree, err = actors.Start(sys, n); err != nil {
 		return err
 	}
-	n.gateway = actors.NewGateway(n.tree, &files{library: n.library, tick: resource.Options{Tick: n.conf.Tick}}, actors.NodeInfo{
+	n.gateway = gateway.New(n.tree, &files{library: n.library, tick: resource.Options{Tick: n.conf.Tick}}, gateway.NodeInfo{
 		Name: n.conf.Node.Name, Version: n.opts.Version, Started: n.started, Roles: []string{"provisioner", "controllers"},
 		APIBudget: n.apiBudget,
 	})

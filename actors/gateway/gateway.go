@@ -1,8 +1,9 @@
-package actors
+package gateway
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
 )
 
@@ -35,13 +37,13 @@ type NodeInfo struct {
 // Gateway brings commands and questions from outside to the actors they concern, and their answers
 // back. It keeps nothing.
 type Gateway struct {
-	tree  *Tree
+	tree  *actors.Tree
 	files Files
 	info  NodeInfo
 }
 
-// NewGateway makes the gateway of a tree.
-func NewGateway(tree *Tree, files Files, info NodeInfo) *Gateway {
+// New makes the gateway of a tree.
+func New(tree *actors.Tree, files Files, info NodeInfo) *Gateway {
 	return &Gateway{tree: tree, files: files, info: info}
 }
 
@@ -82,14 +84,14 @@ func ask[T any](ctx context.Context, g *Gateway, to msg.Address, m any) (T, erro
 	}
 	t, ok := answer.(T)
 	if !ok {
-		g.tree.Log.Error("unexpected answer", "actor", to, "question", typeName(m), "answer", typeName(answer))
+		g.tree.Log.Error("unexpected answer", "actor", to, "question", fmt.Sprintf("%T", m), "answer", fmt.Sprintf("%T", answer))
 		return none, epu.E(epu.Internal, "ask", string(to), errors.New("it gave an answer of another kind"))
 	}
 	return t, nil
 }
 
 func (g *Gateway) registry(ctx context.Context) (msg.RegistryView, error) {
-	return ask[msg.RegistryView](ctx, g, RegistryAddress, msg.RegistryQuery{})
+	return ask[msg.RegistryView](ctx, g, actors.RegistryAddress, msg.RegistryQuery{})
 }
 
 // definedWait bounds how long a command waits until its pool's controller has heard of the newest
@@ -101,7 +103,7 @@ const definedWait = 5 * time.Second
 func (g *Gateway) defined(ctx context.Context, pool epu.PoolID) (msg.RegistryView, error) {
 	bounded, cancel := context.WithDeadline(ctx, g.tree.Clock.Now().Add(definedWait))
 	defer cancel()
-	v, err := ask[msg.RegistryView](bounded, g, RegistryAddress, msg.DefinedQuery{Pool: pool})
+	v, err := ask[msg.RegistryView](bounded, g, actors.RegistryAddress, msg.DefinedQuery{Pool: pool})
 	if err != nil {
 		return g.registry(ctx)
 	}
@@ -157,14 +159,6 @@ func listed[S ~string](names []S) string {
 		texts[i] = string(n)
 	}
 	return strings.Join(texts, ", ")
-}
-
-// wordOf is the name of a command or question in the protocol.
-func wordOf(body any) string {
-	if m, ok := body.(proto.Message); ok {
-		return string(m.ProtoReflect().Descriptor().Name())
-	}
-	return "an unknown message"
 }
 
 // pools asks every controller for its view; one that does not answer is left out, with its error.

@@ -1,4 +1,4 @@
-package actors
+package gateway
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/answers"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/persistence"
@@ -57,7 +58,7 @@ func (g *Gateway) command(ctx context.Context, req *msg.Request, body proto.Mess
 	case *msg.EndRecovery:
 		return g.audited(req, "end-recovery", nil)(g.endRecovery(ctx))
 	}
-	return nil, epu.E(epu.Invalid, "carry out", wordOf(body), errors.New("this node does not know it"))
+	return nil, epu.E(epu.Invalid, "carry out", msg.NameOf(body), errors.New("this node does not know it"))
 }
 
 // audited records a command that no single actor records, once it was carried out.
@@ -100,7 +101,7 @@ func (g *Gateway) apply(ctx context.Context, req *msg.Request, m *msg.Apply) (pr
 	}
 	if specs != nil {
 		specs.ID, specs.By = req.GetId(), req.GetUser()
-		if _, err := ask[*msg.Done](ctx, g, RegistryAddress, *specs); err != nil {
+		if _, err := ask[*msg.Done](ctx, g, actors.RegistryAddress, *specs); err != nil {
 			return nil, err
 		}
 		for _, p := range specs.Pools { // who asks next must not find the pool as it was before
@@ -139,14 +140,14 @@ func (g *Gateway) remove(ctx context.Context, req *msg.Request, m *msg.Remove) (
 	if err := g.knownPool(ctx, m.GetPool()); err != nil {
 		return nil, err
 	}
-	return ask[*msg.Done](ctx, g, RegistryAddress,
+	return ask[*msg.Done](ctx, g, actors.RegistryAddress,
 		msg.RemovePool{Owner: epu.DefaultOwner, Pool: epu.PoolID(m.GetPool()), ID: req.GetId(), By: req.GetUser()})
 }
 
 // terminateAll turns the switch and says what is left: every machine that a site still lists or may
 // still get, by site.
 func (g *Gateway) terminateAll(ctx context.Context, req *msg.Request, m *msg.TerminateAll) (proto.Message, error) {
-	done, err := ask[*msg.Done](ctx, g, RegistryAddress,
+	done, err := ask[*msg.Done](ctx, g, actors.RegistryAddress,
 		msg.SwitchEndAll{On: true, ProtectedToo: m.GetProtectedToo(), ID: req.GetId(), By: req.GetUser()})
 	if err != nil {
 		return nil, err
@@ -228,7 +229,7 @@ func (g *Gateway) sitesLeft(ctx context.Context, v msg.RegistryView, pools map[e
 }
 
 func (g *Gateway) enable(ctx context.Context, req *msg.Request) (proto.Message, error) {
-	done, err := ask[*msg.Done](ctx, g, RegistryAddress, msg.SwitchEndAll{ID: req.GetId(), By: req.GetUser()})
+	done, err := ask[*msg.Done](ctx, g, actors.RegistryAddress, msg.SwitchEndAll{ID: req.GetId(), By: req.GetUser()})
 	if err != nil {
 		return nil, err
 	}
@@ -378,7 +379,7 @@ func (g *Gateway) endRecovery(ctx context.Context) (proto.Message, error) {
 	if err := g.tree.Journal.BeginEpoch(ctx, next); err != nil {
 		return nil, epu.E(epu.Unavailable, "end recovery", "", err)
 	}
-	if _, err := ask[*msg.Done](ctx, g, RegistryAddress, msg.RecoveryEnded{Epoch: next}); err != nil {
+	if _, err := ask[*msg.Done](ctx, g, actors.RegistryAddress, msg.RecoveryEnded{Epoch: next}); err != nil {
 		return nil, err
 	}
 	return &msg.Done{Changed: true, Text: fmt.Sprintf("recovery has ended: pools act again, in epoch %d", next)}, nil

@@ -1,4 +1,4 @@
-package actors
+package gateway
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/answers"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/persistence"
@@ -81,7 +81,7 @@ func (g *Gateway) node(ctx context.Context) *msg.NodeStatus {
 	if meta.Recovery {
 		n.Store = "recovery"
 	}
-	if s, err := ask[DurableState](ctx, g, RegistryAddress, DurableStatus{}); err == nil && s.Degraded != nil {
+	if s, err := ask[actors.DurableState](ctx, g, actors.RegistryAddress, actors.DurableStatus{}); err == nil && s.Degraded != nil {
 		n.Store = "degraded: " + s.Degraded.Error()
 	}
 	return n
@@ -247,7 +247,7 @@ func (g *Gateway) events(ctx context.Context, q *msg.EventsQuery) (proto.Message
 func (g *Gateway) Watch(ctx context.Context, _ *msg.Request, body proto.Message, send func(proto.Message) error) error {
 	q, ok := body.(*msg.EventsQuery)
 	if !ok {
-		return epu.E(epu.Invalid, "watch", wordOf(body), errors.New("only events can be watched"))
+		return epu.E(epu.Invalid, "watch", msg.NameOf(body), errors.New("only events can be watched"))
 	}
 	records, cancel := g.tree.Events.Subscribe()
 	defer cancel()
@@ -299,81 +299,6 @@ func (g *Gateway) Changes() (changed <-chan struct{}, cancel func()) {
 	return c, cancel
 }
 
-// explain says why a pool wants what it wants, or wanted what it did.
-func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Message, error) {
-	view, err := g.registry(ctx)
-	if err != nil {
-		return nil, err
-	}
-	pool := epu.PoolID(q.GetPool())
-	applied, known := view.Pools[pool]
-	if !known {
-		return nil, noPool(q.GetPool(), view)
-	}
-	v, err := ask[msg.PoolView](ctx, g, msg.ControllerAddress(epu.DefaultOwner, pool), msg.PoolQuery{})
-	if err != nil {
-		return nil, err
-	}
-	now := g.tree.Clock.Now()
-	d, past := v.Last, q.GetDecision() != "" || q.GetAt() != nil
-	out := &msg.Explanation{Pool: answers.Pool(applied, v, now)}
-	if past {
-		if d, err = g.decision(ctx, q); err != nil {
-			return nil, err
-		}
-		out.Doing, out.WouldChange = answers.Did(d), answers.WouldChange(d, msg.PoolView{}, sizeKey)
-	} else {
-		done, err := g.doneOf(ctx, v, now)
-		if err != nil {
-			return nil, err
-		}
-		out.Doing, out.WouldChange = append(answers.Doing(v), done...), answers.WouldChange(d, v, sizeKey)
-	}
-	if d == nil {
-		return out, nil
-	}
-	shown := *d
-	answers.WithUnits(&shown, applied.Spec.Sensors)
-	raw, err := json.Marshal(shown)
-	if err == nil {
-		out.Decision = &structpb.Struct{}
-		err = out.Decision.UnmarshalJSON(raw)
-	}
-	if err != nil {
-		return nil, epu.E(epu.Internal, "read decision", string(d.ID), err)
-	}
-	return out, nil
-}
-
-// decision finds the record of the asked-for decision, or of the one that was in force at a time.
-func (g *Gateway) decision(ctx context.Context, q *msg.ExplainQuery) (*epu.Decision, error) {
-	find := persistence.Query{Kind: persistence.KindDecision, Pool: epu.PoolID(q.GetPool()), ID: q.GetDecision(), Limit: 1}
-	on, why := q.GetDecision(), "the history has none with this ID"
-	if at := q.GetAt(); at != nil {
-		if q.GetDecision() != "" {
-			return nil, epu.E(epu.Invalid, "explain", q.GetPool(), errors.New("a decision is asked for by its ID or by a time, not by both"))
-		}
-		find.NewestFirst, find.Until = true, at.AsTime().Add(1)
-		on, why = "of "+at.AsTime().Format(time.RFC3339), "the history has none that is as old"
-	}
-	if err := g.tree.History.Flush(ctx); err != nil {
-		return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
-	}
-	for r, err := range g.tree.History.Find(ctx, find) {
-		if err != nil {
-			return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
-		}
-		d := &epu.Decision{}
-		if err := json.Unmarshal(r.Data, d); err != nil {
-			return nil, epu.E(epu.Internal, "read decision", r.ID, err)
-		}
-		return d, nil
-	}
-	err := epu.E(epu.NotFound, "find decision", on, errors.New(why))
-	err.Try = "epumgmt decisions " + q.GetPool() + " lists them; equal ones are kept once, with a count"
-	return nil, err
-}
-
 // actorsCheck reports restarts and messages that no actor took: both should stay at zero.
 func (g *Gateway) actorsCheck() *msg.Check {
 	c := &msg.Check{Code: string(msg.CheckActors), Name: "actors", Result: "ok", Text: "no failures"}
@@ -384,29 +309,6 @@ func (g *Gateway) actorsCheck() *msg.Check {
 		c.Try = "look at the node's log"
 	}
 	return c
-}
-
-// doneOf says what was done for a pool in the last minutes and why.
-func (g *Gateway) doneOf(ctx context.Context, v msg.PoolView, now time.Time) ([]string, error) {
-	past, err := g.eventsSince(ctx, v.Spec.Name, now.Add(-answers.DoneAge))
-	return answers.Done(past, v, now), err
-}
-
-// eventsSince are a pool's life-cycle events since a time, oldest first: of very many the newest.
-func (g *Gateway) eventsSince(ctx context.Context, pool epu.PoolID, since time.Time) ([]persistence.Record, error) {
-	if err := g.tree.History.Flush(ctx); err != nil {
-		return nil, epu.E(epu.Unavailable, "read history of", string(pool), err)
-	}
-	q := persistence.Query{Kind: persistence.KindEvent, Pool: pool, Since: since, NewestFirst: true, Limit: recordsMax}
-	var past []persistence.Record
-	for r, err := range g.tree.History.Find(ctx, q) {
-		if err != nil {
-			return nil, epu.E(epu.Unavailable, "read history of", string(pool), err)
-		}
-		past = append(past, r)
-	}
-	slices.Reverse(past)
-	return past, nil
 }
 
 // doctor checks the node from the inside.
