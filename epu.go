@@ -202,6 +202,7 @@ type Worker struct {
 	Protected  bool      // an operator keeps it from being a victim
 	Leaving    bool      // drained by an order and not as surplus: it is not called back by itself
 	Replacing  bool      // an operator wants another in its place: it goes once the others are enough
+	AskedFrom  int32     // workers that earlier launches of the same action of the policy have; see Provisional
 	EndReason  string    // why it was ended, empty while Ended is false
 	Error      string    // the newest process, monitor or launch error, one line
 	IdleSince  time.Time // zero when busy or not reported

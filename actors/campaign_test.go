@@ -321,8 +321,13 @@ func (c *campaign) hurt() {
 	case 8: // an apply with other limits, and terminate-all on or off
 		c.Redefine(func(d *msg.Define) {
 			d.Spec.Limits.InFlight = 5 + r.IntN(50)
-			d.EndAll = r.IntN(4) == 0
+			d.Spec.Protected = r.IntN(3) == 0
 		})
+		if r.IntN(4) == 0 {
+			c.TerminateAll(r.IntN(2) == 0)
+		} else {
+			c.Enable()
+		}
 	case 9:
 		if r.IntN(2) == 0 {
 			c.Command(&msg.FreezeCommand{Healing: r.IntN(2) == 0, For: durationpb.New(time.Minute)})

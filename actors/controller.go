@@ -313,6 +313,7 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		State: s.State, StateSince: time.UnixMilli(s.Since).UTC(), Created: l.Opened, Draining: s.Draining,
 		Ended: s.Unwanted, EndReason: s.EndReason, Leaving: s.Leaving || s.Replacing && s.Draining,
 		Price: c.priceAt(l, s.Zone), Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
+		AskedFrom: int32(l.AskedFrom),
 	}
 	old := c.roster.get(w)
 	c.noteHooks(w.ID, s)

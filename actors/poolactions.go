@@ -113,14 +113,22 @@ func (c *Controller) carryOut(tx *Tx, plan *reconcile.Plan) {
 		actions = append(actions, epu.Action{Kind: epu.ActDrain, Workers: []epu.WorkerID{w.ID}, Reason: reason})
 	}
 	for _, l := range plan.Launches {
-		for left := l.N; left > 0; left -= launchSlotsMax {
-			c.open(tx, l, min(left, launchSlotsMax))
-		}
+		c.openAll(tx, l)
 		actions = append(actions, epu.Action{Kind: epu.ActLaunch, Count: l.N, Name: l.Name, Site: l.Site, Reason: l.Reason})
 	}
 	if c.current != nil {
 		c.current.Actions = append(c.current.Actions, actions...)
 		c.current.Rejected = append(c.current.Rejected, plan.Refused...)
+	}
+}
+
+// openAll makes the intents of as many launches as it takes.
+func (c *Controller) openAll(tx *Tx, l reconcile.Launch) {
+	for l.N > 0 {
+		n := min(l.N, launchSlotsMax)
+		c.open(tx, l, n)
+		l.N -= n
+		l.AskedFrom += n
 	}
 }
 
@@ -130,7 +138,7 @@ func (c *Controller) open(tx *Tx, l reconcile.Launch, n int) {
 	tx.Because(string(c.st.Decision))
 	tx.Emit(launchOpened{
 		Launch: id, Site: l.Site, Allocation: l.Allocation, Market: l.Market, N: n, Name: l.Name, Vars: l.Vars,
-		Time: tx.Now(), Reason: l.Reason, Asked: l.Asked,
+		Time: tx.Now(), Reason: l.Reason, Asked: l.Asked, AskedFrom: l.AskedFrom,
 	})
 	c.record(tx, "launch_opened", map[string]any{
 		"launch": id, "site": l.Site, "n": n, "name": l.Name, "reason": l.Reason,
@@ -157,9 +165,7 @@ func (c *Controller) deeds(tx *Tx, d *epu.Decision) []epu.Reason {
 		tx.Emit(workerDraining{Worker: x.Worker.ID, On: true, Reason: x.Reason, Order: true, Limited: x.Limited, Time: tx.Now()})
 	}
 	for _, l := range plan.Launches {
-		for left := l.N; left > 0; left -= launchSlotsMax {
-			c.open(tx, l, min(left, launchSlotsMax))
-		}
+		c.openAll(tx, l)
 	}
 	d.Rejected = append(d.Rejected, plan.Refused...)
 	c.dirty = true

@@ -245,6 +245,60 @@ func TestPolicyActions(t *testing.T) {
 	}
 }
 
+// The workers of one action are numbered through, however many launches and sites they are spread over, and
+// the number is the one that control.launch gave. They are as many as were asked for; what a limit keeps
+// back is refused with its reason.
+func TestActionIsNumberedThrough(t *testing.T) {
+	for _, tt := range []struct{ asked, atFirst, limit, want int }{
+		{100, 0, 0, 100}, {101, 0, 0, 101}, {1000, 0, 0, 1000}, {1000, 250, 0, 1000}, {1000, 0, 130, 130},
+	} {
+		f := calmFleet(t, 0, func(p *epu.PoolSpec) {
+			p.Limits.InFlight, p.Limits.Launches = tt.limit, epu.Count{}
+			p.Placement[0].Max = tt.atFirst
+		})
+		var decision epu.DecisionID
+		var told []epu.Reason
+		f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+			switch d.Wanted.Target = tt.want; {
+			case decision == "":
+				decision = d.ID
+				d.Wanted.Target = tt.asked
+				d.Actions = []epu.Action{{Kind: epu.ActLaunch, Count: tt.asked, Reason: "a batch"}}
+			case told == nil:
+				told = s.Refused
+			}
+		}
+		f.Run(12 * time.Second)
+		numbers, launches := map[int]bool{}, map[epu.LaunchID]bool{}
+		for _, w := range f.Workers() {
+			if w.Asked != epu.Asked(decision, 0) {
+				t.Fatalf("%+v: %s comes of %q", tt, w.ID, w.Asked)
+			}
+			numbers[int(w.AskedFrom)+w.Slot] = true
+			launches[w.Launch] = true
+		}
+		for i := range tt.want {
+			if !numbers[i] {
+				t.Errorf("%+v: there is no worker %s", tt, epu.Provisional(epu.Asked(decision, 0), i))
+			}
+		}
+		if len(numbers) != tt.want || len(f.Workers()) != tt.want {
+			t.Errorf("%+v: %d workers with %d numbers in %d launches, want %d", tt, len(f.Workers()), len(numbers), len(launches), tt.want)
+		}
+		if refused := len(told) > 0 && told[0].Rule == "limits.in_flight"; refused != (tt.want < tt.asked) {
+			t.Errorf("%+v: the policy was told of %v", tt, told)
+		}
+		f.Crash() // the numbers last
+		f.Run(time.Minute)
+		for _, w := range f.Workers() {
+			delete(numbers, int(w.AskedFrom)+w.Slot)
+		}
+		if len(numbers) > 0 {
+			t.Errorf("%+v: %d workers are not known by their numbers after a restart", tt, len(numbers))
+		}
+	}
+}
+
 // What a policy drains is replaced when the wish demands it, and a policy can take its drain back.
 func TestPolicyDrains(t *testing.T) {
 	f := calmFleet(t, 2, func(p *epu.PoolSpec) { p.Drain.Timeout = time.Hour })

@@ -69,7 +69,7 @@ func (c *Controller) wantTodo(id epu.LaunchID, l *poolLaunch, rev epu.Revision) 
 func (c *Controller) want(id epu.LaunchID, l *poolLaunch, rev epu.Revision) msg.Want {
 	w := msg.Want{
 		Epoch: c.id.Epoch, Owner: c.owner, Pool: c.pool, Launch: id, N: len(l.Slots), Name: l.Name, Vars: l.Vars,
-		Adopt: l.Adopt, Rev: rev,
+		Adopt: l.Adopt, Rev: rev, Protected: c.st.Define.Spec.Protected,
 	}
 	if l.Spec != nil {
 		w.Spec = *l.Spec

@@ -43,7 +43,8 @@ type (
 		Adopt      epu.InstanceID    `json:"adopt,omitempty"`
 		Time       time.Time         `json:"time"`
 		Reason     string            `json:"reason,omitempty"`
-		Asked      string            `json:"asked,omitempty"` // "<decision>/<index>" of the policy's action behind it
+		Asked      string            `json:"asked,omitempty"`      // "<decision>/<index>" of the policy's action behind it
+		AskedFrom  int               `json:"asked_from,omitempty"` // workers that earlier launches of that action have
 	}
 	// workerEnded makes a slot unwanted for good.
 	workerEnded struct {
@@ -173,6 +174,7 @@ type poolLaunch struct {
 	Vars       map[string]string `json:"vars,omitempty"`
 	Adopt      epu.InstanceID    `json:"adopt,omitempty"`
 	Asked      string            `json:"asked,omitempty"`
+	AskedFrom  int               `json:"asked_from,omitempty"`
 	Opened     time.Time         `json:"opened"`
 	Rev        epu.Revision      `json:"rev,omitempty"` // of the site's newest report taken in
 	Closed     bool              `json:"closed,omitempty"`
@@ -286,7 +288,7 @@ func (c *Controller) applyOpened(e launchOpened) {
 	spec := c.st.Define.Launches[e.Site]
 	l := &poolLaunch{
 		Site: e.Site, Spec: &spec, Allocation: e.Allocation, Market: e.Market, Name: e.Name, Vars: e.Vars,
-		Adopt: e.Adopt, Asked: e.Asked, Opened: e.Time, Slots: make([]poolSlot, e.N),
+		Adopt: e.Adopt, Asked: e.Asked, AskedFrom: e.AskedFrom, Opened: e.Time, Slots: make([]poolSlot, e.N),
 	}
 	for i := range l.Slots {
 		l.Slots[i].State, l.Slots[i].Since = epu.Requesting, e.Time.UnixMilli()

@@ -319,7 +319,7 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 	for _, id := range slices.Sorted(maps.Keys(r.st.Sites)) {
 		t := Todo{
 			Key: r.key("site", string(id), r.st.SiteGen), To: msg.SiteAddress(id),
-			Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, Gen: r.st.SiteGen, Epoch: r.epoch},
+			Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, ProtectedToo: r.st.ProtectedToo, Gen: r.st.SiteGen, Epoch: r.epoch},
 			Every: 200 * time.Millisecond, Cap: 5 * time.Second,
 		}
 		if r.sites[id] >= r.st.SiteGen {

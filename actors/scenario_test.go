@@ -306,7 +306,37 @@ func TestLargePool(t *testing.T) {
 		p.Limits = epu.Limits{Max: -1, FailuresInRow: 5, FailureBackoff: time.Minute, MassConfirm: time.Minute}
 		p.Health.Heartbeat, p.Health.MissingAfter = time.Minute, 5*time.Minute
 	})
-	f.Redefine(func(d *msg.Define) { d.EndAll = true })
+	f.TerminateAll(false)
 	f.Run(10 * time.Minute)
 	settled(t, f, 0, 0)
+}
+
+// While terminate-all is on, a protected pool is left alone in every way: it heals, and grows when it is
+// told to. With the protected ones included it ends like any other.
+func TestProtectedPoolHeals(t *testing.T) {
+	f := calmFleet(t, 4, func(p *epu.PoolSpec) { p.Protected = true })
+	f.TerminateAll(false)
+	f.Run(time.Minute)
+	settled(t, f, 4, 0)
+	f.Machines()[0].Kill()
+	f.Crash() // a site forgets the switch, and is told again; the launch under way is the protected pool's
+	f.Run(10 * time.Minute)
+	settled(t, f, 4, 0)
+	f.Scale(6)
+	f.Run(10 * time.Minute)
+	settled(t, f, 6, 0)
+	for _, w := range f.Workers() {
+		if w.State == epu.Rejected {
+			t.Errorf("%s was refused", w.ID)
+		}
+	}
+	if v := f.Ask(msg.PoolQuery{}).(msg.PoolView); !v.Backoff.IsZero() {
+		t.Errorf("launches are backing off until %v", v.Backoff)
+	}
+	f.TerminateAll(true)
+	f.Run(10 * time.Minute)
+	settled(t, f, 0, 0)
+	f.Enable()
+	f.Run(10 * time.Minute)
+	settled(t, f, 6, 0)
 }

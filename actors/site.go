@@ -94,7 +94,8 @@ type Site struct {
 	offers    []epu.Offer // nil until the cloud has said; never changed in place
 	index     map[epu.InstanceID]slotRef
 	hot       launchSet // launches about which something may be left to do or say
-	disabled  bool      // launching is switched off
+	disabled  bool      // launching is switched off, but for protected pools
+	all       bool      // when disabled: for them too
 	started   time.Time // of this incarnation
 	synced    bool      // a complete listing has been taken in
 	lastList  time.Time
@@ -180,7 +181,7 @@ func (s *Site) Handle(tx *Tx, m any) {
 	case CallResult:
 		s.callEnded(tx, m)
 	case msg.SiteDefine:
-		s.spec, s.disabled = m.Spec, m.Disabled
+		s.spec, s.disabled, s.all = m.Spec, m.Disabled, m.ProtectedToo
 		s.endRecovery(tx, m.Epoch)
 		tx.Answer(msg.SiteDefined{Site: s.spec.Name, Gen: m.Gen})
 	case msg.SiteQuery:
@@ -278,19 +279,19 @@ func (s *Site) advanceOpen(tx *Tx, id epu.LaunchID, l *siteLaunch) {
 		s.settle(tx, id, "opened before the store was restored")
 	case !called && l.ended():
 		tx.Emit(launchClosed{Launch: id, Why: "no longer wanted before it was asked for"})
-	case !called && s.off() != "":
-		tx.Emit(launchClosed{Launch: id, Why: s.off(), Rejected: true})
+	case !called && s.off(l) != "":
+		tx.Emit(launchClosed{Launch: id, Why: s.off(l), Rejected: true})
 	case l.ended():
 		s.settle(tx, id, "no longer wanted")
-	case s.off() != "":
-		s.settle(tx, id, s.off())
+	case s.off(l) != "":
+		s.settle(tx, id, s.off(l))
 	}
 }
 
-// off says why nothing is launched here; empty when it is.
-func (s *Site) off() string {
+// off says why nothing is launched here for the pool of a launch; empty when it is.
+func (s *Site) off(l *siteLaunch) string {
 	switch {
-	case s.disabled:
+	case s.disabled && (s.all || !l.Protected):
 		return "launching is switched off (epumgmt enable)"
 	case s.spec.DryRun:
 		return "site " + string(s.spec.Name) + " is in dry run"

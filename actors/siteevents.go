@@ -18,6 +18,8 @@ type (
 		Pool    epu.PoolID         `json:"pool"`
 		N       int                `json:"n"`
 		Request iaas.LaunchRequest `json:"request"` // secrets as references; Min and Max follow when prepared
+		// Protected says that its pool may launch while launching is switched off.
+		Protected bool `json:"protected,omitempty"`
 	}
 	// launchPrepared fixes the request's exact bytes. From now on it may have been made.
 	launchPrepared struct {
@@ -133,10 +135,12 @@ type siteLaunch struct {
 	Digest   string             `json:"digest,omitempty"` // not empty: the call may have been made
 	Settling bool               `json:"settling,omitempty"`
 	Closed   bool               `json:"closed,omitempty"`
-	Rev      epu.Revision       `json:"rev"`   // of its last change
-	Noted    epu.Revision       `json:"noted"` // newest report that its controller has taken in
-	PoolRev  epu.Revision       `json:"pool_rev,omitempty"`
-	Slots    []msg.Slot         `json:"slots"`
+	// Protected says that it goes on while launching is switched off.
+	Protected bool         `json:"protected,omitempty"`
+	Rev       epu.Revision `json:"rev"`   // of its last change
+	Noted     epu.Revision `json:"noted"` // newest report that its controller has taken in
+	PoolRev   epu.Revision `json:"pool_rev,omitempty"`
+	Slots     []msg.Slot   `json:"slots"`
 }
 
 // poolFloor is what a site remembers of a pool beyond its launches.
@@ -235,7 +239,7 @@ func (s *Site) touch(id epu.LaunchID) *siteLaunch {
 }
 
 func (s *Site) applyAccepted(e launchAccepted) {
-	l := &siteLaunch{Owner: e.Owner, Pool: e.Pool, Request: e.Request, Rev: s.st.Rev, Slots: make([]msg.Slot, e.N)}
+	l := &siteLaunch{Owner: e.Owner, Pool: e.Pool, Request: e.Request, Protected: e.Protected, Rev: s.st.Rev, Slots: make([]msg.Slot, e.N)}
 	for i := range l.Slots {
 		l.Slots[i].State = epu.Requested
 	}

@@ -53,7 +53,7 @@ func (s *Site) wantNew(tx *Tx, w msg.Want) {
 		return // waits for the operator; the controller repeats
 	}
 	tx.Because(string(w.Launch))
-	tx.Emit(launchAccepted{Launch: w.Launch, Owner: w.Owner, Pool: w.Pool, N: w.N, Request: s.render(w)})
+	tx.Emit(launchAccepted{Launch: w.Launch, Owner: w.Owner, Pool: w.Pool, N: w.N, Request: s.render(w), Protected: w.Protected})
 	if len(w.Ended) > 0 {
 		tx.Emit(slotsEnded{Launch: w.Launch, Slots: w.Ended})
 	}
@@ -68,8 +68,8 @@ func (s *Site) wantNew(tx *Tx, w msg.Want) {
 func (s *Site) refuse(tx *Tx, w msg.Want) {
 	l := s.st.Launches[w.Launch]
 	switch {
-	case s.off() != "":
-		why := fmt.Sprintf("%s: would launch %d x %s", s.off(), l.openSlots(), w.Spec.Image)
+	case s.off(l) != "":
+		why := fmt.Sprintf("%s: would launch %d x %s", s.off(l), l.openSlots(), w.Spec.Image)
 		tx.Emit(launchClosed{Launch: w.Launch, Why: why, Rejected: true})
 		return
 	case s.spec.InstancesMax == 0:

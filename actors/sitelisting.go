@@ -227,8 +227,8 @@ func (s *Site) settleListed(tx *Tx, began time.Time) {
 		if c.listings++; c.listings >= 2 {
 			end := launchClosed{Launch: id, Why: "nothing came of it", Kind: epu.UnknownOutcome.String()}
 			switch {
-			case s.off() != "":
-				end.Why, end.Kind, end.Rejected = s.off(), "", true
+			case s.off(l) != "":
+				end.Why, end.Kind, end.Rejected = s.off(l), "", true
 			case c.failed != nil:
 				end.Why, end.Kind = c.failed.Error(), epu.KindOf(c.failed).String()
 			}

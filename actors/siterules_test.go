@@ -333,6 +333,26 @@ func TestSwitchedOff(t *testing.T) {
 	b.expect(1, "REJECTED, closed")
 }
 
+// Switched off but for protected pools, a site goes on launching for those and for nobody else; switched off
+// for them too, it drops what it had begun.
+func TestSwitchedOffButForProtected(t *testing.T) {
+	b := newSiteBench(t, nil)
+	b.tell(msg.SiteDefine{Spec: b.spec, Disabled: true, Gen: 3})
+	b.list()
+	spared, other := want(1, 1, 5), want(2, 1, 5)
+	spared.Protected = true
+	b.tell(spared)
+	b.tell(other)
+	b.expect(2, "REJECTED, closed")
+	mustOut[actors.PrepareCall](b)
+	b.tell(msg.SiteDefine{Spec: b.spec, Disabled: true, ProtectedToo: true, Gen: 4})
+	b.expect(1, "REJECTED, closed")
+	late := want(3, 1, 6)
+	late.Protected = true
+	b.tell(late)
+	b.expect(3, "REJECTED, closed")
+}
+
 // In dry run a launch is closed with what it would have done.
 func TestDryRunSite(t *testing.T) {
 	b := newSiteBench(t, func(s *epu.SiteSpec) { s.DryRun = true })

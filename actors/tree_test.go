@@ -216,6 +216,29 @@ func TestTreeLife(t *testing.T) {
 	})
 }
 
+// Goal: terminate-all ends one pool and leaves the protected one to live on, healing and growing included.
+// Method: the registry's switch over two pools, with a restart in the middle.
+func TestTreeSparesProtected(t *testing.T) {
+	inNode(t, func(n *node) {
+		kept := treePool("kept", 2)
+		kept.Protected = true
+		n.apply(treePool("web", 2), kept)
+		n.expect(time.Minute, 4, map[epu.PoolID]int{"web": 2, "kept": 2})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: true, ID: "end", By: "anna"})
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 0, "kept": 2})
+		n.clouds.at("cloud").Kill(n.alive()[0])
+		n.stop()
+		n.start()
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 0, "kept": 2})
+		n.command("kept", &msg.Scale{Pool: "kept", N: 3})
+		n.expect(time.Minute, 3, map[epu.PoolID]int{"web": 0, "kept": 3})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: true, ProtectedToo: true, ID: "all", By: "anna"})
+		n.expect(time.Minute, 0, map[epu.PoolID]int{"web": 0, "kept": 0})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{ID: "on", By: "anna"})
+		n.expect(time.Minute, 5, map[epu.PoolID]int{"web": 2, "kept": 3})
+	})
+}
+
 // Goal: what breaks in one pool stays in it. Method: panics in an engine, an engine that never answers,
 // and panics in a core, while another pool is watched.
 func TestTreeBulkheads(t *testing.T) {

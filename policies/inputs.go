@@ -137,6 +137,7 @@ type seenWorker struct {
 	BusyUntil  time.Time         `json:"busy_until,omitzero"`
 	Protected  bool              `json:"protected,omitempty"`
 	Asked      string            `json:"asked,omitempty"`
+	AskedFrom  int32             `json:"asked_from,omitempty"`
 	Price      float64           `json:"price,omitempty"`
 	ChargeAt   time.Time         `json:"charge_at,omitzero"`
 }
@@ -149,7 +150,7 @@ func (v Visited) MarshalJSON() ([]byte, error) {
 			ID: w.ID, Name: w.Name, State: w.State, Health: w.Health, Suspect: w.Suspect, Draining: w.Draining,
 			Ended: w.Ended, Created: w.Created, Site: w.Site, Zone: w.Zone, Allocation: w.Allocation,
 			Market: w.Market, Vars: w.Vars, IdleSince: w.IdleSince, BusyUntil: w.BusyUntil,
-			Protected: w.Protected, Asked: w.Asked, ChargeAt: w.ChargeAt,
+			Protected: w.Protected, Asked: w.Asked, AskedFrom: w.AskedFrom, ChargeAt: w.ChargeAt,
 		}
 		if finite(w.Price) {
 			out[i].Price = w.Price
@@ -171,7 +172,7 @@ func (v *Visited) UnmarshalJSON(b []byte) error {
 			ID: w.ID, Launch: launch, Slot: slot, Name: w.Name, State: w.State, Health: w.Health, Suspect: w.Suspect,
 			Draining: w.Draining, Ended: w.Ended, Created: w.Created, Site: w.Site, Zone: w.Zone,
 			Allocation: w.Allocation, Market: w.Market, Vars: w.Vars, IdleSince: w.IdleSince, BusyUntil: w.BusyUntil,
-			Protected: w.Protected, Asked: w.Asked, Price: w.Price, ChargeAt: w.ChargeAt,
+			Protected: w.Protected, Asked: w.Asked, AskedFrom: w.AskedFrom, Price: w.Price, ChargeAt: w.ChargeAt,
 		}
 	}
 	return nil

@@ -62,7 +62,7 @@ func around() *policies.Snapshot {
 	s.Backoff = 5 * time.Second
 	s.SiteBackoff = map[epu.SiteID]time.Duration{"west": 90 * time.Second}
 	one := *s.Workers[1]
-	one.ID, one.Price, one.ChargeAt, one.Protected, one.Asked, one.Slot = "epu-bench-1-2/1", 0.25, s.Now.Add(7*time.Minute), true, "01JEARLIER/2", 1
+	one.ID, one.Price, one.ChargeAt, one.Protected, one.Asked, one.AskedFrom, one.Slot = "epu-bench-1-2/1", 0.25, s.Now.Add(7*time.Minute), true, "01JEARLIER/2", 7, 1
 	s.Workers[1] = &one
 	return s
 }
@@ -101,8 +101,8 @@ func TestSurroundings(t *testing.T) {
 		{`state.worker("epu-bench-1-2/1").price`, "0.25"},
 		{`state.worker("epu-bench-1-2/1").charge_in`, "420"},
 		{`state.worker("epu-bench-1-2/1").protected`, "true"},
-		{`state.worker("epu-bench-1-2/1").asked`, "01JEARLIER/2/1"},
-		{`state.worker("01JEARLIER/2/1").id`, "epu-bench-1-2/1"},
+		{`state.worker("epu-bench-1-2/1").asked`, "01JEARLIER/2/8"},
+		{`state.worker("01JEARLIER/2/8").id`, "epu-bench-1-2/1"},
 		{`state.worker("01JEARLIER/2/0")`, "nil"},
 		{`state.worker("epu-bench-1-1/0").price`, "nil"},
 		{`state.worker("epu-bench-1-1/0").charge_in`, "nil"},
@@ -256,7 +256,7 @@ func TestProvisionalIDs(t *testing.T) {
 	}
 	next := around()
 	came := *next.Workers[3]
-	came.ID, came.Asked, came.Slot = "epu-bench-1-4/1", epu.Asked("01JDECISION", 1), 1
+	came.ID, came.Asked, came.AskedFrom, came.Slot = "epu-bench-1-4/0", epu.Asked("01JDECISION", 1), 1, 0
 	next.Workers[3], next.Decision, next.Memory = &came, "01JNEXT", d.MemoryAfter
 	d = decide(t, p, next, nil)
 	want = []epu.Action{
@@ -277,7 +277,7 @@ func TestAnyReadingPolicyReplays(t *testing.T) {
 		`state.sensor("queue")`, `state.sensor("nan")`, `state.sensor("none")`, `state.window("queue", 60)`, `state.window("queue", 61.5)`,
 		`state.window("gone", 60)`, `state.window("nan", 60)`, `state.changes()`, `state.work()`, `state.offers()`, `state.offers("small")`,
 		`state.offers{ market = "reserved" }`, `state.budget()`, `state.places()`, `state.backoff()`, `state.backoff("west")`,
-		`state.refused()`, `state.worker("epu-bench-1-2/1")`, `state.worker("01JEARLIER/2/1")`, `state.memory.seen`, `math.random(1000)`,
+		`state.refused()`, `state.worker("epu-bench-1-2/1")`, `state.worker("01JEARLIER/2/8")`, `state.memory.seen`, `math.random(1000)`,
 		`cron.prev("*/7 * * * *")`, `cron.next("30 2 * * *", "Europe/Berlin")`, `first(state.workers())`, `first(state.unhealthy())`,
 		`all(state.workers{ stage = "running" })`, `conf.n`,
 	}
@@ -326,7 +326,7 @@ local function all(it) local out = {} for w in it do out[#out + 1] = mix(w) end 
 		}
 		if keep("asked") && len(s.Workers) > 1 {
 			w := *s.Workers[1]
-			w.ID, w.Asked, w.Slot, w.Price, w.ChargeAt, w.Protected = "epu-bench-1-2/1", "01JEARLIER/2", 1, 0.5, s.Now.Add(time.Minute), true
+			w.ID, w.Asked, w.AskedFrom, w.Slot, w.Price, w.ChargeAt, w.Protected = "epu-bench-1-2/1", "01JEARLIER/2", 7, 1, 0.5, s.Now.Add(time.Minute), true
 			s.Workers[1] = &w
 			for i, b := range s.Bad {
 				if b.ID == w.ID {

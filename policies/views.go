@@ -198,7 +198,7 @@ func provisional(w *epu.Worker) epu.WorkerID {
 	if w.Asked == "" {
 		return ""
 	}
-	return epu.Provisional(w.Asked, w.Slot)
+	return epu.Provisional(w.Asked, int(w.AskedFrom)+w.Slot)
 }
 
 func timeOrNil(t time.Time) lua.LValue {

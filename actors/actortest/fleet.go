@@ -41,16 +41,18 @@ type Fleet struct {
 	Restored bool       // the store was restored at least once
 	Wrong    []string   // violations seen on the way
 
-	journal    *memory.Journal
-	controller *actors.Controller
-	workers    map[msg.Address]*actors.Worker
-	agents     map[epu.InstanceID]*agent
-	rendering  int // of requests: it changes with the node's configuration
-	strict     bool
-	seen       map[epu.WorkerID]*epu.Worker     // as they were before the controller's newest turn
-	answer     any                              // to the operator's newest command
-	asked      map[string]int                   // workers that an action of the policy asked for at most, by "<decision>/<index>"
-	launched   map[string]map[epu.WorkerID]bool // who ever came of it
+	journal      *memory.Journal
+	controller   *actors.Controller
+	workers      map[msg.Address]*actors.Worker
+	agents       map[epu.InstanceID]*agent
+	rendering    int // of requests: it changes with the node's configuration
+	endAll       bool
+	protectedToo bool
+	strict       bool
+	seen         map[epu.WorkerID]*epu.Worker     // as they were before the controller's newest turn
+	answer       any                              // to the operator's newest command
+	asked        map[string]int                   // workers that an action of the policy asked for at most, by "<decision>/<index>"
+	launched     map[string]map[epu.WorkerID]bool // who ever came of it
 }
 
 // Site is one simulated cloud and the site in charge of it.
@@ -105,6 +107,7 @@ func (f *Fleet) image(d *msg.Define, image string) {
 // Redefine changes what the registry says of the pool.
 func (f *Fleet) Redefine(change func(d *msg.Define)) {
 	change(&f.Define)
+	f.Define.EndAll = f.endAll && (f.protectedToo || !f.Define.Spec.Protected)
 	f.Define.Gen++
 }
 
@@ -147,9 +150,22 @@ func (f *Fleet) Tell(m any) {
 	}
 }
 
+// TerminateAll switches launching off, and has the pool end unless it is protected and the switch spares
+// such pools. Enable switches launching on again.
+func (f *Fleet) TerminateAll(protectedToo bool) {
+	f.endAll, f.protectedToo = true, protectedToo
+	f.Redefine(func(*msg.Define) {})
+}
+
+// Enable undoes TerminateAll.
+func (f *Fleet) Enable() {
+	f.endAll, f.protectedToo = false, false
+	f.Redefine(func(*msg.Define) {})
+}
+
 // Thaw undoes freezes and terminate-all.
 func (f *Fleet) Thaw() {
-	f.Redefine(func(d *msg.Define) { d.EndAll = false })
+	f.Enable()
 	f.Command(&msg.Thaw{})
 }
 
@@ -259,7 +275,9 @@ func (f *Fleet) operate() {
 	f.Tell(f.Define)
 	for _, s := range f.Sites {
 		if f.Up() {
-			f.Send(msg.SiteAddress(s.Spec.Name), operatorAddress, msg.SiteDefine{Spec: s.Spec, Epoch: f.Define.Epoch})
+			f.Send(msg.SiteAddress(s.Spec.Name), operatorAddress, msg.SiteDefine{
+				Spec: s.Spec, Disabled: f.endAll, ProtectedToo: f.protectedToo, Epoch: f.Define.Epoch,
+			})
 		}
 	}
 	f.After(2*time.Second, f.operate)

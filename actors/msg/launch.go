@@ -36,6 +36,8 @@ type Want struct {
 	Adopt  epu.InstanceID    // take in this machine instead of launching one; N is then 1
 	Ended  []int             // slots no longer wanted, ascending; only grows
 	Rev    epu.Revision      // of the pool's stream
+
+	Protected bool // the pool is to be left alone by terminate-all, unless that says otherwise
 }
 
 // Slot is one slot of a launch as its site knows it.

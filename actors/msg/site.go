@@ -10,9 +10,11 @@ import (
 // until SiteDefined with the same generation comes back.
 type SiteDefine struct {
 	Spec     epu.SiteSpec
-	Disabled bool // launching is switched off
+	Disabled bool // launching is switched off, but for protected pools
 	Gen      uint64
 	Epoch    epu.Epoch // of the store; a higher one than the site's ends its recovery
+
+	ProtectedToo bool // when Disabled: protected pools don't launch either
 }
 
 // SiteDefined answers SiteDefine.

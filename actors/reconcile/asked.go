@@ -48,11 +48,22 @@ func Asked(in Input, decision epu.DecisionID, actions []epu.Action, find func(ep
 	}
 	for i, act := range actions {
 		if act.Kind == epu.ActLaunch {
+			before := len(a.plan.Launches)
 			a.start(act, epu.Asked(decision, i))
+			number(a.plan.Launches[before:])
 		}
 	}
 	a.deeds.Launches, a.deeds.Ends, a.deeds.Refused = a.plan.Launches, a.plan.Ends, a.plan.Refused
 	return a.deeds
+}
+
+// number makes the places of an action's workers continuous over its launches.
+func number(parts []Launch) {
+	from := 0
+	for i := range parts {
+		parts[i].AskedFrom = from
+		from += parts[i].N
+	}
 }
 
 // asked carries the budgets of one decision's actions.

@@ -64,6 +64,7 @@ type Launch struct {
 	Vars       map[string]string
 	Reason     string
 	Asked      string // "<decision>/<index>" of the policy's action behind it; empty = the wish is
+	AskedFrom  int    // workers that earlier launches of the same action have
 }
 
 // End orders the end of one worker.

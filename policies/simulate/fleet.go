@@ -178,7 +178,7 @@ func (p *Pool) launch(now time.Time, l reconcile.Launch) {
 	for i := range l.N {
 		w := &epu.Worker{
 			ID: epu.NewWorkerID(id, i), Launch: id, Slot: i, Name: l.Name, Vars: l.Vars, Site: l.Site, Allocation: l.Allocation,
-			Market: l.Market, State: epu.Pending, StateSince: now, Created: now, Asked: l.Asked, Price: p.price(place),
+			Market: l.Market, State: epu.Pending, StateSince: now, Created: now, Asked: l.Asked, AskedFrom: int32(l.AskedFrom), Price: p.price(place),
 		}
 		p.add(w)
 		p.agenda.add(now.Add(ask(p.cfg.World.Boot)), w.ID, booted)
