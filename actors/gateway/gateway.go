@@ -207,18 +207,31 @@ func (g *Gateway) sites(ctx context.Context, only string) (map[epu.SiteID]msg.Si
 	return out, nil
 }
 
+// poolNames are the names that are asked for, or those of all pools.
+func poolNames(v msg.RegistryView, only ...string) ([]epu.PoolID, error) {
+	var names []epu.PoolID
+	for _, p := range only {
+		if _, ok := v.Pools[epu.PoolID(p)]; p != "" && !ok {
+			return nil, noPool(p, v)
+		} else if ok {
+			names = append(names, epu.PoolID(p))
+		}
+	}
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(v.Pools))
+	}
+	return names, nil
+}
+
 // sensors lists the sensors of one pool or all.
 func (g *Gateway) sensors(ctx context.Context, q *msg.SensorsQuery) (proto.Message, error) {
 	v, err := g.registry(ctx)
 	if err != nil {
 		return nil, err
 	}
-	names := slices.Sorted(maps.Keys(v.Pools))
-	if q.GetPool() != "" {
-		if _, ok := v.Pools[epu.PoolID(q.GetPool())]; !ok {
-			return nil, noPool(q.GetPool(), v)
-		}
-		names = []epu.PoolID{epu.PoolID(q.GetPool())}
+	names, err := poolNames(v, q.GetPool())
+	if err != nil {
+		return nil, err
 	}
 	out := &msg.Sensors{}
 	for _, name := range names {

@@ -32,15 +32,9 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 	if err != nil {
 		return nil, err
 	}
-	names := slices.Sorted(maps.Keys(v.Pools))
-	if len(q.GetPools()) > 0 {
-		names = nil
-		for _, p := range q.GetPools() {
-			if _, ok := v.Pools[epu.PoolID(p)]; !ok {
-				return nil, noPool(p, v)
-			}
-			names = append(names, epu.PoolID(p))
-		}
+	names, err := poolNames(v, q.GetPools()...)
+	if err != nil {
+		return nil, err
 	}
 	now := g.tree.Clock.Now()
 	out := &msg.Status{}
@@ -93,12 +87,9 @@ func (g *Gateway) instances(ctx context.Context, q *msg.InstancesQuery) (proto.M
 	if err != nil {
 		return nil, err
 	}
-	names := slices.Sorted(maps.Keys(v.Pools))
-	if q.GetPool() != "" {
-		if _, ok := v.Pools[epu.PoolID(q.GetPool())]; !ok {
-			return nil, noPool(q.GetPool(), v)
-		}
-		names = []epu.PoolID{epu.PoolID(q.GetPool())}
+	names, err := poolNames(v, q.GetPool())
+	if err != nil {
+		return nil, err
 	}
 	views, failed := g.pools(ctx, names)
 	if len(failed) > 0 {

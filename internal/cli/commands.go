@@ -127,3 +127,17 @@ func Reason(err error) error {
 	}
 	return err
 }
+
+// Takes checks the number of arguments; most < 0 means any.
+func Takes(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && (most < 0 || len(args) <= most) {
+			return nil
+		}
+		why := "too many arguments"
+		if len(args) < least {
+			why = "an argument is missing"
+		}
+		return Usage(cmd.Parent().CommandPath()+" "+cmd.Use, "%s: %s", cmd.CommandPath(), why)
+	}
+}

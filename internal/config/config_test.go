@@ -14,27 +14,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/golden"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
-
-// golden compares text with a golden file, or rewrites it.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s is stale (-want +got); go test ./internal/config -rewrite\n%s", path, diff)
-	}
-}
 
 // Goal: reference and examples say what the tables say. Method: golden files where users find them.
 func TestReferenceIsCurrent(t *testing.T) {
@@ -44,7 +27,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 		"examples/epud.yaml":               NodeExample(),
 		"examples/config.yaml":             ClientExample(),
 	} {
-		golden(t, filepath.Join("..", "..", filepath.FromSlash(path)), got)
+		golden.Check(t, filepath.Join("..", "..", filepath.FromSlash(path)), got, *rewrite)
 	}
 }
 
@@ -282,7 +265,7 @@ func TestProblems(t *testing.T) {
 		if name == "five-mistakes" && len(all.Problems) != 5 {
 			t.Errorf("got %d problems, want 5:\n%v", len(all.Problems), err)
 		}
-		golden(t, "testdata/"+name+".txt", err.Error()+"\n")
+		golden.Check(t, "testdata/"+name+".txt", err.Error()+"\n", *rewrite)
 	}
 }
 

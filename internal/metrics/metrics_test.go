@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,34 +13,17 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/golden"
 	"github.com/nimbus-epu/epu/persistence"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s is stale (-want +got); go test ./internal/metrics -rewrite\n%s", path, diff)
-	}
-}
 
 // expose is what a scrape gets.
 func expose(m *Metrics) string {
@@ -108,7 +90,7 @@ func filled(t *testing.T) *Metrics {
 
 // Goal: names, labels and values are a contract. Method: a golden exposition with everything in it.
 func TestExposition(t *testing.T) {
-	golden(t, filepath.Join("testdata", "exposition.txt"), expose(filled(t)))
+	golden.Check(t, filepath.Join("testdata", "exposition.txt"), expose(filled(t)), *rewrite)
 }
 
 // Goal: the conventions of Prometheus hold. Method: the linter of promtool.
@@ -121,7 +103,7 @@ func TestLint(t *testing.T) {
 
 // Goal: the reference has every metric that is exposed and no other. Method: compare both.
 func TestReference(t *testing.T) {
-	golden(t, filepath.Join("..", "..", "docs", "reference", "metrics.md"), Reference())
+	golden.Check(t, filepath.Join("..", "..", "docs", "reference", "metrics.md"), Reference(), *rewrite)
 	text := expose(filled(t))
 	for _, s := range specs() {
 		if !strings.Contains(text, "# TYPE "+s.name+" "+s.kind+"\n") {

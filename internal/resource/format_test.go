@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/golden"
 )
 
 // specs without where their values were given: a file that was written anew has other lines.
@@ -244,5 +245,5 @@ func TestFormatGolden(t *testing.T) {
 	}
 	out := "# Format\n" + string(Format(set.Sites[0])) + "---\n" + string(Format(set.Types[0])) + "---\n" + string(Format(set.Pools[0])) +
 		"---\n# FormatFull\n" + string(FormatFull(set.Pools[0]))
-	golden(t, "testdata/format.yaml", out)
+	golden.Check(t, "testdata/format.yaml", out, *rewrite)
 }

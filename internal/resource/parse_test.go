@@ -11,28 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/golden"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
-
-// golden compares text with a golden file, or rewrites it.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -rewrite accepts):\n%s", path, diff)
-	}
-}
 
 // report is what an operator sees of problems.
 func report(problems []Problem) string {
@@ -59,7 +42,7 @@ func TestProblems(t *testing.T) {
 			if len(problems) == 0 {
 				t.Error("got no problems, want some")
 			}
-			golden(t, strings.TrimSuffix(path, ".yaml")+".txt", report(problems))
+			golden.Check(t, strings.TrimSuffix(path, ".yaml")+".txt", report(problems), *rewrite)
 		})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nimbus-epu/epu"
-	"github.com/nimbus-epu/epu/policies"
 )
 
 // Case is one test of a policy. A case without steps is a single step.
@@ -170,26 +169,4 @@ func readings(in map[string]Sensor, now time.Time) map[string]epu.Reading {
 		}
 	}
 	return out
-}
-
-func counts(workers []*epu.Worker) (c policies.Counts, bad []*epu.Worker) {
-	for _, w := range workers {
-		switch {
-		case !w.Open():
-			c.Ending++
-			continue
-		case w.State >= epu.Running:
-			c.Running++
-		default:
-			c.Starting++
-		}
-		if w.Draining {
-			c.Draining++
-		}
-		if w.Unhealthy() {
-			c.Unhealthy++
-			bad = append(bad, w)
-		}
-	}
-	return c, bad
 }

@@ -7,29 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/nimbus-epu/epu/internal/golden"
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/policies/policytest"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-rewrite accepts it):\n%s", file, diff)
-	}
-}
 
 // Goal: every part of the form does what it says. Method: a scenario file that uses all of it passes.
 func TestScenarios(t *testing.T) {
@@ -64,7 +47,7 @@ func TestScenarioFailures(t *testing.T) {
 			fmt.Fprintf(&b, "  %s\n", f)
 		}
 	}
-	golden(t, "testdata/wrong.golden", b.String())
+	golden.Check(t, "testdata/wrong.golden", b.String(), *rewrite)
 }
 
 // Goal: all mistakes of a file come out of one run, each with its line.
@@ -73,7 +56,7 @@ func TestBadScenarioFile(t *testing.T) {
 	if err == nil {
 		t.Fatal("the file was accepted")
 	}
-	golden(t, "testdata/bad.golden", err.Error()+"\n")
+	golden.Check(t, "testdata/bad.golden", err.Error()+"\n", *rewrite)
 }
 
 // Goal: a policy that keeps something outside its memory fails its scenarios too.

@@ -36,7 +36,7 @@ func planCommand(s *session) *cobra.Command {
 	var out string
 	var detailed bool
 	c := &cobra.Command{
-		Use: "plan -f DIR", Short: "Show what apply would change", Args: takes(0, 0),
+		Use: "plan -f DIR", Short: "Show what apply would change", Args: cli.Takes(0, 0),
 		Long: `Read the pools, sites and deployable types in *.yaml files of folders and those below them, and show
 what applying them would change: + add, ~ change, - remove. What scale or reconfigure changed since the
 last apply is shown with who did it. Nothing changes.`,
@@ -82,7 +82,7 @@ func applyCommand(s *session) *cobra.Command {
 	var from []string
 	var plan, confirm string
 	c := &cobra.Command{
-		Use: "apply -f DIR", Short: "Make pools, sites and types as the files say", Args: takes(0, 0),
+		Use: "apply -f DIR", Short: "Make pools, sites and types as the files say", Args: cli.Takes(0, 0),
 		Long: `Read files as plan does and make it so. With --plan it is refused (exit code 12) when files or state
 moved since that plan. If something would be removed and no plan was reviewed, the names must be
 confirmed, with commas between them.`,

@@ -21,7 +21,7 @@ import (
 
 func scaleCommand(s *session) *cobra.Command {
 	return &cobra.Command{
-		Use: "scale POOL N", Short: "Tell a pool how many workers to keep", Args: takes(2, 2),
+		Use: "scale POOL N", Short: "Tell a pool how many workers to keep", Args: cli.Takes(2, 2),
 		Long: `Tell a pool whose policy takes a number how many workers to keep. The number stays until it is changed
 again; a later apply shows it as a difference.`,
 		Example:           "epumgmt scale epu-web 5",
@@ -43,7 +43,7 @@ again; a later apply shows it as a difference.`,
 func reconfigureCommand(s *session) *cobra.Command {
 	var file string
 	c := &cobra.Command{
-		Use: "reconfigure POOL [KEY=VALUE...]", Short: "Change settings of a pool's policy", Args: takes(1, -1),
+		Use: "reconfigure POOL [KEY=VALUE...]", Short: "Change settings of a pool's policy", Args: cli.Takes(1, -1),
 		Long: `Replace the values of the given top-level settings of a pool's policy and keep the others. Values are
 YAML: numbers, true, [lists], {maps: x}; durations are text such as 5m. The policy checks all of them
 before anything changes. Settings on the command line win over those of --file.`,
@@ -101,7 +101,7 @@ func freezeCommand(s *session) *cobra.Command {
 	var span time.Duration
 	var reason string
 	c := &cobra.Command{
-		Use: "freeze POOL", Short: "Stop a pool from launching and ending workers", Args: takes(1, 1),
+		Use: "freeze POOL", Short: "Stop a pool from launching and ending workers", Args: cli.Takes(1, 1),
 		Long: `Stop launches, drains and terminations of a pool until it is thawed. Failed workers are not replaced
 either, unless --healing is given.`,
 		Example:           "epumgmt freeze epu-web --for 2h --reason migration\nepumgmt freeze epu-web --healing",
@@ -129,7 +129,7 @@ either, unless --healing is given.`,
 
 func thawCommand(s *session) *cobra.Command {
 	return &cobra.Command{
-		Use: "thaw POOL", Short: "Let a frozen pool act again", Args: takes(1, 1),
+		Use: "thaw POOL", Short: "Let a frozen pool act again", Args: cli.Takes(1, 1),
 		Long:              `Undo freeze: the pool acts on its newest wish again.`,
 		Example:           "epumgmt thaw epu-web",
 		ValidArgsFunction: s.completePools(1),
@@ -145,7 +145,7 @@ func thawCommand(s *session) *cobra.Command {
 
 func enableCommand(s *session) *cobra.Command {
 	return &cobra.Command{
-		Use: "enable", Short: "Let pools launch again after terminate-all", Args: takes(0, 0),
+		Use: "enable", Short: "Let pools launch again after terminate-all", Args: cli.Takes(0, 0),
 		Long:    `Undo the switch that terminate-all turns off: pools grow again to what they want.`,
 		Example: "epumgmt enable",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -157,7 +157,7 @@ func enableCommand(s *session) *cobra.Command {
 func killCommand(s *session) *cobra.Command {
 	var reason string
 	c := &cobra.Command{
-		Use: "kill INSTANCE", Short: "End one worker; its pool replaces it", Args: takes(1, 1),
+		Use: "kill INSTANCE", Short: "End one worker; its pool replaces it", Args: cli.Takes(1, 1),
 		Long: `End one worker at once, without draining. INSTANCE is the worker's ID or the cloud's ID of its machine,
 as instances shows them. Its pool launches another one if it still wants as many; to have fewer, scale.`,
 		Example: "epumgmt kill epu-web-1-1/0 --reason 'disk is full'",
@@ -231,7 +231,7 @@ func workerCommands(s *session) []*cobra.Command {
 func (o order) command(s *session) *cobra.Command {
 	var reason string
 	c := &cobra.Command{
-		Use: o.use, Short: o.short, Args: takes(1, 1), Example: o.example,
+		Use: o.use, Short: o.short, Args: cli.Takes(1, 1), Example: o.example,
 		Long: o.long + "\n\nINSTANCE is the worker's ID or the cloud's ID of its machine, as instances shows them.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.onWorker(cmd, args[0], o.body(args[0], reason), o.hint(args[0]))

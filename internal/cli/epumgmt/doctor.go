@@ -29,7 +29,7 @@ const (
 func doctorCommand(s *session) *cobra.Command {
 	var ignore []string
 	c := &cobra.Command{
-		Use: "doctor", Short: "Check this program, the way to the node, and the node", Args: takes(0, 0),
+		Use: "doctor", Short: "Check this program, the way to the node, and the node", Args: cli.Takes(0, 0),
 		Long: `Check what can be checked and say what to do about what is wrong. It works when the node is down: then
 it checks what it can from here. The exit code is 0 when all is well, 3 for warnings, 1 for failures.`,
 		Example: "epumgmt doctor\nepumgmt doctor --ignore clock-skew -o json",
@@ -236,7 +236,7 @@ type remote struct {
 func versionCommand(s *session) *cobra.Command {
 	var local bool
 	c := &cobra.Command{
-		Use: "version", Short: "Show the versions of this program and of the node", Args: takes(0, 0),
+		Use: "version", Short: "Show the versions of this program and of the node", Args: cli.Takes(0, 0),
 		Long:    `Show the version of this program, and of the node if one answers at once.`,
 		Example: "epumgmt version\nepumgmt version --client -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -28,7 +28,7 @@ func (s *session) showInstances(list *msg.Instances) func() error {
 func removeCommand(s *session) *cobra.Command {
 	var confirm string
 	c := &cobra.Command{
-		Use: "remove POOL", Short: "Drain and end a pool, then archive it", Args: takes(1, 1),
+		Use: "remove POOL", Short: "Drain and end a pool, then archive it", Args: cli.Takes(1, 1),
 		Long: `Take a pool out of service: drain its workers, see that their machines are gone, archive its record.
 On a terminal its workers are shown and its name must be typed; scripts give --confirm=POOL.`,
 		Example:           "epumgmt remove epu-old --confirm=epu-old",
@@ -67,7 +67,7 @@ func terminateAllCommand(s *session) *cobra.Command {
 	var protectedToo bool
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "terminate-all", Short: "End every worker of every pool", Args: takes(0, 0),
+		Use: "terminate-all", Short: "End every worker of every pool", Args: cli.Takes(0, 0),
 		Long: `Switch launching off, end every worker of every pool that is not protected, and wait until none is
 left. What is left when the time is over is named, and the exit code is then 14. Undo the switch with
 enable. On a terminal the workers are shown and ALL must be typed; scripts give --confirm=ALL.`,
@@ -137,7 +137,7 @@ func (s *session) stopWaiting() error {
 
 func adoptCommand(s *session) *cobra.Command {
 	return &cobra.Command{
-		Use: "adopt POOL [INSTANCE...]", Short: "Take machines of an older life in as workers", Args: takes(1, -1),
+		Use: "adopt POOL [INSTANCE...]", Short: "Take machines of an older life in as workers", Args: cli.Takes(1, -1),
 		Long: `Take machines that an older life of the store launched in as workers of a pool. Without instances, all
 that carry the pool's tags. sweep lists them.`,
 		Example:           "epumgmt adopt epu-web\nepumgmt adopt epu-web i-0aa1 i-0aa2",
@@ -156,7 +156,7 @@ func sweepCommand(s *session) *cobra.Command {
 	var site string
 	var confirm bool
 	c := &cobra.Command{
-		Use: "sweep [--confirm INSTANCE...]", Short: "List machines that no record explains, or end some", Args: takes(0, -1),
+		Use: "sweep [--confirm INSTANCE...]", Short: "List machines that no record explains, or end some", Args: cli.Takes(0, -1),
 		Long: `List the machines of this installation that no record explains: of an older life of the store, of an
 unknown launch. With --confirm end those that are named, and no others.`,
 		Example: "epumgmt sweep\nepumgmt sweep --confirm i-0bad",
@@ -201,7 +201,7 @@ func strayView(a *msg.Strays) cli.View {
 func endRecoveryCommand(s *session) *cobra.Command {
 	var confirm bool
 	c := &cobra.Command{
-		Use: "end-recovery", Short: "Let a restored store act again", Args: takes(0, 0),
+		Use: "end-recovery", Short: "Let a restored store act again", Args: cli.Takes(0, 0),
 		Long: `Say that you have decided about every machine that sweep lists: the restored store launches and ends
 again, in a new epoch. Machines that still no record explains are listed by sweep and left alone.`,
 		Example: "epumgmt end-recovery --confirm",

@@ -22,7 +22,7 @@ func explainCommand(s *session) *cobra.Command {
 	var decision, at string
 	var watch bool
 	c := &cobra.Command{
-		Use: "explain POOL", Short: "Say why a pool wants what it wants", Args: takes(1, 1),
+		Use: "explain POOL", Short: "Say why a pool wants what it wants", Args: cli.Takes(1, 1),
 		Long: `Say what the policy of a pool saw, which rule it followed, what the guard rails changed, what it
 rejected, what is being done, and what would change the answer. With --decision or --at: of a decision of the
 past, and what it led to at once. --at takes a time of day, a date with a time, or how long ago.`,

@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/cli/epumgmt"
 	"github.com/nimbus-epu/epu/internal/cli/reference"
+	"github.com/nimbus-epu/epu/internal/golden"
 )
 
 // What terminals, pipes and machines get of the same answers. Golden files are rewritten with -rewrite.
@@ -62,27 +62,6 @@ func workFolder(t *testing.T) string {
 	return dir
 }
 
-// golden compares text with a file, or writes it.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *rewrite {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-rewrite accepts):\n%s", path, diff)
-	}
-}
-
 func terminal(width int) func(*cli.Env, map[string]string) {
 	return func(e *cli.Env, vars map[string]string) {
 		e.StdoutTTY, e.StderrTTY, e.Width, vars["TERM"] = true, true, width, "xterm"
@@ -118,7 +97,7 @@ func TestFormsForPeople(t *testing.T) {
 		{"error-terminal-80", terminal(80), []string{"scale", "epu-wbe", "4"}},
 	} {
 		got := run(t, c.change, c.args...)
-		golden(t, filepath.Join("testdata", "golden", c.name+".txt"), strings.ReplaceAll(got.out+got.err, "\x1b", "^["))
+		golden.Check(t, filepath.Join("testdata", "golden", c.name+".txt"), strings.ReplaceAll(got.out+got.err, "\x1b", "^["), *rewrite)
 		for line := range strings.Lines(got.out) {
 			plain := stripColour(strings.TrimSuffix(line, "\n"))
 			if strings.Contains(c.name, "-80") && strings.HasPrefix(c.name, "status") && len([]rune(plain)) > 80 {
@@ -245,7 +224,7 @@ func TestGoldenJSON(t *testing.T) {
 		if name == "doctor-checks.jsonl" { // its address is another one each time
 			_, text, _ = strings.Cut(text, `"code":"store"`)
 		}
-		golden(t, filepath.Join("testdata", "golden", name), text)
+		golden.Check(t, filepath.Join("testdata", "golden", name), text, *rewrite)
 	}
 }
 
@@ -267,7 +246,7 @@ func TestAPanicIsCodeOne(t *testing.T) {
 
 // The reference is what the commands say about themselves.
 func TestReferenceIsFresh(t *testing.T) {
-	golden(t, filepath.Join("..", "..", "..", "docs", "reference", "epumgmt.md"), reference.Markdown(epumgmt.Root(), cli.CodeTable()))
+	golden.Check(t, filepath.Join("..", "..", "..", "docs", "reference", "epumgmt.md"), reference.Markdown(epumgmt.Root(), cli.CodeTable()), *rewrite)
 }
 
 // Commands explain themselves: a short line, a long text, an example, and a completion for pools.

@@ -48,7 +48,7 @@ func decisionsCommand(s *session) *cobra.Command {
 	var of past
 	var watch bool
 	c := &cobra.Command{
-		Use: "decisions POOL", Short: "List a pool's past decisions", Args: takes(1, 1),
+		Use: "decisions POOL", Short: "List a pool's past decisions", Args: cli.Takes(1, 1),
 		Long:              `List what the policy of a pool decided, newest first. Give an ID to explain --decision for all about it.`,
 		Example:           "epumgmt decisions epu-web\nepumgmt decisions epu-web --since 2h --limit 5",
 		ValidArgsFunction: s.completePools(1),
@@ -98,7 +98,7 @@ func decisionTable(list []*msg.DecisionSummary, now time.Time) cli.Table {
 func alertsCommand(s *session) *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
-		Use: "alerts", Short: "List what needs a person", Args: takes(0, 0),
+		Use: "alerts", Short: "List what needs a person", Args: cli.Takes(0, 0),
 		Long:    `List what does not mend itself, each with its next step.`,
 		Example: "epumgmt alerts",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -140,7 +140,7 @@ func eventsCommand(s *session) *cobra.Command {
 	var of past
 	var follow bool
 	c := &cobra.Command{
-		Use: "events [POOL]", Short: "List life-cycle events, or follow them", Args: takes(0, 1),
+		Use: "events [POOL]", Short: "List life-cycle events, or follow them", Args: cli.Takes(0, 1),
 		Long: `List what happened to workers and pools and who ordered it, oldest first. With --follow go on with what
 happens from now on, one line for each.`,
 		Example:           "epumgmt events epu-web\nepumgmt events --since 1h -o jsonl",

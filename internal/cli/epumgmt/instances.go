@@ -16,7 +16,7 @@ import (
 func instancesCommand(s *session) *cobra.Command {
 	var watch, all bool
 	c := &cobra.Command{
-		Use: "instances [POOL]", Short: "List workers and the machines behind them", Args: takes(0, 1),
+		Use: "instances [POOL]", Short: "List workers and the machines behind them", Args: cli.Takes(0, 1),
 		Long: `List the workers of a pool, or of all pools, with their machines, states and health. Tables show a
 state's word, machine output the full string, such as 600-RUNNING, which sorts in life-cycle order.`,
 		Example:           "epumgmt instances epu-web\nepumgmt instances --all -o wide\nepumgmt instances epu-web -o name",

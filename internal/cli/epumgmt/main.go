@@ -157,23 +157,9 @@ func addOldNames(s *session, root *cobra.Command) {
 	}
 }
 
-// takes checks the number of arguments; max < 0 means any.
-func takes(least, most int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= least && (most < 0 || len(args) <= most) {
-			return nil
-		}
-		why := "too many arguments"
-		if len(args) < least {
-			why = "an argument is missing"
-		}
-		return cli.Usage(cmd.Parent().CommandPath()+" "+cmd.Use, "%s: %s", cmd.CommandPath(), why)
-	}
-}
-
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND]", Short: "Show what a command does", GroupID: groupSelf, Args: takes(0, 1),
+		Use: "help [COMMAND]", Short: "Show what a command does", GroupID: groupSelf, Args: cli.Takes(0, 1),
 		Example: "  epumgmt help scale",
 		ValidArgsFunction: func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 			var names []string
@@ -202,7 +188,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 func completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{
-		Use: "completion " + strings.Join(shells, "|"), Short: "Print a shell's completion script", Args: takes(1, 1),
+		Use: "completion " + strings.Join(shells, "|"), Short: "Print a shell's completion script", Args: cli.Takes(1, 1),
 		Long: `Print the script that lets a shell complete commands, flags and the names of the pools there are.
 
 For bash, with the package bash-completion: epumgmt completion bash > /etc/bash_completion.d/epumgmt`,

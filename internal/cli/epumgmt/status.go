@@ -17,7 +17,7 @@ import (
 func statusCommand(s *session) *cobra.Command {
 	var watch, check bool
 	c := &cobra.Command{
-		Use: "status [POOL...]", Short: "Show whether pools are where they want to be", Args: takes(0, -1),
+		Use: "status [POOL...]", Short: "Show whether pools are where they want to be", Args: cli.Takes(0, -1),
 		Long: `Show each pool on one line: whether it has what it wants (yes, no, capped, frozen, removing, recovery),
 whether it is healthy, how many workers it wants, has, starts and drains, how many are bad, and its last
 decision with the reason. Then the sites, the nodes, and what to look at next.`,

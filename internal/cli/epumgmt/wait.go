@@ -37,7 +37,7 @@ func waitCommand(s *session) *cobra.Command {
 	var what string
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "wait POOL --for converged|healthy|gone", Short: "Wait until a pool is as it should be", Args: takes(1, 1),
+		Use: "wait POOL --for converged|healthy|gone", Short: "Wait until a pool is as it should be", Args: cli.Takes(1, 1),
 		Long: `Wait until a pool is converged, healthy or gone. Changes on the way go to stderr. A node that goes away
 meanwhile is asked again; when the time is over the exit code is 14 and the error says what is missing.`,
 		Example:           "epumgmt wait epu-web --for converged --timeout 10m\nepumgmt wait epu-web --for healthy",

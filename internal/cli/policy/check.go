@@ -13,7 +13,7 @@ import (
 
 func checkCommand(k *kit) *cobra.Command {
 	return &cobra.Command{
-		Use: "check POLICY...", Short: "Find what is wrong with policies", Args: takes(1, -1), ValidArgsFunction: k.complete,
+		Use: "check POLICY...", Short: "Find what is wrong with policies", Args: cli.Takes(1, -1), ValidArgsFunction: k.complete,
 		Long: `Check policies as a node does when it loads them: syntax, names that nobody defines, parameters, unknown keys; then
 call them on made-up pools, with and without readings, in a kept and in a fresh state, which finds errors in rare
 branches and state that is hidden between decisions. All problems of all policies are said at once, with file and line.`,

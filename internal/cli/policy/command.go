@@ -128,20 +128,6 @@ func (k *kit) load(arg string) (*policies.Policy, named, error) {
 	return p, n, err
 }
 
-// takes checks the number of arguments; most < 0 means any.
-func takes(least, most int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= least && (most < 0 || len(args) <= most) {
-			return nil
-		}
-		why := "too many arguments"
-		if len(args) < least {
-			why = "an argument is missing"
-		}
-		return cli.Usage(cmd.Parent().CommandPath()+" "+cmd.Use, "%s: %s", cmd.CommandPath(), why)
-	}
-}
-
 // complete completes names of policies; files complete by themselves.
 func (k *kit) complete(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 	if isFile(start) {

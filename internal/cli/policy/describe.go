@@ -13,7 +13,7 @@ import (
 
 func docCommand(k *kit) *cobra.Command {
 	return &cobra.Command{
-		Use: "doc POLICY", Short: "Show what a policy does and its parameters", Args: takes(1, 1), ValidArgsFunction: k.complete,
+		Use: "doc POLICY", Short: "Show what a policy does and its parameters", Args: cli.Takes(1, 1), ValidArgsFunction: k.complete,
 		Long:    `Show what a policy does and each of its parameters: what a pool's policy.conf may hold.`,
 		Example: "epumgmt policy doc npreserving\nepumgmt policy doc npreserving -o json",
 		RunE:    func(_ *cobra.Command, args []string) error { return k.doc(args[0]) },

@@ -45,7 +45,7 @@ type paramDoc struct {
 
 func listCommand(k *kit) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the policies there are", Args: takes(0, 0),
+		Use: "list", Short: "List the policies there are", Args: cli.Takes(0, 0),
 		Long:    `List the built-in policies and those of --policies DIR, which take the place of built-in ones of the same name.`,
 		Example: "epumgmt policy list\nepumgmt policy list -o wide",
 		RunE:    func(*cobra.Command, []string) error { return k.list() },

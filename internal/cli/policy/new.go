@@ -19,7 +19,7 @@ import (
 func newCommand(k *kit) *cobra.Command {
 	var from, dir string
 	c := &cobra.Command{
-		Use: "new NAME", Short: "Write a policy with its tests to start from", Args: takes(1, 1),
+		Use: "new NAME", Short: "Write a policy with its tests to start from", Args: cli.Takes(1, 1),
 		Long: `Write NAME.lua, NAME_test.lua and NAME` + policytest.ScenarioSuffix + ` into this folder, and what editors need to complete and check
 Lua (.luarc.json, .luacheckrc, epu.d.lua) where it is missing. What is written passes check and test at once.
 

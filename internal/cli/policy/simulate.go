@@ -38,7 +38,7 @@ type trial struct {
 func simulateCommand(k *kit) *cobra.Command {
 	t := &trial{kit: k}
 	c := &cobra.Command{
-		Use: "simulate POLICY", Short: "Run a policy over a workload on virtual time", Args: takes(1, 1), ValidArgsFunction: k.complete,
+		Use: "simulate POLICY", Short: "Run a policy over a workload on virtual time", Args: cli.Takes(1, 1), ValidArgsFunction: k.complete,
 		Long: `Run a policy over a workload: the real engine, guard rails and reconciliation, with a modelled queue and workers that
 boot, work on one job at a time, and fail. It says how long jobs waited and what the workers took of time and money.
 With --against a second policy runs over the same work, and both stand side by side.

@@ -22,7 +22,7 @@ import (
 func testCommand(k *kit) *cobra.Command {
 	var verbose, watch bool
 	c := &cobra.Command{
-		Use: "test [FILE|FOLDER|POLICY]...", Short: "Run the tests of policies", Args: takes(0, -1), ValidArgsFunction: k.complete,
+		Use: "test [FILE|FOLDER|POLICY]...", Short: "Run the tests of policies", Args: cli.Takes(0, -1), ValidArgsFunction: k.complete,
 		Long: `Run tests: Lua files that end in _test.lua, scenario files (YAML), all of a folder, or those of a policy by its name.
 Without an argument, all of this folder. A policy is looked up beside its test first.
 
