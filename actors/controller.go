@@ -243,66 +243,6 @@ func (c *Controller) define(tx *Tx, m msg.Define) {
 	tx.Answer(msg.Defined{Owner: c.owner, Pool: c.pool, Gen: c.st.Define.Gen, Left: len(c.roster.all)})
 }
 
-// report takes in what a site says of a launch, and says that it is noted.
-func (c *Controller) report(tx *Tx, r msg.Report) {
-	if r.Epoch != c.id.Epoch {
-		return
-	}
-	l := c.st.Launches[r.Launch]
-	if l != nil && (r.Rev > l.Rev || r.Rev == 0 && !l.Closed) {
-		c.take(tx, r, l)
-	}
-	if r.Rev > 0 {
-		tx.Reply(msg.SiteAddress(r.Site), msg.Noted{
-			Epoch: c.id.Epoch, Owner: c.owner, Pool: c.pool, Launch: r.Launch, Rev: r.Rev, PoolRev: tx.Rev(),
-			Known: l != nil,
-		})
-	}
-}
-
-// take emits what a report changes, and the history records that follow.
-func (c *Controller) take(tx *Tx, r msg.Report, l *poolLaunch) {
-	ev := launchReported{Launch: r.Launch, Rev: r.Rev, Closed: r.Closed, Slots: map[int]msg.Slot{}, Time: tx.Now()}
-	var moved []int
-	for i, s := range r.Slots {
-		if i >= len(l.Slots) {
-			break
-		}
-		old := &l.Slots[i]
-		after := s
-		after.State = c.merged(old, s)
-		if old.Slot == after {
-			continue
-		}
-		ev.Slots[i] = s
-		if after.State != old.State {
-			moved = append(moved, i)
-		}
-		if !old.Unwanted && s.State.Gone() && !old.State.Gone() && l.Adopt == "" && c.shortLived(old, tx.Now()) && !c.expected(s, l.Site) {
-			ev.Failed = true
-		}
-	}
-	tx.Because(string(r.Launch))
-	tx.Emit(ev)
-	for _, i := range moved {
-		c.recordSlot(tx, r.Launch, i)
-	}
-}
-
-// expected reports that a site refused what it was known to refuse: that is no failed launch. A refusal that
-// comes as a surprise is one, or its repetition would have no pause until the definition is heard of.
-func (c *Controller) expected(s msg.Slot, site epu.SiteID) bool {
-	return s.State == epu.Rejected && (c.st.Define.EndAll || c.dryRun(site))
-}
-
-// dryRun reports that nothing is launched or ended at a site.
-func (c *Controller) dryRun(site epu.SiteID) bool { return slices.Contains(c.st.Define.DryRun, site) }
-
-// shortLived reports that a worker's end counts as a failed launch.
-func (c *Controller) shortLived(s *poolSlot, now time.Time) bool {
-	return s.State < epu.Running || now.Sub(time.UnixMilli(s.Since)) < provenAfter
-}
-
 // refresh brings the worker that is derived from one slot up to date.
 func (c *Controller) refresh(launch epu.LaunchID, i int) {
 	l := c.st.Launches[launch]
@@ -354,32 +294,6 @@ func (c *Controller) find(id epu.WorkerID) *epu.Worker {
 	return c.roster.get(&epu.Worker{Launch: launch, Slot: i, Created: l.Opened})
 }
 
-// forget drops launches of which nothing is left.
-func (c *Controller) forget(tx *Tx) {
-	for _, id := range c.hot.all() {
-		l := c.st.Launches[id]
-		switch {
-		case l == nil:
-			c.hot.del(id)
-		case l.Closed && !slices.ContainsFunc(l.Slots, func(s poolSlot) bool { return !s.State.Gone() || c.endHookDue(&s) }):
-			tx.Because(string(id))
-			tx.Emit(launchDone{Launch: id})
-		case !c.wantDue(l):
-			c.hot.del(id)
-		}
-	}
-}
-
-// wantDue reports that the site has not yet shown all that a launch's Want says.
-func (c *Controller) wantDue(l *poolLaunch) bool {
-	if l.Rev == 0 && !l.Closed {
-		return true
-	}
-	return slices.ContainsFunc(l.Slots, func(s poolSlot) bool {
-		return s.Unwanted && !s.Ended && !s.State.Gone() && !c.endHookDue(&s)
-	})
-}
-
 func refuse(kind epu.Kind, op, on, why string) msg.Refused {
 	return msg.Refused{Err: epu.E(kind, op, on, errorText(why))}
 }
@@ -393,21 +307,4 @@ func seedOf(id epu.DecisionID) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(id))
 	return h.Sum64()
-}
-
-// backoffOf is when launches may be tried again at a place after failures there.
-func (c *Controller) backoffOf(p epu.Placement) time.Time {
-	l := c.st.Define.Spec.Limits
-	return c.st.Streaks[placeKey(p.Site, p.Allocation, p.Market)].Until(l.FailuresInRow, l.FailureBackoff)
-}
-
-// backoff is when launches may be tried again anywhere; zero when nothing failed.
-func (c *Controller) backoff() time.Time {
-	var first time.Time
-	for i, p := range c.st.Define.Spec.Placement {
-		if until := c.backoffOf(p); i == 0 || until.Before(first) {
-			first = until
-		}
-	}
-	return first
 }

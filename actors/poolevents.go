@@ -348,26 +348,6 @@ func (c *Controller) applyReported(e launchReported) {
 	}
 }
 
-// failed counts a launch that failed, once however many of its slots do.
-func (c *Controller) failed(launch epu.LaunchID, at time.Time) {
-	l := c.st.Launches[launch]
-	if l.Failed {
-		return
-	}
-	l.Failed = true
-	if c.st.Streaks == nil {
-		c.st.Streaks = map[string]lifecycle.Streak{}
-	}
-	c.st.Streaks[l.place()] = c.st.Streaks[l.place()].Fail(at)
-}
-
-// place is where a launch was made, as far as failures of others there are told by its own.
-func (l *poolLaunch) place() string { return placeKey(l.Site, l.Allocation, l.Market) }
-
-func placeKey(site epu.SiteID, a epu.Allocation, m epu.Market) string {
-	return string(site) + "/" + string(a) + "/" + string(m)
-}
-
 // merged is a slot's state once a report of it is taken in. States only move forward.
 func (c *Controller) merged(slot *poolSlot, s msg.Slot) epu.State {
 	state := max(slot.State, s.State)

@@ -1,0 +1,120 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/nimbus-epu/epu"
+)
+
+// canariesMax bounds the workers more than wished when one suspicion follows the other.
+const canariesMax = 3
+
+// suspicion is the doubt whether workers are dead or this node is deaf. While it is on, silence is
+// shown and alarmed but not acted on; it is confirmed once a worker started since is being heard.
+type suspicion struct {
+	on        bool
+	confirmed bool
+	since     time.Time
+	asked     bool      // for a witness of this suspicion
+	canaries  int       // workers more than wished, to be witnesses
+	calm      time.Time // canaries are kept until then: who was silent may yet be heard
+	expected  int       // workers that have been heard, now or before this incarnation
+	heard     int       // of those, heard in this incarnation
+	silent    int       // of those, three beats overdue
+}
+
+func (s *suspicion) add(v *workerVitals)  { s.count(v, 1) }
+func (s *suspicion) drop(v *workerVitals) { s.count(v, -1) }
+
+func (s *suspicion) count(v *workerVitals, d int) {
+	if v.watch.Ended || !v.before && !v.fact.Heard {
+		return
+	}
+	s.expected += d
+	if v.fact.Heard {
+		s.heard += d
+	}
+	if v.fact.Silent {
+		s.silent += d
+	}
+}
+
+// doubtful reports that so many are silent that the fault may be here.
+func (s *suspicion) doubtful() bool {
+	return s.expected > 0 && (s.heard == 0 || 2*s.silent > s.expected)
+}
+
+// suspect enters, confirms and leaves suspicion. It stays confirmed only while the witness is heard.
+func (c *Controller) suspect(tx *Tx, now time.Time) {
+	s := &c.suspicion
+	if doubtful := s.doubtful(); doubtful != s.on {
+		s.on, s.since, s.confirmed, s.asked = doubtful, now, false, false
+		if !doubtful {
+			health := c.st.Define.Spec.Health
+			s.calm = now.Add(health.MissingAfter + health.SecondChance)
+			c.recount(now)
+			c.record(tx, "suspicion_ended", nil)
+		}
+		c.respect()
+	}
+	if !s.on {
+		if s.canaries > 0 && now.After(s.calm) {
+			s.canaries, c.dirty = 0, true
+		}
+		return
+	}
+	if w := c.witness(now); w != s.confirmed {
+		s.confirmed = w
+		if w {
+			c.record(tx, "mass_failure_confirmed", map[string]any{"silent": s.silent, "of": s.expected})
+		}
+		c.respect()
+	}
+	if confirm := c.st.Define.Spec.Limits.MassConfirm; !s.asked && s.canaries < canariesMax && s.silent > 0 && confirm > 0 && now.Sub(s.since) > confirm {
+		s.asked, c.dirty = true, true
+		s.canaries++
+		c.record(tx, "canary_launched", map[string]any{"silent": s.silent, "of": s.expected})
+	}
+}
+
+// recount begins all counting of silence anew, here at once: what a worker's actor said of silence until
+// now is void. The actors hear of it with what they are told until they answer, so none can miss it.
+func (c *Controller) recount(now time.Time) {
+	c.watched(func(id epu.WorkerID, v *workerVitals) {
+		c.suspicion.drop(v)
+		v.watch.Recounts++
+		c.tell(id, v)
+		v.fact.At, v.fact.Silent = now, false
+		if v.fact.Health == epu.OutOfContact || v.fact.Health == epu.Missing {
+			v.fact.Health = epu.HealthUnknown
+		}
+		c.suspicion.add(v)
+	})
+}
+
+// witness reports that a worker started since the suspicion began is being heard, and has been for as
+// long as silence needs to count: whoever was deaf may hear the newest first.
+func (c *Controller) witness(now time.Time) bool {
+	all := c.roster.all
+	for i := len(all) - 1; i >= 0 && all[i].Created.After(c.suspicion.since); i-- {
+		v := c.vitals[all[i].ID]
+		if v != nil && v.fact.Heard && !v.fact.Silent && all[i].Health == epu.HealthOK && now.Sub(v.proof) > c.st.Define.Spec.Health.MissingAfter {
+			return true
+		}
+	}
+	return false
+}
+
+// respect brings the workers' suspect marks up to date.
+func (c *Controller) respect() {
+	c.dirty = true
+	var silent []*epu.Worker
+	for _, w := range c.roster.all {
+		if w.Health == epu.OutOfContact || w.Health == epu.Missing {
+			silent = append(silent, w)
+		}
+	}
+	for _, w := range silent {
+		c.refresh(w.Launch, w.Slot)
+	}
+}
