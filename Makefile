@@ -32,6 +32,7 @@ demo: build ## Tell the story of EPU with real processes: about a minute to read
 .PHONY: test
 test: ## Run every test that needs nothing but Go, with the race detector where there is a C compiler
 	$(GO) test $(RACE) -timeout 5m ./...
+	$(if $(RACE),$(GO) test -run '^TestCampaign|^TestLarge|^TestActionIsNumbered' -timeout 5m $(CAMPAIGNS))
 
 .PHONY: test-system
 test-system: build ## Run the few tests that need real programs around them (install those with make ci-deps)

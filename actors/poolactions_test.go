@@ -252,6 +252,9 @@ func TestActionIsNumberedThrough(t *testing.T) {
 	for _, tt := range []struct{ asked, atFirst, limit, want int }{
 		{100, 0, 0, 100}, {101, 0, 0, 101}, {1000, 0, 0, 1000}, {1000, 250, 0, 1000}, {1000, 0, 130, 130},
 	} {
+		if raced && tt.want > 200 {
+			continue
+		}
 		f := calmFleet(t, 0, func(p *epu.PoolSpec) {
 			p.Limits.InFlight, p.Limits.Launches = tt.limit, epu.Count{}
 			p.Placement[0].Max = tt.atFirst

@@ -302,7 +302,11 @@ func TestOverflow(t *testing.T) {
 // one append goes in parts.
 func TestLargePool(t *testing.T) {
 	t.Parallel()
-	f := calmFleet(t, 3000, func(p *epu.PoolSpec) {
+	n := 3000
+	if raced {
+		n = 500
+	}
+	f := calmFleet(t, n, func(p *epu.PoolSpec) {
 		p.Limits = epu.Limits{Max: -1, FailuresInRow: 5, FailureBackoff: time.Minute, MassConfirm: time.Minute}
 		p.Health.Heartbeat, p.Health.MissingAfter = time.Minute, 5*time.Minute
 	})
