@@ -10,12 +10,14 @@ import (
 const ConcatName = "<concat>"
 
 // rewriter changes every a .. b .. c into a call of a host function, because the VM's own operator
-// doubles a string in one instruction and asks nobody. It also refuses deep nesting, on which the
-// compiler would recurse until Go's stack ends, which is fatal.
+// doubles a string in one instruction and asks nobody. It refuses deep nesting, on which the compiler
+// would recurse until Go's stack ends, which is fatal. And it keeps assignments from two faults of the
+// compiler (see apart).
 type rewriter struct {
 	depth int
 	line  int
 	deep  *TooDeep
+	last  string // the last parameter of the function that is being read
 }
 
 // TooDeep is a source that is nested too deeply.
@@ -26,7 +28,8 @@ func (e *TooDeep) Error() string { return fmt.Sprintf("nested more than %d level
 // nestingMax bounds expressions and blocks in a source file.
 const nestingMax = 200
 
-// Rewrite makes the VM's only unbounded instruction a call of a bounded function, and bounds nesting.
+// Rewrite makes the VM's only unbounded instruction a call of a bounded function, bounds nesting, and
+// makes assignments mean what they mean in plain Lua.
 func Rewrite(chunk []ast.Stmt) *TooDeep {
 	r := &rewriter{}
 	r.block(chunk)
@@ -48,20 +51,23 @@ func (r *rewriter) enter(line int) bool {
 func (r *rewriter) leave() { r.depth-- }
 
 func (r *rewriter) block(stmts []ast.Stmt) {
-	for _, s := range stmts {
-		r.stmt(s)
+	for i := range stmts {
+		stmts[i] = r.stmt(stmts[i])
 	}
 }
 
-func (r *rewriter) stmt(s ast.Stmt) {
+func (r *rewriter) stmt(s ast.Stmt) ast.Stmt {
 	defer r.leave()
 	if !r.enter(s.Line()) {
-		return
+		return s
 	}
 	switch s := s.(type) {
 	case *ast.AssignStmt:
 		r.exprs(s.Lhs)
 		r.exprs(s.Rhs)
+		if name, ok := s.Lhs[0].(*ast.IdentExpr); len(s.Lhs) > 1 || ok && name.Value == r.last {
+			return apart(s)
+		}
 	case *ast.LocalAssignStmt:
 		r.exprs(s.Exprs)
 	case *ast.FuncCallStmt:
@@ -86,10 +92,73 @@ func (r *rewriter) stmt(s ast.Stmt) {
 		r.block(s.Stmts)
 	case *ast.FuncDefStmt:
 		s.Name.Func, s.Name.Receiver = r.expr(s.Name.Func), r.expr(s.Name.Receiver)
-		r.block(s.Func.Stmts)
+		r.function(s.Func, s.Name.Method != "")
 	case *ast.ReturnStmt:
 		r.exprs(s.Exprs)
 	}
+	return s
+}
+
+func (r *rewriter) function(f *ast.FunctionExpr, method bool) {
+	outer := r.last
+	r.last = ""
+	if n := len(f.ParList.Names); n > 0 {
+		r.last = f.ParList.Names[n-1]
+	} else if method {
+		r.last = "self"
+	}
+	r.block(f.Stmts)
+	r.last = outer
+}
+
+// apart turns `a, b[k] = x, y` into `do local O, K = b, k; local V, W = x, y; a, b[k] = V, W end`, with
+// the last target set first, as in plain Lua. gopher-lua computes values in the places of their targets:
+// `a, b = b, a` sets both to b, and `p = (f(p))` overwrites p with f before the call where p is the last
+// parameter.
+func apart(s *ast.AssignStmt) ast.Stmt {
+	var targets, values ast.LocalAssignStmt
+	hold := func(in *ast.LocalAssignStmt, what string, e ast.Expr) ast.Expr {
+		name := fmt.Sprintf("<%s %d>", what, len(in.Names)) // no source can contain it
+		in.Names = append(in.Names, name)
+		if e != nil {
+			in.Exprs = append(in.Exprs, single(e))
+		}
+		return lined(&ast.IdentExpr{Value: name}, s.Line())
+	}
+	sets := make([]ast.Stmt, len(s.Lhs))
+	for i, left := range s.Lhs {
+		if at, ok := left.(*ast.AttrGetExpr); ok {
+			at.Object = hold(&targets, "target", at.Object)
+			if _, fixed := at.Key.(*ast.StringExpr); !fixed {
+				at.Key = hold(&targets, "target", at.Key)
+			}
+		}
+		sets[len(sets)-1-i] = lined(&ast.AssignStmt{Lhs: []ast.Expr{left}, Rhs: []ast.Expr{hold(&values, "value", nil)}}, s.Line())
+	}
+	values.Exprs = s.Rhs
+	all := []ast.Stmt{lined(&values, s.Line())}
+	if len(targets.Names) > 0 {
+		all = append([]ast.Stmt{lined(&targets, s.Line())}, all...)
+	}
+	return lined(&ast.DoBlockStmt{Stmts: append(all, sets...)}, s.Line())
+}
+
+// lined gives a node of our own the line of what it stands for.
+func lined[N ast.PositionHolder](n N, line int) N {
+	n.SetLine(line)
+	n.SetLastLine(line)
+	return n
+}
+
+// single makes an expression give one value only.
+func single(e ast.Expr) ast.Expr {
+	switch x := e.(type) {
+	case *ast.FuncCallExpr:
+		x.AdjustRet = true
+	case *ast.Comma3Expr:
+		x.AdjustRet = true
+	}
+	return e
 }
 
 func (r *rewriter) exprs(list []ast.Expr) {
@@ -129,7 +198,7 @@ func (r *rewriter) expr(e ast.Expr) ast.Expr {
 	case *ast.UnaryLenOpExpr:
 		e.Expr = r.expr(e.Expr)
 	case *ast.FunctionExpr:
-		r.block(e.Stmts)
+		r.function(e, false)
 	case *ast.StringConcatOpExpr:
 		return r.concat(e)
 	}
@@ -148,21 +217,11 @@ func (r *rewriter) concat(e *ast.StringConcatOpExpr) ast.Expr {
 		args = append(args, r.expr(c.Lhs))
 		rest = c.Rhs
 	}
-	last := r.expr(rest)
-	switch x := last.(type) { // one value only, as the operator takes
-	case *ast.FuncCallExpr:
-		x.AdjustRet = true
-	case *ast.Comma3Expr:
-		x.AdjustRet = true
-	}
+	last := single(r.expr(rest))
 	line := e.Line()
 	if line == 0 {
 		line = r.line
 	}
-	name := &ast.IdentExpr{Value: ConcatName}
-	name.SetLine(line)
-	call := &ast.FuncCallExpr{Func: name, Args: append(args, last), AdjustRet: true}
-	call.SetLine(line)
-	call.SetLastLine(line)
-	return call
+	name := lined(&ast.IdentExpr{Value: ConcatName}, line)
+	return lined(&ast.FuncCallExpr{Func: name, Args: append(args, last), AdjustRet: true}, line)
 }
