@@ -159,7 +159,11 @@ func refusal(op string, problems []strictyaml.Problem) error {
 	err.Try = "mend the files, then run the command again; nothing was changed"
 	r := &msg.Refusal{Err: err}
 	for _, p := range problems {
-		r.List = append(r.List, &msg.Problem{File: p.File, Line: int32(p.Line), Text: p.Text, Try: p.Try})
+		text := p.Text
+		if p.Key != "" {
+			text = p.Key + ": " + text
+		}
+		r.List = append(r.List, &msg.Problem{File: p.File, Line: int32(p.Line), Text: text, Try: p.Try})
 	}
 	return r
 }

@@ -180,7 +180,7 @@ func (s *session) explanation(e *msg.Explanation, d decided) []cli.Line {
 		lines = append(lines, cli.Line{cli.Text(pad("frozen")), {Text: strings.TrimPrefix(c.Text, "frozen "), Stamp: c.Stamp, Tone: cli.Warn}})
 	}
 	if d.Equal > 0 {
-		lines = append(lines, labelled("since", []string{"decided the same " + plural(d.Equal, "time") + " before this record"})...)
+		lines = append(lines, labelled("before", []string{"the decision before this one was repeated " + plural(d.Equal, "time")})...)
 	}
 	return append(lines, wouldChange(e)...)
 }
@@ -253,6 +253,10 @@ func inputText(v any) string {
 		if !ok {
 			break
 		}
+		quality, _ := v["quality"].(string)
+		if quality == string(epu.QualityUnknown) {
+			return quality // whatever its value is, nobody should read it
+		}
 		text := inputText(value)
 		if unit, ok := v["unit"].(string); ok {
 			text += " " + unit
@@ -264,8 +268,8 @@ func inputText(v any) string {
 			}
 			about = append(about, number(math.Round(age))+" s old")
 		}
-		if q, ok := v["quality"].(string); ok {
-			about = append(about, q)
+		if quality != "" {
+			about = append(about, quality)
 		}
 		if len(about) > 0 {
 			text += " (" + strings.Join(about, ", ") + ")"
