@@ -18,12 +18,14 @@ type (
 	// DecideCall evaluates the policy; the result is epu.Decision.
 	DecideCall struct {
 		Policy   string
+		Version  string // of the policy: its hash; empty = what the node's library has
 		Conf     map[string]any
 		Snapshot *policies.Snapshot
 	}
 	// CheckConfCall checks a changed configuration; the result is CheckedConf.
 	CheckConfCall struct {
 		Policy  string
+		Version string // as in DecideCall
 		ConfGen uint64 // of Conf
 		Conf    map[string]any
 		Changes map[string]any
@@ -185,8 +187,6 @@ func (c *Controller) Handle(tx *Tx, m any) {
 		tx.Answer(c.view(tx.Now()))
 	case msg.PoolSensorsQuery:
 		tx.Answer(c.sensorStatus(tx.Now()))
-	case msg.PolicyChanged:
-		c.nextTick = tx.Now()
 	case msg.Offers:
 		c.offered(m)
 	case CallResult:
@@ -238,7 +238,7 @@ func (c *Controller) define(tx *Tx, m msg.Define) {
 	if m.Gen > c.st.Define.Gen {
 		tx.Emit(poolDefined{Define: m})
 		c.nextTick = tx.Now()
-		c.record(tx, "pool_defined", map[string]any{"gen": m.Gen, "removing": m.Removing, "end_all": m.EndAll})
+		c.record(tx, "pool_defined", map[string]any{"gen": m.Gen, "version": m.Version, "removing": m.Removing, "end_all": m.EndAll})
 	}
 	tx.Answer(msg.Defined{Owner: c.owner, Pool: c.pool, Gen: c.st.Define.Gen, Left: len(c.roster.all)})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/gateway"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/policies"
 )
 
 // What operators are told by a gateway over a whole tree of actors, in virtual time.
@@ -36,6 +37,32 @@ func (p *planned) Plan(view msg.RegistryView, _ map[epu.PoolID]msg.PoolView, _ s
 	return &msg.Plan{}, m, nil
 }
 
+// compiled checks policies as far as this package can: it compiles them. The node's own has no parameters.
+type compiled struct{}
+
+const ownPolicy = `return { doc = "of the node", decide = function(control) control.scale_to(1) end }`
+
+func (compiled) Check(name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error) {
+	p, err := policies.Compile(name, []byte(files[0].Text), nil)
+	if err != nil {
+		return epu.PolicyVersion{}, nil, err
+	}
+	for _, pool := range takers {
+		if _, problems := p.Check(pool.Conf); len(problems) > 0 {
+			return epu.PolicyVersion{}, nil, epu.E(epu.Invalid, "check", string(pool.Spec.Name), policies.Problems(problems))
+		}
+	}
+	return epu.PolicyVersion{Name: name, Hash: p.Hash, Files: p.Files()}, nil, nil
+}
+
+func (c compiled) Stored(name string) (epu.PolicyVersion, error) {
+	v, _, err := c.Check(name, []epu.PolicyFile{{Path: name + ".lua", Text: ownPolicy}}, nil)
+	v.Origin = epu.PolicyBuiltIn
+	return v, err
+}
+
+func (compiled) Alerts() []*msg.Alert { return nil }
+
 // operator is who asks a node's gateway.
 type operator struct {
 	n     *node
@@ -45,7 +72,7 @@ type operator struct {
 
 func newOperator(n *node) *operator {
 	o := &operator{n: n, files: &planned{}}
-	o.g = gateway.New(n.Tree, o.files, gateway.NodeInfo{Name: "n1", Version: &msg.Version{Version: "test"}})
+	o.g = gateway.New(n.Tree, o.files, compiled{}, gateway.NodeInfo{Name: "n1", Version: &msg.Version{Version: "test"}})
 	return o
 }
 

@@ -102,7 +102,7 @@ func (c *Controller) check(tx *Tx, m msg.Command, changes map[string]any) {
 		return
 	}
 	c.checks = append(c.checks, CheckConfCall{
-		Policy: c.st.Define.Spec.Policy.Name, Changes: changes, Command: m, From: tx.From(),
+		Changes: changes, Command: m, From: tx.From(),
 	})
 }
 
@@ -111,8 +111,8 @@ func (c *Controller) confChecked(tx *Tx, call CheckConfCall, r CallResult) {
 	if len(c.checks) == 0 || c.checks[0].Command.ID != call.Command.ID {
 		return
 	}
-	if call.ConfGen != c.st.Define.ConfGen {
-		return // applied anew meanwhile: it is checked again with the configuration of now
+	if d := c.st.Define; call.ConfGen != d.ConfGen || call.Policy != d.Spec.Policy.Name || call.Version != d.Version {
+		return // applied anew meanwhile: it is checked again with the policy and the configuration of now
 	}
 	c.checks = c.checks[1:]
 	if r.Err != nil {

@@ -36,8 +36,9 @@ func (c *Controller) Due(_ time.Time, rev epu.Revision) (todo []Todo, next time.
 	}
 	if len(c.checks) > 0 {
 		call := c.checks[0]
-		call.Conf, call.ConfGen = c.st.Conf, c.st.Define.ConfGen
-		key := "check/" + call.Command.ID + "/" + strconv.FormatUint(call.ConfGen, 10)
+		d := &c.st.Define
+		call.Policy, call.Version, call.Conf, call.ConfGen = d.Spec.Policy.Name, d.Version, c.st.Conf, d.ConfGen
+		key := "check/" + call.Command.ID + "/" + strconv.FormatUint(call.ConfGen, 10) + "/" + call.Policy + "/" + call.Version
 		todo = append(todo, Todo{Key: key, Call: call, Every: time.Second})
 	}
 	if !c.st.Define.Removing {

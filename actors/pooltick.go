@@ -24,7 +24,9 @@ func (c *Controller) tick(tx *Tx, now time.Time) {
 	}
 	c.watchSensors(now)
 	id := epu.DecisionID(tx.NewID())
-	c.deciding = &DecideCall{Policy: c.st.Define.Spec.Policy.Name, Conf: c.st.Conf, Snapshot: c.snapshot(id, now)}
+	c.deciding = &DecideCall{
+		Policy: c.st.Define.Spec.Policy.Name, Version: c.st.Define.Version, Conf: c.st.Conf, Snapshot: c.snapshot(id, now),
+	}
 	c.changes = nil
 	c.decideKey = "decide/" + string(id)
 }
@@ -186,7 +188,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	var d epu.Decision
 	if r.Err != nil {
 		d = epu.Decision{
-			ID: call.Snapshot.Decision, Time: call.Snapshot.Now, Policy: call.Policy, Conf: call.Conf,
+			ID: call.Snapshot.Decision, Time: call.Snapshot.Now, Policy: call.Policy, PolicyHash: call.Version, Conf: call.Conf,
 			Wanted: c.st.Wish, Error: r.Err.Error(),
 		}
 	} else {

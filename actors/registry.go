@@ -2,7 +2,6 @@ package actors
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/versions"
 	"github.com/nimbus-epu/epu/persistence"
 )
 
@@ -60,6 +60,8 @@ func RegistryCodec() *persistence.Codec {
 	persistence.Register[poolRemoving](c, "pool-removing", 1)
 	persistence.Register[poolArchived](c, "pool-archived", 1)
 	persistence.Register[endAllSwitched](c, "end-all-switched", 1)
+	persistence.Register[policyKept](c, "policy-kept", 1)
+	persistence.Register[policyCurrent](c, "policy-current", 1)
 	return c
 }
 
@@ -69,6 +71,7 @@ type registryState struct {
 	Pools        map[epu.PoolID]msg.PoolEntry `json:"pools"`
 	Sites        map[epu.SiteID]epu.SiteSpec  `json:"sites"`
 	Types        map[string]epu.TypeSpec      `json:"types"`
+	Policies     versions.Book                `json:"policies,omitempty"`
 	EndAll       bool                         `json:"end_all,omitempty"`
 	ProtectedToo bool                         `json:"protected_too,omitempty"`
 	SiteGen      uint64                       `json:"site_gen"` // of the last change that sites must hear of
@@ -130,6 +133,10 @@ func (r *Registry) Apply(ev any) {
 		delete(r.st.Pools, e.Pool)
 		delete(r.told, e.Pool)
 		delete(r.left, e.Pool)
+	case policyKept:
+		r.st.Policies = r.st.Policies.Store(e.Version, r.pinned())
+	case policyCurrent:
+		r.putPolicy(e)
 	case endAllSwitched:
 		r.st.EndAll, r.st.ProtectedToo = e.On, e.ProtectedToo
 		r.st.SiteGen = r.st.Gen + 1
@@ -189,6 +196,8 @@ func (r *Registry) Handle(tx *Tx, m any) {
 		r.apply(tx, m)
 	case msg.RemovePool:
 		r.remove(tx, m)
+	case msg.ApplyPolicy:
+		r.applyPolicy(tx, m)
 	case msg.SwitchEndAll:
 		changed := r.st.EndAll != m.On || r.st.ProtectedToo != m.ProtectedToo && m.On
 		if changed {
@@ -264,9 +273,7 @@ func (r *Registry) answerDefined(tx *Tx) {
 
 func (r *Registry) apply(tx *Tx, m msg.ApplySpecs) {
 	if m.Gen != r.st.Gen {
-		err := epu.E(epu.Conflict, "apply", "", errors.New("what is applied has changed since the plan was made"))
-		err.Try = "look at a new plan, then apply again"
-		tx.Answer(msg.Refused{Err: err})
+		tx.Answer(movedOn("apply", "", "look at a new plan, then apply again"))
 		return
 	}
 	for _, p := range m.Pools {
@@ -276,6 +283,15 @@ func (r *Registry) apply(tx *Tx, m msg.ApplySpecs) {
 		}
 	}
 	tx.Because(m.ID)
+	for _, v := range m.Keep {
+		if err := r.st.Policies.Fits(v, r.pinned()); err != nil {
+			tx.Answer(refusedFor(err))
+			return
+		}
+	}
+	for _, v := range m.Keep {
+		tx.Emit(policyKept{Version: v})
+	}
 	tx.Emit(specsApplied{Pools: m.Pools, Sites: m.Sites, Types: m.Types, By: m.By})
 	names := []string{}
 	for _, p := range m.Pools {
@@ -338,7 +354,7 @@ func (r *Registry) key(what, id string, gen uint64) string {
 
 func (r *Registry) define(p msg.PoolEntry) msg.Define {
 	d := msg.Define{
-		Epoch: r.epoch, Gen: p.Gen, Spec: p.Spec, Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
+		Epoch: r.epoch, Gen: p.Gen, Spec: p.Spec, Version: r.st.Policies.InForce(p.Spec.Policy.Name, p.Version), Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
 		EndAll: r.st.EndAll && (!p.Spec.Protected || r.st.ProtectedToo),
 	}
 	for _, at := range p.Spec.Placement {
@@ -351,7 +367,7 @@ func (r *Registry) define(p msg.PoolEntry) msg.Define {
 
 func (r *Registry) view() msg.RegistryView {
 	return msg.RegistryView{
-		Gen: r.st.Gen, Pools: r.st.Pools, Sites: r.st.Sites, Types: r.st.Types,
+		Gen: r.st.Gen, Pools: r.st.Pools, Sites: r.st.Sites, Types: r.st.Types, Policies: r.st.Policies,
 		EndAll: r.st.EndAll, ProtectedToo: r.st.ProtectedToo, Left: maps.Clone(r.left),
 	}
 }

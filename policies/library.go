@@ -45,7 +45,7 @@ func (l *Library) Load(name string) (*Policy, error) {
 
 // Source is a policy's text.
 func (l *Library) Source(name string) ([]byte, error) {
-	if !policyName(name) {
+	if !ValidName(name) {
 		return nil, l.notFound(name)
 	}
 	src, err := fs.ReadFile(l.layers, name+".lua")
@@ -62,7 +62,7 @@ func (l *Library) Source(name string) ([]byte, error) {
 func (l *Library) FS() fs.FS { return l.layers }
 
 // Names lists the policies, sorted. Tests and files in sub-folders are not policies.
-func (l *Library) Names() ([]string, error) { return l.list(policyName) }
+func (l *Library) Names() ([]string, error) { return l.list(ValidName) }
 
 // Tests lists the test files at the top of the folders, such as npreserving_test.lua, sorted.
 func (l *Library) Tests() ([]string, error) {
@@ -77,6 +77,9 @@ func (l *Library) list(wanted func(name string) bool) ([]string, error) {
 	var names []string
 	for _, folder := range l.layers {
 		entries, err := fs.ReadDir(folder, ".")
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // as for its files: a folder may come later
+		}
 		if err != nil {
 			return nil, epu.E(epu.Unavailable, "list policies", "", err)
 		}
@@ -104,8 +107,8 @@ func (l *Library) notFound(name string) error {
 	return out
 }
 
-// policyName says whether a name is one that a policy can have.
-func policyName(name string) bool {
+// ValidName says whether a name is one that a policy can have: that of a file without .lua, which is no test.
+func ValidName(name string) bool {
 	return name != "" && !strings.ContainsAny(name, `/\.`) && !strings.HasSuffix(name, "_test") && fs.ValidPath(name)
 }
 

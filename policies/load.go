@@ -94,6 +94,18 @@ func (p *Policy) hash() string {
 	return hex.EncodeToString(sum.Sum(nil))[:12]
 }
 
+// Files are the sources that the policy is made of: its own first, then what it requires, by path. A policy
+// that is compiled from them alone has the same hash.
+func (p *Policy) Files() []epu.PolicyFile {
+	out := []epu.PolicyFile{{Path: p.main, Text: p.files[p.main].Text}}
+	for _, name := range slices.Sorted(maps.Keys(p.files)) {
+		if name != p.main {
+			out = append(out, epu.PolicyFile{Path: name, Text: p.files[name].Text})
+		}
+	}
+	return out
+}
+
 // loader finds the files that a policy requires, the first time it runs.
 type loader struct {
 	p   *Policy

@@ -120,6 +120,6 @@ func Doctor(s *msg.Status, node string) *msg.Doctor {
 		byGroup(msg.CheckStore, "store", []string{node}, msg.AlertStore, msg.AlertRecovery),
 		byGroup(msg.CheckSites, "sites", sites, msg.AlertSiteUnreachable, msg.AlertEndingStuck, msg.AlertStrays, msg.AlertSiteRecovery),
 		byGroup(msg.CheckPools, "pools", pools, msg.AlertPolicyFailing, msg.AlertWorkersSilent, msg.AlertLaunchesFailing,
-			msg.AlertSensor, msg.AlertHook, msg.AlertPolicy),
+			msg.AlertSensor, msg.AlertHook, msg.AlertPolicy, msg.AlertPolicyBroken),
 	}}
 }

@@ -23,6 +23,10 @@ func (g *Gateway) command(ctx context.Context, req *msg.Request, body proto.Mess
 	switch m := body.(type) {
 	case *msg.Apply:
 		return g.apply(ctx, req, m)
+	case *msg.PolicyApply:
+		return g.ApplyPolicy(ctx, req, m, epu.PolicyApplied)
+	case *msg.PolicyRollback:
+		return g.rollBack(ctx, req, m)
 	case *msg.Scale:
 		return g.toPool(ctx, req, m.GetPool(), m)
 	case *msg.Reconfigure:

@@ -37,14 +37,15 @@ type NodeInfo struct {
 // Gateway brings commands and questions from outside to the actors they concern, and their answers
 // back. It keeps nothing.
 type Gateway struct {
-	tree  *actors.Tree
-	files Files
-	info  NodeInfo
+	tree     *actors.Tree
+	files    Files
+	policies Policies
+	info     NodeInfo
 }
 
 // New makes the gateway of a tree.
-func New(tree *actors.Tree, files Files, info NodeInfo) *Gateway {
-	return &Gateway{tree: tree, files: files, info: info}
+func New(tree *actors.Tree, files Files, policies Policies, info NodeInfo) *Gateway {
+	return &Gateway{tree: tree, files: files, policies: policies, info: info}
 }
 
 // Ask answers one command or question.
@@ -68,6 +69,10 @@ func (g *Gateway) Ask(ctx context.Context, req *msg.Request, body proto.Message)
 		return g.info.Version, nil
 	case *msg.SweepQuery:
 		return g.strays(ctx, m)
+	case *msg.PolicyVersionsQuery:
+		return g.policyVersions(ctx, m)
+	case *msg.PolicySourceQuery:
+		return g.policySource(ctx, m)
 	case *msg.PlanQuery:
 		plan, _, err := g.plan(ctx, m.GetDir(), m.GetFiles())
 		return plan, err

@@ -63,6 +63,7 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 			out.Alerts = append(out.Alerts, answers.PoolAlerts(views[name], now)...)
 		}
 	}
+	out.Alerts = append(out.Alerts, g.policies.Alerts()...)
 	return out, nil
 }
 

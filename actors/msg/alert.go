@@ -10,7 +10,8 @@ const (
 	AlertLaunchesFailing AlertCode = "launches-failing"
 	AlertSensor          AlertCode = "sensor-failing"
 	AlertHook            AlertCode = "hook-given-up"
-	AlertPolicy          AlertCode = "policy-alert" // the policy's own words
+	AlertPolicy          AlertCode = "policy-alert"  // the policy's own words
+	AlertPolicyBroken    AlertCode = "policy-broken" // its newest version is not in force
 	AlertEndingStuck     AlertCode = "ending-stuck"
 	AlertSiteUnreachable AlertCode = "site-unreachable"
 	AlertSiteRecovery    AlertCode = "site-recovery"
@@ -27,7 +28,7 @@ const (
 // AlertCodes lists every code that a node of this version may give to an alert or check.
 func AlertCodes() []AlertCode {
 	return []AlertCode{
-		AlertPolicyFailing, AlertWorkersSilent, AlertLaunchesFailing, AlertSensor, AlertHook, AlertPolicy,
+		AlertPolicyFailing, AlertWorkersSilent, AlertLaunchesFailing, AlertSensor, AlertHook, AlertPolicy, AlertPolicyBroken,
 		AlertEndingStuck, AlertSiteUnreachable, AlertSiteRecovery, AlertStrays, AlertStore, AlertRecovery, CheckSites, CheckPools, CheckActors,
 	}
 }

@@ -12,6 +12,7 @@ type Define struct {
 	Epoch    epu.Epoch `json:"-"` // of the store; a higher one than the controller's ends its recovery
 	Gen      uint64    // of the registry's stream at the pool's last change
 	Spec     epu.PoolSpec
+	Version  string                        `json:",omitempty"` // hash of the policy's version; empty = what the node's library has
 	Launches map[epu.SiteID]epu.LaunchSpec // the pool's deployable type, resolved for every site it names
 	ConfGen  uint64                        // generation of the policy configuration: a new one replaces what reconfigure changed
 	EndAll   bool                          // terminate-all: every worker ends and none is launched
@@ -186,6 +187,3 @@ type AdoptMachine struct {
 	Site     epu.SiteID
 	Instance epu.InstanceID
 }
-
-// PolicyChanged tells a controller that the source of its policy has a new accepted version.
-type PolicyChanged struct{}

@@ -6,8 +6,9 @@ import "github.com/nimbus-epu/epu"
 type PoolEntry struct {
 	Spec     epu.PoolSpec                  `json:"spec"`
 	Launches map[epu.SiteID]epu.LaunchSpec `json:"launches"`
-	Gen      uint64                        `json:"gen"`      // of the registry at its last change
-	ConfGen  uint64                        `json:"conf_gen"` // of its policy configuration
+	Version  string                        `json:"version,omitempty"` // hash of the policy that the spec pins; empty = it pins none
+	Gen      uint64                        `json:"gen"`               // of the registry at its last change
+	ConfGen  uint64                        `json:"conf_gen"`          // of its policy configuration
 	Removing bool                          `json:"removing,omitempty"`
 }
 
@@ -18,8 +19,23 @@ type ApplySpecs struct {
 	Pools []PoolEntry
 	Sites []epu.SiteSpec
 	Types []epu.TypeSpec
+	Keep  []epu.PolicyVersion // of the node's library, that pools pin and the registry does not have
 	ID    string
 	By    string
+}
+
+// ApplyPolicy is sent by the gateway to the registry once a version of a policy has been checked with every
+// pool that takes it. The answer is *Done, or Refused with kind conflict when the registry is not at Gen. A
+// doubled one changes nothing.
+type ApplyPolicy struct {
+	Gen    uint64 // of the view that it was checked against
+	Name   string
+	Hash   string              // of the version to be in force; empty = what the node's library has
+	Keep   []epu.PolicyVersion // to be kept with it, oldest first
+	Action string              // for the audit: policy-apply, policy-rollback, policy-reload
+	Before string              // hash of what was in force, for the audit
+	ID     string
+	By     string
 }
 
 // RemovePool orders a pool's workers to be drained and ended, and then the pool to be forgotten.
@@ -47,6 +63,7 @@ type RegistryView struct {
 	Pools        map[epu.PoolID]PoolEntry
 	Sites        map[epu.SiteID]epu.SiteSpec
 	Types        map[string]epu.TypeSpec
+	Policies     map[string]epu.PolicyVersions // of which versions are kept, by name
 	EndAll       bool
 	ProtectedToo bool
 	Left         map[epu.PoolID]int // machines not confirmed gone, as pools last said; absent = not heard since the start

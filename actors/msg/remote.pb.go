@@ -4359,7 +4359,7 @@ func (x *PolicyApply) GetFiles() []*File {
 type PolicyRollback struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // or its first digits; empty = the version before
+	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // or its first digits; empty = the version before: name it where the command may be repeated
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4408,6 +4408,115 @@ func (x *PolicyRollback) GetHash() string {
 	return ""
 }
 
+// PolicyApplied answers PolicyApply and PolicyRollback.
+type PolicyApplied struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          string                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`         // of the version in force now
+	Before        string                 `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`     // of the one in force until now; empty = the policy is new to this node
+	Changed       bool                   `protobuf:"varint,4,opt,name=changed,proto3" json:"changed,omitempty"`  // false: it was so already
+	Origin        string                 `protobuf:"bytes,5,opt,name=origin,proto3" json:"origin,omitempty"`     // as in PolicyVersion
+	Pools         []string               `protobuf:"bytes,6,rep,name=pools,proto3" json:"pools,omitempty"`       // that take it
+	Pinned        []string               `protobuf:"bytes,7,rep,name=pinned,proto3" json:"pinned,omitempty"`     // that pin a version, and keep it
+	Files         []string               `protobuf:"bytes,8,rep,name=files,proto3" json:"files,omitempty"`       // that differ between the two: "changed lib/a.lua", "added ...", "removed ..."
+	Warnings      []*Problem             `protobuf:"bytes,9,rep,name=warnings,proto3" json:"warnings,omitempty"` // what should be looked at
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyApplied) Reset() {
+	*x = PolicyApplied{}
+	mi := &file_actors_msg_remote_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyApplied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyApplied) ProtoMessage() {}
+
+func (x *PolicyApplied) ProtoReflect() protoreflect.Message {
+	mi := &file_actors_msg_remote_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyApplied.ProtoReflect.Descriptor instead.
+func (*PolicyApplied) Descriptor() ([]byte, []int) {
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *PolicyApplied) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyApplied) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *PolicyApplied) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *PolicyApplied) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *PolicyApplied) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *PolicyApplied) GetPools() []string {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
+func (x *PolicyApplied) GetPinned() []string {
+	if x != nil {
+		return x.Pinned
+	}
+	return nil
+}
+
+func (x *PolicyApplied) GetFiles() []string {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *PolicyApplied) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 type PolicyVersionsQuery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // empty = all
@@ -4417,7 +4526,7 @@ type PolicyVersionsQuery struct {
 
 func (x *PolicyVersionsQuery) Reset() {
 	*x = PolicyVersionsQuery{}
-	mi := &file_actors_msg_remote_proto_msgTypes[67]
+	mi := &file_actors_msg_remote_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4429,7 +4538,7 @@ func (x *PolicyVersionsQuery) String() string {
 func (*PolicyVersionsQuery) ProtoMessage() {}
 
 func (x *PolicyVersionsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[67]
+	mi := &file_actors_msg_remote_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4442,7 +4551,7 @@ func (x *PolicyVersionsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyVersionsQuery.ProtoReflect.Descriptor instead.
 func (*PolicyVersionsQuery) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{67}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *PolicyVersionsQuery) GetName() string {
@@ -4461,7 +4570,7 @@ type PolicyVersions struct {
 
 func (x *PolicyVersions) Reset() {
 	*x = PolicyVersions{}
-	mi := &file_actors_msg_remote_proto_msgTypes[68]
+	mi := &file_actors_msg_remote_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4473,7 +4582,7 @@ func (x *PolicyVersions) String() string {
 func (*PolicyVersions) ProtoMessage() {}
 
 func (x *PolicyVersions) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[68]
+	mi := &file_actors_msg_remote_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4486,7 +4595,7 @@ func (x *PolicyVersions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyVersions.ProtoReflect.Descriptor instead.
 func (*PolicyVersions) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{68}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PolicyVersions) GetVersions() []*PolicyVersion {
@@ -4511,7 +4620,7 @@ type PolicyVersion struct {
 
 func (x *PolicyVersion) Reset() {
 	*x = PolicyVersion{}
-	mi := &file_actors_msg_remote_proto_msgTypes[69]
+	mi := &file_actors_msg_remote_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4523,7 +4632,7 @@ func (x *PolicyVersion) String() string {
 func (*PolicyVersion) ProtoMessage() {}
 
 func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[69]
+	mi := &file_actors_msg_remote_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4536,7 +4645,7 @@ func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyVersion.ProtoReflect.Descriptor instead.
 func (*PolicyVersion) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{69}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PolicyVersion) GetName() string {
@@ -4599,7 +4708,7 @@ type PolicySourceQuery struct {
 
 func (x *PolicySourceQuery) Reset() {
 	*x = PolicySourceQuery{}
-	mi := &file_actors_msg_remote_proto_msgTypes[70]
+	mi := &file_actors_msg_remote_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4611,7 +4720,7 @@ func (x *PolicySourceQuery) String() string {
 func (*PolicySourceQuery) ProtoMessage() {}
 
 func (x *PolicySourceQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[70]
+	mi := &file_actors_msg_remote_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4624,7 +4733,7 @@ func (x *PolicySourceQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicySourceQuery.ProtoReflect.Descriptor instead.
 func (*PolicySourceQuery) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{70}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PolicySourceQuery) GetName() string {
@@ -4651,7 +4760,7 @@ type PolicySource struct {
 
 func (x *PolicySource) Reset() {
 	*x = PolicySource{}
-	mi := &file_actors_msg_remote_proto_msgTypes[71]
+	mi := &file_actors_msg_remote_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4663,7 +4772,7 @@ func (x *PolicySource) String() string {
 func (*PolicySource) ProtoMessage() {}
 
 func (x *PolicySource) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[71]
+	mi := &file_actors_msg_remote_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4676,7 +4785,7 @@ func (x *PolicySource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicySource.ProtoReflect.Descriptor instead.
 func (*PolicySource) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{71}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PolicySource) GetFiles() []*File {
@@ -4707,7 +4816,7 @@ type Shadow struct {
 
 func (x *Shadow) Reset() {
 	*x = Shadow{}
-	mi := &file_actors_msg_remote_proto_msgTypes[72]
+	mi := &file_actors_msg_remote_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4719,7 +4828,7 @@ func (x *Shadow) String() string {
 func (*Shadow) ProtoMessage() {}
 
 func (x *Shadow) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[72]
+	mi := &file_actors_msg_remote_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4732,7 +4841,7 @@ func (x *Shadow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shadow.ProtoReflect.Descriptor instead.
 func (*Shadow) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{72}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Shadow) GetPool() string {
@@ -4779,7 +4888,7 @@ type ShadowQuery struct {
 
 func (x *ShadowQuery) Reset() {
 	*x = ShadowQuery{}
-	mi := &file_actors_msg_remote_proto_msgTypes[73]
+	mi := &file_actors_msg_remote_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4791,7 +4900,7 @@ func (x *ShadowQuery) String() string {
 func (*ShadowQuery) ProtoMessage() {}
 
 func (x *ShadowQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[73]
+	mi := &file_actors_msg_remote_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4804,7 +4913,7 @@ func (x *ShadowQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowQuery.ProtoReflect.Descriptor instead.
 func (*ShadowQuery) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{73}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ShadowQuery) GetPool() string {
@@ -4831,7 +4940,7 @@ type ShadowReport struct {
 
 func (x *ShadowReport) Reset() {
 	*x = ShadowReport{}
-	mi := &file_actors_msg_remote_proto_msgTypes[74]
+	mi := &file_actors_msg_remote_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4843,7 +4952,7 @@ func (x *ShadowReport) String() string {
 func (*ShadowReport) ProtoMessage() {}
 
 func (x *ShadowReport) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[74]
+	mi := &file_actors_msg_remote_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4856,7 +4965,7 @@ func (x *ShadowReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowReport.ProtoReflect.Descriptor instead.
 func (*ShadowReport) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{74}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ShadowReport) GetPool() string {
@@ -4936,7 +5045,7 @@ type ShadowDifference struct {
 
 func (x *ShadowDifference) Reset() {
 	*x = ShadowDifference{}
-	mi := &file_actors_msg_remote_proto_msgTypes[75]
+	mi := &file_actors_msg_remote_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4948,7 +5057,7 @@ func (x *ShadowDifference) String() string {
 func (*ShadowDifference) ProtoMessage() {}
 
 func (x *ShadowDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_actors_msg_remote_proto_msgTypes[75]
+	mi := &file_actors_msg_remote_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4961,7 +5070,7 @@ func (x *ShadowDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowDifference.ProtoReflect.Descriptor instead.
 func (*ShadowDifference) Descriptor() ([]byte, []int) {
-	return file_actors_msg_remote_proto_rawDescGZIP(), []int{75}
+	return file_actors_msg_remote_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ShadowDifference) GetTime() *timestamppb.Timestamp {
@@ -5345,7 +5454,17 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x05files\x18\x02 \x03(\v2\f.epu.v1.FileR\x05files\"8\n" +
 	"\x0ePolicyRollback\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04hash\x18\x02 \x01(\tR\x04hash\")\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\"\xf2\x01\n" +
+	"\rPolicyApplied\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\tR\x06before\x12\x18\n" +
+	"\achanged\x18\x04 \x01(\bR\achanged\x12\x16\n" +
+	"\x06origin\x18\x05 \x01(\tR\x06origin\x12\x14\n" +
+	"\x05pools\x18\x06 \x03(\tR\x05pools\x12\x16\n" +
+	"\x06pinned\x18\a \x03(\tR\x06pinned\x12\x14\n" +
+	"\x05files\x18\b \x03(\tR\x05files\x12+\n" +
+	"\bwarnings\x18\t \x03(\v2\x0f.epu.v1.ProblemR\bwarnings\")\n" +
 	"\x13PolicyVersionsQuery\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"C\n" +
 	"\x0ePolicyVersions\x121\n" +
@@ -5405,7 +5524,7 @@ func file_actors_msg_remote_proto_rawDescGZIP() []byte {
 	return file_actors_msg_remote_proto_rawDescData
 }
 
-var file_actors_msg_remote_proto_msgTypes = make([]protoimpl.MessageInfo, 78)
+var file_actors_msg_remote_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
 var file_actors_msg_remote_proto_goTypes = []any{
 	(*Request)(nil),               // 0: epu.v1.Request
 	(*Reply)(nil),                 // 1: epu.v1.Reply
@@ -5474,26 +5593,27 @@ var file_actors_msg_remote_proto_goTypes = []any{
 	(*SnapshotReply)(nil),         // 64: epu.v1.SnapshotReply
 	(*PolicyApply)(nil),           // 65: epu.v1.PolicyApply
 	(*PolicyRollback)(nil),        // 66: epu.v1.PolicyRollback
-	(*PolicyVersionsQuery)(nil),   // 67: epu.v1.PolicyVersionsQuery
-	(*PolicyVersions)(nil),        // 68: epu.v1.PolicyVersions
-	(*PolicyVersion)(nil),         // 69: epu.v1.PolicyVersion
-	(*PolicySourceQuery)(nil),     // 70: epu.v1.PolicySourceQuery
-	(*PolicySource)(nil),          // 71: epu.v1.PolicySource
-	(*Shadow)(nil),                // 72: epu.v1.Shadow
-	(*ShadowQuery)(nil),           // 73: epu.v1.ShadowQuery
-	(*ShadowReport)(nil),          // 74: epu.v1.ShadowReport
-	(*ShadowDifference)(nil),      // 75: epu.v1.ShadowDifference
-	nil,                           // 76: epu.v1.Instance.VarsEntry
-	nil,                           // 77: epu.v1.WhatIfQuery.SensorsEntry
-	(*anypb.Any)(nil),             // 78: google.protobuf.Any
-	(*durationpb.Duration)(nil),   // 79: google.protobuf.Duration
-	(*structpb.Struct)(nil),       // 80: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 81: google.protobuf.Timestamp
+	(*PolicyApplied)(nil),         // 67: epu.v1.PolicyApplied
+	(*PolicyVersionsQuery)(nil),   // 68: epu.v1.PolicyVersionsQuery
+	(*PolicyVersions)(nil),        // 69: epu.v1.PolicyVersions
+	(*PolicyVersion)(nil),         // 70: epu.v1.PolicyVersion
+	(*PolicySourceQuery)(nil),     // 71: epu.v1.PolicySourceQuery
+	(*PolicySource)(nil),          // 72: epu.v1.PolicySource
+	(*Shadow)(nil),                // 73: epu.v1.Shadow
+	(*ShadowQuery)(nil),           // 74: epu.v1.ShadowQuery
+	(*ShadowReport)(nil),          // 75: epu.v1.ShadowReport
+	(*ShadowDifference)(nil),      // 76: epu.v1.ShadowDifference
+	nil,                           // 77: epu.v1.Instance.VarsEntry
+	nil,                           // 78: epu.v1.WhatIfQuery.SensorsEntry
+	(*anypb.Any)(nil),             // 79: google.protobuf.Any
+	(*durationpb.Duration)(nil),   // 80: google.protobuf.Duration
+	(*structpb.Struct)(nil),       // 81: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 82: google.protobuf.Timestamp
 }
 var file_actors_msg_remote_proto_depIdxs = []int32{
-	78, // 0: epu.v1.Request.body:type_name -> google.protobuf.Any
-	79, // 1: epu.v1.Request.deadline:type_name -> google.protobuf.Duration
-	78, // 2: epu.v1.Reply.body:type_name -> google.protobuf.Any
+	79, // 0: epu.v1.Request.body:type_name -> google.protobuf.Any
+	80, // 1: epu.v1.Request.deadline:type_name -> google.protobuf.Duration
+	79, // 2: epu.v1.Reply.body:type_name -> google.protobuf.Any
 	2,  // 3: epu.v1.Reply.fault:type_name -> epu.v1.Fault
 	3,  // 4: epu.v1.Fault.problems:type_name -> epu.v1.Problem
 	7,  // 5: epu.v1.Status.pools:type_name -> epu.v1.PoolStatus
@@ -5502,31 +5622,31 @@ var file_actors_msg_remote_proto_depIdxs = []int32{
 	12, // 8: epu.v1.Status.alerts:type_name -> epu.v1.Alert
 	8,  // 9: epu.v1.PoolStatus.last_decision:type_name -> epu.v1.DecisionSummary
 	9,  // 10: epu.v1.PoolStatus.freeze:type_name -> epu.v1.Freeze
-	80, // 11: epu.v1.PoolStatus.conf:type_name -> google.protobuf.Struct
-	79, // 12: epu.v1.PoolStatus.backoff:type_name -> google.protobuf.Duration
-	81, // 13: epu.v1.DecisionSummary.time:type_name -> google.protobuf.Timestamp
-	81, // 14: epu.v1.Freeze.since:type_name -> google.protobuf.Timestamp
-	81, // 15: epu.v1.Freeze.until:type_name -> google.protobuf.Timestamp
-	81, // 16: epu.v1.SiteStatus.last_listing:type_name -> google.protobuf.Timestamp
-	81, // 17: epu.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	81, // 18: epu.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	81, // 11: epu.v1.PoolStatus.conf:type_name -> google.protobuf.Struct
+	80, // 12: epu.v1.PoolStatus.backoff:type_name -> google.protobuf.Duration
+	82, // 13: epu.v1.DecisionSummary.time:type_name -> google.protobuf.Timestamp
+	82, // 14: epu.v1.Freeze.since:type_name -> google.protobuf.Timestamp
+	82, // 15: epu.v1.Freeze.until:type_name -> google.protobuf.Timestamp
+	82, // 16: epu.v1.SiteStatus.last_listing:type_name -> google.protobuf.Timestamp
+	82, // 17: epu.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	82, // 18: epu.v1.Alert.since:type_name -> google.protobuf.Timestamp
 	15, // 19: epu.v1.Instances.instances:type_name -> epu.v1.Instance
-	81, // 20: epu.v1.Instance.state_since:type_name -> google.protobuf.Timestamp
-	81, // 21: epu.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	81, // 22: epu.v1.Instance.last_beat:type_name -> google.protobuf.Timestamp
+	82, // 20: epu.v1.Instance.state_since:type_name -> google.protobuf.Timestamp
+	82, // 21: epu.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	82, // 22: epu.v1.Instance.last_beat:type_name -> google.protobuf.Timestamp
 	16, // 23: epu.v1.Instance.errors:type_name -> epu.v1.ProcessError
-	76, // 24: epu.v1.Instance.vars:type_name -> epu.v1.Instance.VarsEntry
-	81, // 25: epu.v1.Instance.busy_until:type_name -> google.protobuf.Timestamp
-	81, // 26: epu.v1.Instance.idle_since:type_name -> google.protobuf.Timestamp
-	81, // 27: epu.v1.ProcessError.time:type_name -> google.protobuf.Timestamp
-	81, // 28: epu.v1.ExplainQuery.at:type_name -> google.protobuf.Timestamp
-	80, // 29: epu.v1.Explanation.decision:type_name -> google.protobuf.Struct
+	77, // 24: epu.v1.Instance.vars:type_name -> epu.v1.Instance.VarsEntry
+	82, // 25: epu.v1.Instance.busy_until:type_name -> google.protobuf.Timestamp
+	82, // 26: epu.v1.Instance.idle_since:type_name -> google.protobuf.Timestamp
+	82, // 27: epu.v1.ProcessError.time:type_name -> google.protobuf.Timestamp
+	82, // 28: epu.v1.ExplainQuery.at:type_name -> google.protobuf.Timestamp
+	81, // 29: epu.v1.Explanation.decision:type_name -> google.protobuf.Struct
 	7,  // 30: epu.v1.Explanation.pool:type_name -> epu.v1.PoolStatus
-	81, // 31: epu.v1.DecisionsQuery.since:type_name -> google.protobuf.Timestamp
+	82, // 31: epu.v1.DecisionsQuery.since:type_name -> google.protobuf.Timestamp
 	8,  // 32: epu.v1.Decisions.decisions:type_name -> epu.v1.DecisionSummary
-	81, // 33: epu.v1.EventsQuery.since:type_name -> google.protobuf.Timestamp
-	81, // 34: epu.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
-	80, // 35: epu.v1.EventRecord.data:type_name -> google.protobuf.Struct
+	82, // 33: epu.v1.EventsQuery.since:type_name -> google.protobuf.Timestamp
+	82, // 34: epu.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
+	81, // 35: epu.v1.EventRecord.data:type_name -> google.protobuf.Struct
 	22, // 36: epu.v1.Events.events:type_name -> epu.v1.EventRecord
 	26, // 37: epu.v1.Doctor.checks:type_name -> epu.v1.Check
 	26, // 38: epu.v1.Check.children:type_name -> epu.v1.Check
@@ -5535,44 +5655,45 @@ var file_actors_msg_remote_proto_depIdxs = []int32{
 	33, // 41: epu.v1.Change.differences:type_name -> epu.v1.Difference
 	29, // 42: epu.v1.Apply.files:type_name -> epu.v1.File
 	32, // 43: epu.v1.Applied.changes:type_name -> epu.v1.Change
-	80, // 44: epu.v1.Reconfigure.conf:type_name -> google.protobuf.Struct
-	79, // 45: epu.v1.FreezeCommand.for:type_name -> google.protobuf.Duration
+	81, // 44: epu.v1.Reconfigure.conf:type_name -> google.protobuf.Struct
+	80, // 45: epu.v1.FreezeCommand.for:type_name -> google.protobuf.Duration
 	45, // 46: epu.v1.Strays.strays:type_name -> epu.v1.Stray
-	79, // 47: epu.v1.SensorValue.age:type_name -> google.protobuf.Duration
+	80, // 47: epu.v1.SensorValue.age:type_name -> google.protobuf.Duration
 	55, // 48: epu.v1.SensorPush.values:type_name -> epu.v1.SensorValue
 	59, // 49: epu.v1.Sensors.sensors:type_name -> epu.v1.SensorStatus
-	81, // 50: epu.v1.SensorStatus.time:type_name -> google.protobuf.Timestamp
-	79, // 51: epu.v1.SensorStatus.age:type_name -> google.protobuf.Duration
-	79, // 52: epu.v1.SensorStatus.every:type_name -> google.protobuf.Duration
+	82, // 50: epu.v1.SensorStatus.time:type_name -> google.protobuf.Timestamp
+	80, // 51: epu.v1.SensorStatus.age:type_name -> google.protobuf.Duration
+	80, // 52: epu.v1.SensorStatus.every:type_name -> google.protobuf.Duration
 	60, // 53: epu.v1.SensorStatus.recent:type_name -> epu.v1.Sample
-	81, // 54: epu.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	77, // 55: epu.v1.WhatIfQuery.sensors:type_name -> epu.v1.WhatIfQuery.SensorsEntry
-	80, // 56: epu.v1.WhatIfQuery.conf:type_name -> google.protobuf.Struct
+	82, // 54: epu.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	78, // 55: epu.v1.WhatIfQuery.sensors:type_name -> epu.v1.WhatIfQuery.SensorsEntry
+	81, // 56: epu.v1.WhatIfQuery.conf:type_name -> google.protobuf.Struct
 	29, // 57: epu.v1.WhatIfQuery.policy:type_name -> epu.v1.File
-	80, // 58: epu.v1.WhatIf.decision:type_name -> google.protobuf.Struct
-	80, // 59: epu.v1.WhatIf.now:type_name -> google.protobuf.Struct
-	80, // 60: epu.v1.SnapshotReply.conf:type_name -> google.protobuf.Struct
+	81, // 58: epu.v1.WhatIf.decision:type_name -> google.protobuf.Struct
+	81, // 59: epu.v1.WhatIf.now:type_name -> google.protobuf.Struct
+	81, // 60: epu.v1.SnapshotReply.conf:type_name -> google.protobuf.Struct
 	29, // 61: epu.v1.SnapshotReply.policy:type_name -> epu.v1.File
 	29, // 62: epu.v1.PolicyApply.files:type_name -> epu.v1.File
-	69, // 63: epu.v1.PolicyVersions.versions:type_name -> epu.v1.PolicyVersion
-	81, // 64: epu.v1.PolicyVersion.applied:type_name -> google.protobuf.Timestamp
-	29, // 65: epu.v1.PolicySource.files:type_name -> epu.v1.File
-	29, // 66: epu.v1.Shadow.files:type_name -> epu.v1.File
-	79, // 67: epu.v1.Shadow.for:type_name -> google.protobuf.Duration
-	80, // 68: epu.v1.Shadow.conf:type_name -> google.protobuf.Struct
-	81, // 69: epu.v1.ShadowReport.since:type_name -> google.protobuf.Timestamp
-	81, // 70: epu.v1.ShadowReport.until:type_name -> google.protobuf.Timestamp
-	75, // 71: epu.v1.ShadowReport.differences:type_name -> epu.v1.ShadowDifference
-	81, // 72: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
-	0,  // 73: epu.v1.Relay.Ask:input_type -> epu.v1.Request
-	0,  // 74: epu.v1.Relay.Watch:input_type -> epu.v1.Request
-	1,  // 75: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
-	1,  // 76: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
-	75, // [75:77] is the sub-list for method output_type
-	73, // [73:75] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	3,  // 63: epu.v1.PolicyApplied.warnings:type_name -> epu.v1.Problem
+	70, // 64: epu.v1.PolicyVersions.versions:type_name -> epu.v1.PolicyVersion
+	82, // 65: epu.v1.PolicyVersion.applied:type_name -> google.protobuf.Timestamp
+	29, // 66: epu.v1.PolicySource.files:type_name -> epu.v1.File
+	29, // 67: epu.v1.Shadow.files:type_name -> epu.v1.File
+	80, // 68: epu.v1.Shadow.for:type_name -> google.protobuf.Duration
+	81, // 69: epu.v1.Shadow.conf:type_name -> google.protobuf.Struct
+	82, // 70: epu.v1.ShadowReport.since:type_name -> google.protobuf.Timestamp
+	82, // 71: epu.v1.ShadowReport.until:type_name -> google.protobuf.Timestamp
+	76, // 72: epu.v1.ShadowReport.differences:type_name -> epu.v1.ShadowDifference
+	82, // 73: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
+	0,  // 74: epu.v1.Relay.Ask:input_type -> epu.v1.Request
+	0,  // 75: epu.v1.Relay.Watch:input_type -> epu.v1.Request
+	1,  // 76: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
+	1,  // 77: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
+	76, // [76:78] is the sub-list for method output_type
+	74, // [74:76] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_actors_msg_remote_proto_init() }
@@ -5590,7 +5711,7 @@ func file_actors_msg_remote_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_actors_msg_remote_proto_rawDesc), len(file_actors_msg_remote_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   78,
+			NumMessages:   79,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

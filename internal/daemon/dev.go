@@ -19,6 +19,7 @@ import (
 	"github.com/nimbus-epu/epu/examples"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/config"
+	"github.com/nimbus-epu/epu/internal/daemon/engine"
 	"github.com/nimbus-epu/epu/internal/resource"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
 	"github.com/nimbus-epu/epu/policies"
@@ -143,8 +144,10 @@ func (p *program) validateFiles(conf config.Node, paths []string) error {
 		folders = append(folders, os.DirFS(conf.PoliciesDir))
 	}
 	f := &files{
-		library: policies.NewLibrary(append(folders, scripts.Policies())...),
-		tick:    resource.Options{Tick: conf.Tick},
+		shelf: engine.NewShelf(engine.ShelfOptions{
+			Library: policies.NewLibrary(append(folders, scripts.Policies())...), BuiltIn: scripts.Policies(), Now: actors.WallClock{}.Now,
+		}),
+		tick: resource.Options{Tick: conf.Tick}, offline: true,
 	}
 	_, _, err = f.Plan(msg.RegistryView{}, nil, p.env.Dir, given)
 	return err

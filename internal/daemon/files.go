@@ -15,13 +15,13 @@ import (
 	"github.com/nimbus-epu/epu/internal/daemon/engine"
 	"github.com/nimbus-epu/epu/internal/resource"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
-	"github.com/nimbus-epu/epu/policies"
 )
 
 // files reads what operators apply. It implements gateway.Files.
 type files struct {
-	library *policies.Library
+	shelf   *engine.Shelf
 	tick    resource.Options // defaults of parsing
+	offline bool             // nobody keeps versions here: what a pool pins can't be known
 }
 
 // Plan compares files with what is applied.
@@ -34,9 +34,9 @@ func (f *files) Plan(view msg.RegistryView, pools map[epu.PoolID]msg.PoolView, d
 		in[i] = resource.File{Path: g.GetPath(), Content: g.GetContent()}
 	}
 	set, problems := resource.Parse(in, opts)
-	p := &planning{files: f, view: view, pools: pools, set: set, specs: &msg.ApplySpecs{Gen: view.Gen}}
+	p := &planning{files: f, view: view, pools: pools, set: set, specs: &msg.ApplySpecs{Gen: view.Gen}, pins: map[epu.PoolID]string{}}
 	for _, spec := range set.Pools {
-		p.checkPolicy(spec) // also when files have other faults: whoever mends them wants to do it once
+		p.pins[spec.Name] = p.checkPolicy(spec) // also when files have other faults: whoever mends them wants to do it once
 	}
 	if problems = append(problems, p.problems...); len(problems) == 0 {
 		p.run()
@@ -93,6 +93,7 @@ type planning struct {
 	pools    map[epu.PoolID]msg.PoolView
 	set      resource.Set
 	specs    *msg.ApplySpecs
+	pins     map[epu.PoolID]string // hashes of the versions that the files' pools pin
 	changes  []*msg.Change
 	problems []strictyaml.Problem
 }
@@ -128,9 +129,20 @@ func (p *planning) run() {
 		old := p.view.Pools[id]
 		if _, changed := typeIn(p.specs.Types, old.Spec.DeployableType); changed && !inFiles[id] && !old.Removing {
 			if launches := p.resolve(old.Spec, types); !reflect.DeepEqual(launches, old.Launches) {
-				p.specs.Pools = append(p.specs.Pools, msg.PoolEntry{Spec: old.Spec, Launches: launches, ConfGen: old.ConfGen})
+				p.specs.Pools = append(p.specs.Pools, msg.PoolEntry{Spec: old.Spec, Launches: launches, Version: old.Version, ConfGen: old.ConfGen})
 			}
 		}
+	}
+}
+
+// keep has a pinned version kept that only the node's library has so far.
+func (p *planning) keep(name, pinned string) {
+	has := func(v epu.PolicyVersion) bool { return v.Name == name && v.Hash == pinned }
+	if pinned == "" || slices.ContainsFunc(p.view.Policies[name].Kept, has) || slices.ContainsFunc(p.specs.Keep, has) {
+		return
+	}
+	if v, err := p.files.shelf.Stored(name); err == nil {
+		p.specs.Keep = append(p.specs.Keep, v)
 	}
 }
 
@@ -155,12 +167,14 @@ func (p *planning) pool(spec epu.PoolSpec, types map[string]epu.TypeSpec) {
 	if len(overrides) > 0 && c.Action == "none" {
 		c.Action, changed = "change", true
 	}
-	if !reflect.DeepEqual(launches, old.Launches) {
+	pinned := p.pins[spec.Name]
+	if !reflect.DeepEqual(launches, old.Launches) || pinned != old.Version {
 		changed = true
 	}
 	if changed {
 		c.Effect = p.effect(spec, had)
-		p.specs.Pools = append(p.specs.Pools, msg.PoolEntry{Spec: spec, Launches: launches})
+		p.specs.Pools = append(p.specs.Pools, msg.PoolEntry{Spec: spec, Launches: launches, Version: pinned})
+		p.keep(spec.Policy.Name, pinned)
 	}
 }
 
@@ -230,19 +244,27 @@ func (p *planning) effect(spec epu.PoolSpec, had bool) string {
 	return ""
 }
 
-// checkPolicy reports everything that is wrong with a pool's policy and its configuration.
-func (p *planning) checkPolicy(spec epu.PoolSpec) {
+// checkPolicy reports everything that is wrong with a pool's policy and its configuration, and gives the hash
+// of the version that it pins.
+func (p *planning) checkPolicy(spec epu.PoolSpec) (pinned string) {
 	if spec.Policy.Name == "" {
-		return // was no name, and is refused for that
+		return "" // was no name, and is refused for that
 	}
 	add := func(key, text, try string) {
-		file, line := origin(spec.Origins, key)
+		file, line := engine.Origin(spec.Origins, key)
 		p.problems = append(p.problems, strictyaml.Problem{File: file, Line: line, Key: key, Text: text, Try: try})
 	}
-	policy, err := p.files.library.Load(spec.Policy.Name)
+	if p.files.offline {
+		spec.Policy.Version = ""
+	}
+	policy, pinned, err := p.files.shelf.Resolve(p.view, spec.Policy)
 	if err != nil {
-		add("policy.name", err.Error(), epu.TryOf(err))
-		return
+		key := "policy.name"
+		if _, _, whole := p.files.shelf.Resolve(p.view, epu.PolicySpec{Name: spec.Policy.Name}); whole == nil {
+			key = "policy.version" // any other than the pinned one would do
+		}
+		add(key, err.Error(), epu.TryOf(err))
+		return ""
 	}
 	_, problems := policy.Check(spec.Policy.Conf)
 	for _, pr := range problems {
@@ -255,28 +277,7 @@ func (p *planning) checkPolicy(spec epu.PoolSpec) {
 	for _, m := range engine.MissingSensors(spec.Policy.Name, policy.Params.Sensors(spec.Policy.Conf), spec.Sensors) {
 		add("policy.conf."+m.Key, m.Text, m.Try)
 	}
-}
-
-// origin finds where a key was given; the nearest given parent serves for one that was not.
-func origin(origins map[string]string, key string) (file string, line int) {
-	for k := key; ; {
-		if at, ok := origins[k]; ok {
-			i := strings.LastIndexByte(at, ':')
-			if i > 0 {
-				fmt.Sscanf(at[i+1:], "%d", &line)
-				return at[:i], line
-			}
-		}
-		i := strings.LastIndexAny(k, ".[")
-		switch {
-		case i >= 0:
-			k = k[:i]
-		case k != "name":
-			k = "name" // the document's first line that says whose it is
-		default:
-			return "", 0
-		}
-	}
+	return pinned
 }
 
 // resolve makes the launches of a pool at every site it names.

@@ -18,6 +18,7 @@ import (
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/gateway"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/versions"
 	"github.com/nimbus-epu/epu/cluster/identity"
 	"github.com/nimbus-epu/epu/internal/config"
 	"github.com/nimbus-epu/epu/internal/daemon/engine"
@@ -47,7 +48,7 @@ type Node struct {
 	journal *badger.Journal
 	history *badger.History
 	signer  *identity.Signer
-	library *policies.Library
+	shelf   *engine.Shelf
 	tree    *actors.Tree
 	gateway *gateway.Gateway
 	relay   *relay.Server
@@ -73,7 +74,10 @@ func New(opts Options) (*Node, error) {
 	if n.conf.PoliciesDir != "" {
 		folders = append(folders, os.DirFS(n.conf.PoliciesDir))
 	}
-	n.library = policies.NewLibrary(append(folders, scripts.Policies())...)
+	n.shelf = engine.NewShelf(engine.ShelfOptions{
+		Library: policies.NewLibrary(append(folders, scripts.Policies())...), BuiltIn: scripts.Policies(),
+		Kept: n.keptVersion, Now: opts.Clock.Now,
+	})
 	store := badger.Options{Now: opts.Clock.Now, Logger: opts.Log}
 	if n.conf.Journal.Memory != "small" {
 		store.MemTableBytes = memTableBytesDefault
@@ -131,7 +135,7 @@ func (n *Node) begin() error {
 	if n.tree, err = actors.Start(sys, n); err != nil {
 		return err
 	}
-	n.gateway = gateway.New(n.tree, &files{library: n.library, tick: resource.Options{Tick: n.conf.Tick}}, gateway.NodeInfo{
+	n.gateway = gateway.New(n.tree, &files{shelf: n.shelf, tick: resource.Options{Tick: n.conf.Tick}}, n.shelf, gateway.NodeInfo{
 		Name: n.conf.Node.Name, Version: n.opts.Version, Started: n.started, Roles: []string{"provisioner", "controllers"},
 		APIBudget: n.apiBudget,
 	})
@@ -193,11 +197,25 @@ func (n *Node) Close(ctx context.Context) error {
 // Controller makes the executor of a pool's controller.
 func (n *Node) Controller(_ epu.Owner, pool epu.PoolID) actors.Executor {
 	return engine.New(engine.Options{
-		Pool: pool, Library: n.library, Now: n.opts.Clock.Now, Getenv: n.opts.Getenv, Log: n.log,
+		Pool: pool, Shelf: n.shelf, Now: n.opts.Clock.Now, Getenv: n.opts.Getenv, Log: n.log,
 		Sensors: func(ctx context.Context) (map[string]epu.SensorSpec, error) {
 			answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
 			view, _ := answer.(msg.RegistryView)
 			return view.Pools[pool].Spec.Sensors, err
 		},
 	}).Do
+}
+
+// keptVersion asks the registry for a version of a policy.
+func (n *Node) keptVersion(ctx context.Context, name, hash string) (epu.PolicyVersion, error) {
+	answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
+	if err != nil {
+		return epu.PolicyVersion{}, err
+	}
+	view, _ := answer.(msg.RegistryView)
+	v, ok := versions.Book(view.Policies).Get(name, hash)
+	if !ok {
+		return v, epu.E(epu.NotFound, "load policy", name+" "+hash, errors.New("its sources are not kept any more"))
+	}
+	return v, nil
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,15 +14,13 @@ import (
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/internal/hook"
 	"github.com/nimbus-epu/epu/internal/sensor"
-	"github.com/nimbus-epu/epu/internal/strictyaml"
 	"github.com/nimbus-epu/epu/policies"
-	"github.com/nimbus-epu/epu/policies/params"
 )
 
 // Options are what an Engine works with.
 type Options struct {
 	Pool    epu.PoolID
-	Library *policies.Library
+	Shelf   *Shelf
 	Now     func() time.Time
 	Getenv  func(string) string
 	Log     *slog.Logger
@@ -39,6 +36,7 @@ type Engine struct {
 	mu      sync.Mutex
 	engine  *policies.Engine
 	policy  *policies.Policy
+	version string         // as the controller named it when the policy was loaded
 	given   map[string]any // as the controller has it
 	checked map[string]any // the same, checked and completed
 }
@@ -61,15 +59,15 @@ func (e *Engine) Do(ctx context.Context, call any) (any, error) {
 	defer e.mu.Unlock()
 	switch c := call.(type) {
 	case actors.DecideCall:
-		return e.decide(c)
+		return e.decide(ctx, c)
 	case actors.CheckConfCall:
 		return e.check(ctx, c)
 	}
 	return nil, epu.E(epu.Internal, "carry out", fmt.Sprintf("%T", call), errors.New("a controller has no such call"))
 }
 
-func (e *Engine) decide(c actors.DecideCall) (epu.Decision, error) {
-	if err := e.load(c.Policy); err != nil {
+func (e *Engine) decide(ctx context.Context, c actors.DecideCall) (epu.Decision, error) {
+	if err := e.load(ctx, c.Policy, c.Version); err != nil {
 		return epu.Decision{}, err
 	}
 	if e.checked == nil || !reflect.DeepEqual(e.given, c.Conf) {
@@ -84,7 +82,7 @@ func (e *Engine) decide(c actors.DecideCall) (epu.Decision, error) {
 }
 
 func (e *Engine) check(ctx context.Context, c actors.CheckConfCall) (actors.CheckedConf, error) {
-	if err := e.load(c.Policy); err != nil {
+	if err := e.load(ctx, c.Policy, c.Version); err != nil {
 		return actors.CheckedConf{}, err
 	}
 	merged, changed, problems := e.policy.Reconfigure(c.Conf, c.Changes)
@@ -109,33 +107,27 @@ func (e *Engine) check(ctx context.Context, c actors.CheckConfCall) (actors.Chec
 	return out, nil
 }
 
-// MissingSensors reports the sensors that a configuration names and its pool does not have.
-func MissingSensors(policy string, named []params.Named, sensors map[string]epu.SensorSpec) (out []strictyaml.Problem) {
-	known := slices.Sorted(maps.Keys(sensors))
-	for _, n := range named {
-		if _, ok := sensors[n.Sensor]; ok {
-			continue
-		}
-		try := "define it under sensors in the pool's file"
-		if c := strictyaml.Closest(n.Sensor, known); c != "" {
-			try = "did you mean " + c + "?"
-		}
-		out = append(out, strictyaml.Problem{
-			Key: n.Key, Try: try,
-			Text: fmt.Sprintf("the policy %s reads the sensor %s, which the pool does not have", policy, n.Sensor),
-		})
-	}
-	return out
-}
-
-// load takes the newest sound version of the policy. A broken one never replaces a good one.
-func (e *Engine) load(name string) error {
-	if e.policy != nil && e.policy.Name == name {
+// load takes the version of the policy that its controller names. One that can't be had or does not load
+// never replaces a good one: that goes on, and the node says so.
+func (e *Engine) load(ctx context.Context, name, version string) error {
+	if e.policy != nil && e.policy.Name == name && e.version == version {
 		return nil
 	}
-	p, err := e.opts.Library.Load(name)
+	p, err := e.opts.Shelf.Policy(ctx, name, version)
 	if err != nil {
-		return err
+		if e.policy == nil || e.policy.Name != name {
+			return err
+		}
+		e.opts.Shelf.Broken(name, err.Error())
+		e.opts.Log.Warn("the policy's version can't be used; the one before goes on", "pool", e.opts.Pool, "policy", name, "version", version, "error", err)
+		return nil
+	}
+	e.version = version
+	if e.policy != nil && e.policy.Name == name {
+		e.opts.Shelf.Broken(name, "")
+		if e.policy.Hash == p.Hash {
+			return nil // nothing of what it keeps in its Lua state need be lost
+		}
 	}
 	if e.engine != nil {
 		e.engine.Close()

@@ -1,0 +1,113 @@
+package actors
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/versions"
+)
+
+// Events of the registry's stream that are about policies. A version that is kept is in force only once
+// policyCurrent says so.
+type (
+	// policyKept stores a version's sources.
+	policyKept struct {
+		Version epu.PolicyVersion `json:"version"`
+	}
+	// policyCurrent puts a version in force for all pools that pin none.
+	policyCurrent struct {
+		Name string `json:"name"`
+		Hash string `json:"hash,omitempty"` // empty = what the node's library has
+		By   string `json:"by"`
+	}
+)
+
+// applyPolicy puts a version of a policy in force that the gateway has had checked.
+func (r *Registry) applyPolicy(tx *Tx, m msg.ApplyPolicy) {
+	if m.Gen != r.st.Gen {
+		tx.Answer(movedOn("apply policy", m.Name, "run the command again"))
+		return
+	}
+	for _, v := range m.Keep { // the bounds hold whoever asks
+		if err := r.st.Policies.Fits(v, r.pinned()); err != nil {
+			tx.Answer(refusedFor(err))
+			return
+		}
+	}
+	_, known := r.st.Policies.Get(m.Name, m.Hash)
+	given := slices.ContainsFunc(m.Keep, func(v epu.PolicyVersion) bool { return v.Name == m.Name && v.Hash == m.Hash })
+	if m.Hash != "" && !known && !given {
+		tx.Answer(refuse(epu.NotFound, "apply policy", m.Name, "version "+m.Hash+" is not kept"))
+		return
+	}
+	if r.st.Policies[m.Name].Current == m.Hash {
+		tx.Answer(&msg.Done{})
+		return
+	}
+	tx.Because(m.ID)
+	for _, v := range m.Keep {
+		tx.Emit(policyKept{Version: v})
+	}
+	tx.Emit(policyCurrent{Name: m.Name, Hash: m.Hash, By: m.By})
+	r.audit(tx, m.ID, m.By, m.Action, map[string]any{
+		"policy": m.Name, "version": m.Hash, "before": m.Before, "pools": r.following(m.Name),
+	})
+	tx.Answer(&msg.Done{Changed: true})
+}
+
+// putPolicy puts a version in force and has the pools told that take it.
+func (r *Registry) putPolicy(e policyCurrent) {
+	r.st.Policies = r.st.Policies.Put(e.Name, e.Hash)
+	r.st.Pools = maps.Clone(r.st.Pools)
+	for id, p := range r.st.Pools {
+		if follows(p, e.Name) {
+			p.Gen = r.st.Gen + 1
+			r.st.Pools[id] = p
+		}
+	}
+}
+
+// follows reports that a pool takes whatever version of a policy is in force.
+func follows(p msg.PoolEntry, policy string) bool {
+	return p.Spec.Policy.Name == policy && p.Version == ""
+}
+
+// following counts the pools that take whatever version of a policy is in force.
+func (r *Registry) following(policy string) (n int) {
+	for _, p := range r.st.Pools {
+		if follows(p, policy) {
+			n++
+		}
+	}
+	return n
+}
+
+// pinned are the versions that pools pin.
+func (r *Registry) pinned() versions.Pinned {
+	out := versions.Pinned{}
+	for _, p := range r.st.Pools {
+		if p.Version != "" {
+			out.Add(p.Spec.Policy.Name, p.Version)
+		}
+	}
+	return out
+}
+
+// movedOn refuses what was prepared for another state.
+func movedOn(op, on, try string) msg.Refused {
+	err := epu.E(epu.Conflict, op, on, errors.New("what is applied has changed meanwhile"))
+	err.Try = try
+	return msg.Refused{Err: err}
+}
+
+// refusedFor gives an error as an answer.
+func refusedFor(err error) msg.Refused {
+	var e *epu.Error
+	if !errors.As(err, &e) {
+		e = epu.E(epu.KindOf(err), "", "", err)
+	}
+	return msg.Refused{Err: e}
+}

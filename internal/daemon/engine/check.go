@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/params"
+	"github.com/nimbus-epu/epu/policies/source"
+)
+
+// Check makes a version of a policy from its files, the policy's own first, and checks it as `policy check`
+// does; then it checks with it the configuration in force of every given pool. What the files require and is
+// not among them is taken from the node's library and becomes part of the version. The error is a
+// msg.Refusal with every problem; the other list is what should be looked at.
+func (s *Shelf) Check(name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error) {
+	if len(files) == 0 || !policies.ValidName(name) {
+		return epu.PolicyVersion{}, nil, epu.E(epu.Invalid, "check policy", params.Clip(name, 80), errors.New("a policy has a name without dots and slashes, and at least one file"))
+	}
+	lib := policies.NewLibrary(source.FS(files[1:]), s.opts.Library.FS())
+	r := policies.Examine(name, []byte(files[0].Text), lib.FS())
+	if !r.Sound() {
+		return epu.PolicyVersion{}, nil, refusal(name, wire(r.Problems))
+	}
+	v := epu.PolicyVersion{Name: name, Hash: r.Policy.Hash, Files: r.Policy.Files()}
+	var problems []*msg.Problem
+	for _, pool := range takers {
+		problems = append(problems, CheckPool(r.Policy, pool)...)
+	}
+	if len(problems) > 0 {
+		return v, nil, refusal(name, problems)
+	}
+	return v, wire(r.Warnings), nil
+}
+
+// CheckPool checks a pool's configuration in force with a policy that it does not run yet.
+func CheckPool(p *policies.Policy, pool msg.PoolView) (out []*msg.Problem) {
+	add := func(key, text, try string) {
+		at := &msg.Problem{Text: fmt.Sprintf("pool %s: %s", pool.Spec.Name, text), Try: try}
+		if key != "" {
+			at.Text = fmt.Sprintf("pool %s: policy.conf.%s: %s", pool.Spec.Name, key, text)
+		}
+		if _, changed := pool.Overrides[key]; !changed { // what a command changed stands in no file
+			file, line := Origin(pool.Spec.Origins, "policy.conf."+key)
+			at.File, at.Line = file, int32(line)
+		}
+		out = append(out, at)
+	}
+	_, problems := p.Check(pool.Conf)
+	for _, pr := range problems {
+		add(pr.Key, pr.Text, pr.Try)
+	}
+	for _, m := range MissingSensors(p.Name, p.Params.Sensors(pool.Conf), pool.Spec.Sensors) {
+		add(m.Key, m.Text, m.Try)
+	}
+	return out
+}
+
+// MissingSensors reports the sensors that a configuration names and its pool does not have.
+func MissingSensors(policy string, named []params.Named, sensors map[string]epu.SensorSpec) (out []strictyaml.Problem) {
+	known := slices.Sorted(maps.Keys(sensors))
+	for _, n := range named {
+		if _, ok := sensors[n.Sensor]; ok {
+			continue
+		}
+		try := "define it under sensors in the pool's file"
+		if c := strictyaml.Closest(n.Sensor, known); c != "" {
+			try = "did you mean " + c + "?"
+		}
+		out = append(out, strictyaml.Problem{
+			Key: n.Key, Try: try,
+			Text: fmt.Sprintf("the policy %s reads the sensor %s, which the pool does not have", policy, n.Sensor),
+		})
+	}
+	return out
+}
+
+// Origin finds where a key of a pool's file was given; the nearest given parent serves for one that was not.
+func Origin(origins map[string]string, key string) (file string, line int) {
+	for k := key; ; {
+		if at, ok := origins[k]; ok {
+			i := strings.LastIndexByte(at, ':')
+			if i > 0 {
+				fmt.Sscanf(at[i+1:], "%d", &line)
+				return at[:i], line
+			}
+		}
+		i := strings.LastIndexAny(k, ".[")
+		switch {
+		case i >= 0:
+			k = k[:i]
+		case k != "name":
+			k = "name" // the document's first line that says whose it is
+		default:
+			return "", 0
+		}
+	}
+}
+
+func wire(list params.Problems) (out []*msg.Problem) {
+	for _, p := range list {
+		w := &msg.Problem{File: p.File, Line: int32(p.Line), Text: p.Text, Try: p.Try}
+		if p.Key != "" {
+			w.Text = p.Key + ": " + w.Text
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// refusal makes every problem of a version cross to the client.
+func refusal(name string, problems []*msg.Problem) error {
+	err := epu.E(epu.Invalid, "put policy in force", name, fmt.Errorf("%d problems", len(problems)))
+	if len(problems) == 1 {
+		err.Err = errors.New("1 problem")
+	}
+	err.Try = "mend it, then run the command again; nothing was changed"
+	return &msg.Refusal{Err: err, List: problems}
+}
+
+func timeOf(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }

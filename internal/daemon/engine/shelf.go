@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/versions"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/source"
+)
+
+// compiledMax bounds the compiled versions that a shelf holds. Past it they are compiled anew when an engine
+// wants them; those that engines run are not affected.
+const compiledMax = 200
+
+// ShelfOptions are what a Shelf works with.
+type ShelfOptions struct {
+	// Library is what the node has in its folder of policies and behind that, and BuiltIn the latter alone.
+	Library *policies.Library
+	BuiltIn fs.FS
+	// Kept asks the registry for a version; nil = there is none.
+	Kept func(ctx context.Context, name, hash string) (epu.PolicyVersion, error)
+	Now  func() time.Time
+}
+
+// Shelf holds a node's compiled policies, each once for all pools: the versions that the registry keeps, by
+// hash, and what the library had when the node first needed it. Many engines use it at once.
+type Shelf struct {
+	opts ShelfOptions
+
+	mu       sync.Mutex                  // guards all below
+	library  map[string]*policies.Policy // by name, as first loaded or last taken over
+	compiled map[string]*policies.Policy // by name and hash
+	broken   map[string]fault            // by name
+}
+
+// fault is why a policy's newest version is not in force.
+type fault struct {
+	text  string
+	since time.Time
+}
+
+// NewShelf makes an empty shelf.
+func NewShelf(opts ShelfOptions) *Shelf {
+	return &Shelf{
+		opts: opts, library: map[string]*policies.Policy{}, compiled: map[string]*policies.Policy{}, broken: map[string]fault{},
+	}
+}
+
+// Policy gives a version of a policy; an empty hash is what the library has.
+func (s *Shelf) Policy(ctx context.Context, name, hash string) (*policies.Policy, error) {
+	if hash == "" {
+		return s.Library(name)
+	}
+	s.mu.Lock()
+	p := s.compiled[name+" "+hash]
+	s.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	if p, err := s.Library(name); err == nil && p.Hash == hash {
+		return p, nil
+	}
+	if s.opts.Kept == nil {
+		return nil, epu.E(epu.NotFound, "load policy", name+" "+hash, errors.New("nothing keeps versions here"))
+	}
+	v, err := s.opts.Kept(ctx, name, hash)
+	if err != nil {
+		return nil, err
+	}
+	return s.compile(v)
+}
+
+// compile makes a kept version's policy. What it is made of stands in the version alone, so that no file of
+// this node can change it.
+func (s *Shelf) compile(v epu.PolicyVersion) (*policies.Policy, error) {
+	p, err := policies.Compile(v.Name, []byte(v.Files[0].Text), source.FS(v.Files))
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.compiled) >= compiledMax {
+		clear(s.compiled)
+	}
+	s.compiled[v.Name+" "+v.Hash] = p
+	return p, nil
+}
+
+// Library gives what the node's library has. It is loaded once: what becomes of the files later is not
+// looked at before it is taken over or the node starts anew, so that all pools run the same.
+func (s *Shelf) Library(name string) (*policies.Policy, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.library[name]; p != nil {
+		return p, nil
+	}
+	p, err := s.opts.Library.Load(name)
+	if err == nil {
+		s.library[name] = p
+	}
+	return p, err
+}
+
+// Stored is what the library has, as a version that can be kept.
+func (s *Shelf) Stored(name string) (epu.PolicyVersion, error) {
+	p, err := s.Library(name)
+	if err != nil {
+		return epu.PolicyVersion{}, err
+	}
+	return epu.PolicyVersion{Name: name, Hash: p.Hash, Files: p.Files(), Origin: s.Origin(name), Time: s.opts.Now()}, nil
+}
+
+// Origin says where the library has a policy from.
+func (s *Shelf) Origin(name string) epu.PolicyOrigin {
+	stock, err := fs.ReadFile(s.opts.BuiltIn, name+".lua")
+	if p, lerr := s.Library(name); err == nil && lerr == nil && p.Files()[0].Text == string(stock) {
+		return epu.PolicyBuiltIn
+	}
+	return epu.PolicyFolder
+}
+
+// Names lists what the library has.
+func (s *Shelf) Names() ([]string, error) { return s.opts.Library.Names() }
+
+// Resolve gives the policy that a pool's file asks for and, when it pins one, the whole hash of its version.
+// What is current stands in the view.
+func (s *Shelf) Resolve(view msg.RegistryView, spec epu.PolicySpec) (p *policies.Policy, pinned string, err error) {
+	book := versions.Book(view.Policies)
+	own, lerr := s.Library(spec.Name)
+	if _, kept := book[spec.Name]; lerr != nil && !kept {
+		return nil, "", lerr
+	}
+	library := ""
+	if own != nil {
+		library = own.Hash
+	}
+	if spec.Version != "" {
+		if pinned, err = book.Find(spec.Name, spec.Version, library); err != nil {
+			return nil, "", err
+		}
+	}
+	hash := book.InForce(spec.Name, pinned)
+	if hash == "" || hash == library {
+		return own, pinned, lerr
+	}
+	s.mu.Lock()
+	p = s.compiled[spec.Name+" "+hash]
+	s.mu.Unlock()
+	if p != nil {
+		return p, pinned, nil
+	}
+	v, ok := book.Get(spec.Name, hash)
+	if !ok {
+		return nil, pinned, epu.E(epu.NotFound, "load policy", spec.Name+" "+hash, errors.New("its sources are not kept any more"))
+	}
+	p, err = s.compile(v)
+	return p, pinned, err
+}
+
+// Broken notes why a policy's newest version is not in force; an empty text, that nothing is wrong.
+func (s *Shelf) Broken(name, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch old, was := s.broken[name]; {
+	case text == "":
+		delete(s.broken, name)
+	case !was:
+		s.broken[name] = fault{text, s.opts.Now()}
+	default:
+		s.broken[name] = fault{text, old.since}
+	}
+}
+
+// Alerts tells of the policies whose newest version is not in force.
+func (s *Shelf) Alerts() (out []*msg.Alert) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.broken)) {
+		f := s.broken[name]
+		out = append(out, &msg.Alert{
+			Code: string(msg.AlertPolicyBroken), Severity: "error", Subject: name, Since: timeOf(f.since),
+			Text: fmt.Sprintf("its newest version is not in force, the last good one is: %s", f.text),
+			Try:  "epumgmt policy check FILE, and mend it",
+		})
+	}
+	return out
+}
