@@ -105,3 +105,25 @@ func TestLaunchSet(t *testing.T) {
 		}
 	})
 }
+
+// Goal: a pool in whose decisions nothing changes but numbers in words writes one record in ten minutes.
+// Method: pairs of decisions.
+func TestSameDecision(t *testing.T) {
+	d := func(n int, rule, text string) *epu.Decision {
+		return &epu.Decision{Wish: epu.Wish{Target: n}, Reasons: []epu.Reason{{Rule: rule, Text: text}}}
+	}
+	stale := d(5, "no data", "its last reading is 10s old")
+	if !sameDecision(stale, d(5, "no data", "its last reading is 15s old")) {
+		t.Error("an age alone makes another decision")
+	}
+	clamped, failed, acts := d(5, "no data", ""), d(5, "no data", ""), d(5, "no data", "")
+	clamped.Clamps, failed.Error = []epu.Reason{{Rule: "limits.max"}}, "q.lua:3: no"
+	acts.Actions = []epu.Action{{Kind: epu.ActDrain}}
+	for name, other := range map[string]*epu.Decision{
+		"wish": d(4, "no data", ""), "rule": d(5, "low_water", ""), "clamps": clamped, "error": failed, "actions": acts,
+	} {
+		if sameDecision(stale, other) {
+			t.Errorf("another %s is not seen", name)
+		}
+	}
+}
