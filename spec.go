@@ -119,6 +119,7 @@ type SiteSpec struct {
 	VisibilityWindow time.Duration     `json:"visibility_window"`   // default 60 s (local: 1 s)
 	BackoffFirst     time.Duration     `json:"backoff_first"`       // default 15 s
 	BackoffCap       time.Duration     `json:"backoff_cap"`         // default 15 min
+	ChargeEvery      time.Duration     `json:"charge_every"`        // machines are charged for whole periods of it; default 1 s
 	Tags             map[string]string `json:"tags,omitempty"`      // on every machine; case is kept
 	Origins          map[string]string `json:"origins,omitempty"`
 }

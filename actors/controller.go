@@ -81,7 +81,9 @@ type Controller struct {
 	hooks     map[epu.WorkerID]bool // workers about which a program may have to be run
 	hooksOut  map[string]bool       // runs that are out, by the key of what is due
 	offers    map[epu.SiteID][]epu.Offer
-	cheapest  []epu.Offer // all of them in the order of their price
+	charge    map[epu.SiteID]time.Duration // the period that machines are charged for there
+	charges   lookHeap                     // workers, by when their next charge begins
+	cheapest  []epu.Offer                  // all of them in the order of their price
 	sensors   map[string]*sensorState
 	sensorGen uint64
 	priced    bool         // some worker's price is known
@@ -220,6 +222,7 @@ func (c *Controller) advance(tx *Tx) {
 	c.tune(now)
 	c.deaf(tx, now)
 	c.lookAround(tx, now)
+	c.charged(now)
 	c.suspect(tx, now)
 	c.deadlines(tx, now)
 	c.thawInTime(tx, now)
@@ -252,7 +255,7 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		Site: l.Site, Zone: s.Zone, Allocation: l.Allocation, Market: l.Market, Address: s.Address,
 		State: s.State, StateSince: time.UnixMilli(s.Since).UTC(), Created: l.Opened, Draining: s.Draining,
 		Ended: s.Unwanted, EndReason: s.EndReason, Leaving: s.Leaving || s.Replacing && s.Draining,
-		Price: c.priceAt(l, s.Zone), Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
+		Price: c.priceAt(l, s.Zone), ChargeAt: c.chargeAt(l, s), Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
 		AskedFrom: int32(l.AskedFrom),
 	}
 	old := c.roster.get(w)
@@ -271,6 +274,7 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		c.overlay(w, v)
 	}
 	c.track(w)
+	c.awaitCharge(old, w)
 	c.changed(old, w)
 	c.roster.put(w)
 	c.dirty = c.dirty || old == nil || old.State != w.State || old.Ended != w.Ended || old.Draining != w.Draining ||

@@ -3,6 +3,7 @@ package actors
 import (
 	"bytes"
 	"cmp"
+	"container/heap"
 	"encoding/json"
 	"maps"
 	"reflect"
@@ -44,75 +45,6 @@ func (c *Controller) snapshot(id epu.DecisionID, now time.Time) *policies.Snapsh
 		Readings: read, Windows: windows, Changes: c.changes, Work: c.work(read), Budget: c.budget(), Offers: c.cheapest,
 		Places: spec.Placement, SiteBackoff: c.siteBackoff(now),
 	}
-}
-
-// offered takes in what a site offers, and with it what workers there cost.
-func (c *Controller) offered(m msg.Offers) {
-	if slices.Equal(c.offers[m.Site], m.Offers) {
-		return
-	}
-	if c.offers == nil {
-		c.offers = map[epu.SiteID][]epu.Offer{}
-	}
-	c.offers[m.Site] = m.Offers
-	c.cheapest = nil // the last one may be in a snapshot
-	for _, site := range slices.Sorted(maps.Keys(c.offers)) {
-		c.cheapest = append(c.cheapest, c.offers[site]...)
-	}
-	slices.SortStableFunc(c.cheapest, func(a, b epu.Offer) int { return cmp.Compare(a.USDPerHour, b.USDPerHour) })
-	c.priced = len(c.cheapest) > 0
-	for id, l := range c.st.Launches {
-		if l.Site == m.Site {
-			c.refreshAll(id)
-		}
-	}
-}
-
-// priceAt is what a worker of a launch costs an hour as its site says now; 0 when it does not.
-func (c *Controller) priceAt(l *poolLaunch, zone string) float64 {
-	offers := c.offers[l.Site]
-	if len(offers) == 0 {
-		return 0
-	}
-	size, market := cmp.Or(l.Allocation, c.st.Define.Launches[l.Site].Allocation), cmp.Or(l.Market, epu.OnDemand)
-	price := 0.0
-	for _, o := range offers {
-		if o.Allocation == size && o.Market == market && (o.Zone == zone || (o.Zone == "" || zone == "") && price == 0) {
-			price = o.USDPerHour
-		}
-	}
-	return price
-}
-
-// nextPrice is what one more worker costs at the first place where it may go; 0 when that is not known.
-func (c *Controller) nextPrice(wish epu.Wish) float64 {
-	for _, p := range c.st.Define.Spec.Placement {
-		if wish.Site == "" || wish.Site == p.Site {
-			return c.priceAt(&poolLaunch{
-				Site: p.Site, Allocation: cmp.Or(wish.Allocation, p.Allocation), Market: cmp.Or(wish.Market, p.Market),
-			}, "")
-		}
-	}
-	return 0
-}
-
-// budget is what the pool may cost and costs.
-func (c *Controller) budget() epu.Budget {
-	b := epu.Budget{PerHour: c.st.Define.Spec.Limits.Spend}
-	if !c.priced {
-		b.Unknown = c.roster.counts.Open()
-		return b
-	}
-	for _, w := range c.roster.all {
-		switch {
-		case !w.Open():
-		case w.Price > 0:
-			b.Now += w.Price
-		default:
-			b.Unknown++
-		}
-	}
-	return b
 }
 
 // siteBackoff is how long launches at the sites of the placement wait after failures there.
@@ -256,4 +188,101 @@ func sameDecision(a, b *epu.Decision) bool {
 	return a.Error == b.Error && len(a.Actions) == 0 && len(b.Actions) == 0 &&
 		reflect.DeepEqual(a.Wish, b.Wish) && slices.EqualFunc(a.Reasons, b.Reasons, byRule) &&
 		slices.EqualFunc(a.Clamps, b.Clamps, byRule) && maps.EqualFunc(a.Conf, b.Conf, func(x, y any) bool { return reflect.DeepEqual(x, y) })
+}
+
+// offered takes in what a site offers, and with it what workers there cost.
+func (c *Controller) offered(m msg.Offers) {
+	if slices.Equal(c.offers[m.Site], m.Offers) && c.charge[m.Site] == m.Charge {
+		return
+	}
+	if c.offers == nil {
+		c.offers, c.charge = map[epu.SiteID][]epu.Offer{}, map[epu.SiteID]time.Duration{}
+	}
+	c.offers[m.Site], c.charge[m.Site] = m.Offers, m.Charge
+	c.cheapest = nil // the last one may be in a snapshot
+	for _, site := range slices.Sorted(maps.Keys(c.offers)) {
+		c.cheapest = append(c.cheapest, c.offers[site]...)
+	}
+	slices.SortStableFunc(c.cheapest, func(a, b epu.Offer) int { return cmp.Compare(a.USDPerHour, b.USDPerHour) })
+	c.priced = len(c.cheapest) > 0
+	for id, l := range c.st.Launches {
+		if l.Site == m.Site {
+			c.refreshAll(id)
+		}
+	}
+}
+
+// priceAt is what a worker of a launch costs an hour as its site says now; 0 when it does not.
+func (c *Controller) priceAt(l *poolLaunch, zone string) float64 {
+	offers := c.offers[l.Site]
+	if len(offers) == 0 {
+		return 0
+	}
+	size, market := cmp.Or(l.Allocation, c.st.Define.Launches[l.Site].Allocation), cmp.Or(l.Market, epu.OnDemand)
+	price := 0.0
+	for _, o := range offers {
+		if o.Allocation == size && o.Market == market && (o.Zone == zone || (o.Zone == "" || zone == "") && price == 0) {
+			price = o.USDPerHour
+		}
+	}
+	return price
+}
+
+// nextPrice is what one more worker costs at the first place where it may go; 0 when that is not known.
+func (c *Controller) nextPrice(wish epu.Wish) float64 {
+	for _, p := range c.st.Define.Spec.Placement {
+		if wish.Site == "" || wish.Site == p.Site {
+			return c.priceAt(&poolLaunch{
+				Site: p.Site, Allocation: cmp.Or(wish.Allocation, p.Allocation), Market: cmp.Or(wish.Market, p.Market),
+			}, "")
+		}
+	}
+	return 0
+}
+
+// budget is what the pool may cost and costs.
+func (c *Controller) budget() epu.Budget {
+	b := epu.Budget{PerHour: c.st.Define.Spec.Limits.Spend}
+	if !c.priced {
+		b.Unknown = c.roster.counts.Open()
+		return b
+	}
+	for _, w := range c.roster.all {
+		switch {
+		case !w.Open():
+		case w.Price > 0:
+			b.Now += w.Price
+		default:
+			b.Unknown++
+		}
+	}
+	return b
+}
+
+// chargeAt is when the next charge for a slot's machine begins; zero where machines are charged by the
+// second. Charges are counted from when the machine was wanted, which is never after it was launched: the
+// true ones are a little later.
+func (c *Controller) chargeAt(l *poolLaunch, s *poolSlot) time.Time {
+	every := c.charge[l.Site]
+	if every <= time.Second || s.State < epu.Pending {
+		return time.Time{}
+	}
+	return l.Opened.Add((max(0, c.clock.Sub(l.Opened))/every + 1) * every)
+}
+
+// awaitCharge keeps when a worker's next charge begins.
+func (c *Controller) awaitCharge(old, w *epu.Worker) {
+	if !w.ChargeAt.IsZero() && (old == nil || !old.ChargeAt.Equal(w.ChargeAt)) {
+		heap.Push(&c.charges, look{at: w.ChargeAt, worker: w.ID})
+	}
+}
+
+// charged looks at the workers whose charge has begun: their next one is later.
+func (c *Controller) charged(now time.Time) {
+	for len(c.charges) > 0 && !c.charges[0].at.After(now) {
+		l := heap.Pop(&c.charges).(look)
+		if w := c.find(l.worker); w != nil && w.ChargeAt.Equal(l.at) {
+			c.refresh(w.Launch, w.Slot)
+		}
+	}
 }

@@ -176,7 +176,7 @@ func (s *Site) Handle(tx *Tx, m any) {
 		}
 	case msg.OffersQuery:
 		if s.offers != nil || !s.priced() {
-			tx.Answer(msg.Offers{Site: s.spec.Name, Offers: s.offers})
+			tx.Answer(msg.Offers{Site: s.spec.Name, Offers: s.offers, Charge: s.spec.ChargeEvery})
 		}
 	case CallResult:
 		s.callEnded(tx, m)

@@ -1,6 +1,10 @@
 package msg
 
-import "github.com/nimbus-epu/epu"
+import (
+	"time"
+
+	"github.com/nimbus-epu/epu"
+)
 
 // Address names an actor on this node: its protoactor ID. A reply address may be a future's.
 type Address string
@@ -95,5 +99,6 @@ type OffersQuery struct{}
 // Offers answers OffersQuery once the site has asked its cloud.
 type Offers struct {
 	Site   epu.SiteID
-	Offers []epu.Offer // immutable
+	Offers []epu.Offer   // immutable
+	Charge time.Duration // machines there are charged for whole periods of it
 }

@@ -243,6 +243,7 @@ func siteFields(s epu.SiteSpec) []field {
 			leaf("first", s.BackoffFirst, def.BackoffFirst),
 			leaf("cap", s.BackoffCap, def.BackoffCap),
 		),
+		section("billing", leaf("quantum", s.ChargeEvery, def.ChargeEvery)),
 		tags,
 	)
 }

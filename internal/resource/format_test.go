@@ -116,6 +116,7 @@ func genSite(t *rapid.T) epu.SiteSpec {
 	s.APIPerSecond = rapid.Float64Range(0.01, 1000).Draw(t, "rate")
 	s.BackoffCap = s.BackoffFirst + genPeriod.Draw(t, "cap")
 	s.BackoffCap = min(s.BackoffCap, periodMax)
+	s.ChargeEvery = rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour}).Draw(t, "charge")
 	s.Tags = rapid.MapOfN(rapid.StringMatching(`[A-Za-z][ -~]{0,8}`), genText, 0, 4).Draw(t, "tags")
 	for k := range s.Tags {
 		if low := strings.ToLower(k); strings.HasPrefix(low, "epu:") || strings.HasPrefix(low, "aws:") {

@@ -30,6 +30,7 @@ func SiteDefaults(driver epu.Driver) epu.SiteSpec {
 		VisibilityWindow: time.Minute,
 		BackoffFirst:     15 * time.Second,
 		BackoffCap:       15 * time.Minute,
+		ChargeEvery:      time.Second,
 	}
 	if driver == epu.DriverLocal {
 		s.APIPerSecond = 200
@@ -80,7 +81,12 @@ func (p *parser) site(m *strictyaml.Map) epu.SiteSpec {
 	}
 	backoff.Done()
 
-	m.Later("region", "endpoint", "ca_file", "credentials", "network", "unknown_tagged_machines", "billing")
+	billing := m.Get("billing").Map()
+	s.ChargeEvery = billing.Get("quantum").Duration(s.ChargeEvery, time.Second, 24*time.Hour)
+	billing.Later("minimum")
+	billing.Done()
+
+	m.Later("region", "endpoint", "ca_file", "credentials", "network", "unknown_tagged_machines")
 	s.Origins = m.Origins()
 	return s
 }
