@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -98,7 +99,7 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 		groupEnd: {
 			removeCommand(s), terminateAllCommand(s), adoptCommand(s), sweepCommand(s), endRecoveryCommand(s),
 		},
-		groupWrite: {policy.Command(policy.Host{Env: &s.env, IO: &s.io, Print: func() *cli.Printer { return s.print }})},
+		groupWrite: {policyCommand(s)},
 		groupSelf:  {versionCommand(s), completionCommand()},
 	} {
 		for _, c := range commands {
@@ -130,6 +131,16 @@ func sensorCommand(s *session) *cobra.Command {
 			return show(ctx, s, watch, q, view)
 		},
 		Push: func(ctx context.Context, m *msg.SensorPush) error { return s.command(ctx, m) },
+	})
+}
+
+// policyCommand lets the group of policies ask this session's node.
+func policyCommand(s *session) *cobra.Command {
+	return policy.Command(policy.Host{
+		Env: &s.env, IO: &s.io, Print: func() *cli.Printer { return s.print },
+		Ask: func(ctx context.Context, m proto.Message) (proto.Message, error) {
+			return ask[proto.Message](ctx, s, m)
+		},
 	})
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/cli"
@@ -20,6 +22,8 @@ type Host struct {
 	Env   *cli.Env
 	IO    *cli.IO
 	Print func() *cli.Printer // valid once a command runs
+	// Ask brings a question or an order to the node. Only the commands about a node's versions call it.
+	Ask func(ctx context.Context, m proto.Message) (proto.Message, error)
 }
 
 // kit is what the commands of one run share.
@@ -32,14 +36,15 @@ type kit struct {
 func Command(h Host) *cobra.Command {
 	k := &kit{Host: h}
 	group := cli.Parent(&cobra.Command{
-		Use: "policy", Short: "Write, check, test and simulate policies",
-		Long: `The commands of this group work on Lua policies and need no node. A policy is named by its file, such as
-./queuelen.lua, or by its name, which is looked up in --policies DIR and then among the built-in ones.`,
+		Use: "policy", Short: "Write, check, test and simulate policies, and put them in force",
+		Long: `The commands of this group work on Lua policies. Only apply, rollback and versions need a node. A policy is named by
+its file, such as ./queuelen.lua, or by its name, which is looked up in --policies DIR and then among the built-in ones.`,
 		Example: "epumgmt policy list\nepumgmt policy doc npreserving",
 	})
 	group.PersistentFlags().StringVar(&k.folder, "policies", "", "look in this `DIR` before the built-in policies")
 	for _, c := range []*cobra.Command{
 		listCommand(k), docCommand(k), newCommand(k), checkCommand(k), testCommand(k), simulateCommand(k),
+		applyCommand(k), rollbackCommand(k), versionsCommand(k),
 	} {
 		c.Example = "  " + strings.ReplaceAll(c.Example, "\n", "\n  ") // as help indents everything else
 		group.AddCommand(c)

@@ -22,7 +22,8 @@ import (
 	"github.com/nimbus-epu/epu/internal/cli/epumgmt"
 )
 
-// Every command runs as a process of its own, without a node. The clock stands still.
+// Every command runs as a process of its own, and those that need a node ask the one of node_test.go. The clock
+// stands still.
 
 var rewrite = flag.Bool("rewrite", false, "rewrite golden files and scripts with what the program prints")
 
@@ -37,6 +38,7 @@ func program() {
 	e := cli.SystemEnv(os.Stdin, os.Stdout, os.Stderr)
 	now := time.Date(2026, 11, 21, 14, 32, 10, 0, time.UTC)
 	e.Now, e.Zone, e.Version = func() time.Time { return now }, time.UTC, "1.0.0"
+	e.User = "anna"
 	// A watch looks again when its standard input says so, or at once when there is none.
 	e.After = func(time.Duration) <-chan time.Time {
 		c := make(chan time.Time, 1)
@@ -61,9 +63,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *rewrite, RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
+			address, err := startNode(env.Defer)
+			env.Setenv("EPU_NODE", address)
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("LANG", "C.UTF-8")
-			return nil
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "watch": watch},
 	})

@@ -1,0 +1,123 @@
+package policy_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/versions"
+	"github.com/nimbus-epu/epu/internal/relay"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/source"
+)
+
+// node is what stands behind the relay in scripts: it keeps versions as the registry does, and compiles them.
+// Every policy but `unused` has two pools, and one more that pins a version.
+type node struct {
+	mu   sync.Mutex // requests come concurrently
+	book versions.Book
+	at   time.Time
+}
+
+// startNode serves a node on loopback and gives its address.
+func startNode(stop func(func())) (string, error) {
+	l, err := relay.Listen(context.Background(), "127.0.0.1:0", relay.Protection{})
+	if err != nil {
+		return "", err
+	}
+	s := relay.NewServer(&node{at: time.Date(2026, 11, 20, 14, 0, 0, 0, time.UTC)}, relay.Options{})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = s.Serve(l)
+	}()
+	stop(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		s.Stop(ctx)
+		<-served
+	})
+	return l.Addr().String(), nil
+}
+
+// Ask answers as a node does.
+func (n *node) Ask(_ context.Context, req *msg.Request, body proto.Message) (proto.Message, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch m := body.(type) {
+	case *msg.PolicyApply:
+		return n.apply(req, m)
+	case *msg.PolicyRollback:
+		hash, err := n.book.Find(m.GetName(), m.GetHash(), "")
+		if err != nil {
+			return nil, err
+		}
+		return n.put(m.GetName(), hash), nil
+	case *msg.PolicyVersionsQuery:
+		return n.list(m)
+	}
+	return nil, epu.E(epu.Invalid, "answer", msg.NameOf(body), errors.New("this node does not know it"))
+}
+
+// Watch has nothing that goes on.
+func (n *node) Watch(context.Context, *msg.Request, proto.Message, func(proto.Message) error) error {
+	return errors.New("nothing goes on here")
+}
+
+func (n *node) apply(req *msg.Request, m *msg.PolicyApply) (proto.Message, error) {
+	var files []epu.PolicyFile
+	for _, f := range m.GetFiles() {
+		files = append(files, epu.PolicyFile{Path: f.GetPath(), Text: string(f.GetContent())})
+	}
+	p, err := policies.Compile(m.GetName(), m.GetFiles()[0].GetContent(), source.FS(files))
+	if err != nil {
+		return nil, err
+	}
+	if _, problems := p.Check(map[string]any{"workers": 3}); len(problems) > 0 && m.GetName() != "unused" {
+		return nil, &msg.Refusal{
+			Err:  &epu.Error{Kind: epu.Invalid, Op: "put policy in force", On: m.GetName(), Err: errors.New("1 problem"), Try: "mend it, then run the command again; nothing was changed"},
+			List: []*msg.Problem{{File: "pools/web.yaml", Line: 7, Text: "pool epu-web: policy.conf." + problems[0].String()}},
+		}
+	}
+	n.at = n.at.Add(time.Hour)
+	n.book = n.book.Store(epu.PolicyVersion{Name: p.Name, Hash: p.Hash, Files: p.Files(), Origin: epu.PolicyApplied, Time: n.at, By: req.GetUser()}, nil)
+	return n.put(p.Name, p.Hash), nil
+}
+
+func (n *node) put(name, hash string) *msg.PolicyApplied {
+	out := &msg.PolicyApplied{Name: name, Hash: hash, Before: n.book[name].Current, Changed: n.book[name].Current != hash, Origin: "applied"}
+	if out.GetBefore() != "" {
+		out.Files = []string{"changed " + name + ".lua"}
+	}
+	if name != "unused" {
+		out.Pools, out.Pinned = []string{"epu-batch", "epu-web"}, []string{"epu-gpu"}
+	}
+	n.book = n.book.Put(name, hash)
+	return out
+}
+
+func (n *node) list(q *msg.PolicyVersionsQuery) (proto.Message, error) {
+	out := &msg.PolicyVersions{}
+	for name, p := range n.book {
+		if q.GetName() != "" && q.GetName() != name {
+			continue
+		}
+		for _, v := range p.Kept {
+			line := &msg.PolicyVersion{Name: name, Hash: v.Hash, Applied: timestamppb.New(v.Time), By: v.By, Current: v.Hash == p.Current, Origin: string(v.Origin)}
+			if line.GetCurrent() {
+				line.Pools = []string{"epu-batch", "epu-web"}
+			}
+			out.Versions = append(out.Versions, line)
+		}
+	}
+	if len(out.GetVersions()) == 0 && q.GetName() != "" {
+		return nil, epu.E(epu.NotFound, "load policy", q.GetName(), errors.New("there is no such policy"))
+	}
+	return out, nil
+}
