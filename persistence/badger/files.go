@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,13 +68,22 @@ func checkFiles(folder string, acknowledged uint64) ([]Problem, error) {
 	if err != nil {
 		return nil, err
 	}
+	var newest uint64
 	for _, name := range listed {
-		if err := mapped(filepath.Join(folder, name), checkTable); err != nil {
+		err := mapped(filepath.Join(folder, name), func(b []byte) error {
+			if err := checkTable(b); err != nil {
+				return err
+			}
+			n, err := newestCommit(b)
+			newest = max(newest, n)
+			return err
+		})
+		if err != nil {
 			problems = append(problems, Problem{"db/" + name, err.Error()})
 		}
 	}
 	slices.Sort(logs)
-	return append(problems, checkLogs(folder, logs, acknowledged)...), nil
+	return append(problems, checkLogs(folder, logs, newest, acknowledged)...), nil
 }
 
 // checkManifest holds the list of tables against those that are there and gives those that are both.
@@ -173,6 +183,22 @@ func checkTable(data []byte) error {
 	return nil
 }
 
+// newestCommit is the number of the newest commit in a table that is sound; 0 if it holds none that can
+// be read, which verify finds.
+func newestCommit(data []byte) (uint64, error) {
+	t, err := table.OpenInMemoryTable(data, 0, &table.Options{})
+	if err != nil {
+		return 0, err
+	}
+	it := t.NewIterator(table.NOCACHE)
+	var c commit
+	it.Seek(y.KeyWithTs([]byte(keyCommit), math.MaxUint64)) // newer versions of a key come first
+	if it.Valid() && string(y.ParseKey(it.Key())) == keyCommit {
+		c, _ = decodeCommit(it.Value().Value)
+	}
+	return c.n, errors.Join(it.Close(), t.DecrRef())
+}
+
 // cutChecksum takes the checksum and its length off the end.
 func cutChecksum(data []byte) ([]byte, *pb.Checksum, error) {
 	if len(data) < 4 {
@@ -202,10 +228,10 @@ func sameChecksum(data []byte, sum *pb.Checksum) error {
 
 // checkLogs reads Badger's write-ahead logs as Badger will. Bytes behind the last whole transaction
 // are either what a killed process was writing, which nobody was told of, or what is left behind
-// damage. The witness tells which, in the newest log; the older ones were complete.
-func checkLogs(folder string, names []string, acknowledged uint64) []Problem {
+// damage. The witness tells which, in the newest log; the older ones were complete. newest is the newest
+// commit in the tables: a log that was begun after a start or a flush may have none yet.
+func checkLogs(folder string, names []string, newest, acknowledged uint64) []Problem {
 	var problems []Problem
-	var newest uint64
 	for i, name := range names {
 		var found logScan
 		err := mapped(filepath.Join(folder, name), func(b []byte) error {
