@@ -116,6 +116,13 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) {
+		// Connecting to what is no socket is refused as well, and what it holds may be needed.
+		if info, serr := os.Lstat(path); serr == nil && info.Mode().Type() != os.ModeSocket {
+			return nil, &epu.Error{
+				Kind: epu.Conflict, Op: "listen on", On: "unix:" + path, Err: errors.New("there is something else that is no socket"),
+				Try: "choose another path, or remove what is there",
+			}
+		}
 		d := net.Dialer{Timeout: connectTimeout}
 		conn, derr := d.DialContext(ctx, "unix", path)
 		if derr == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -222,5 +223,19 @@ func TestUnixSocketIsTakenOverOnlyFromTheDead(t *testing.T) {
 	defer l.Close()
 	if _, err := relay.Listen(t.Context(), "unix:"+path, relay.Protection{}); epu.KindOf(err) != epu.Conflict {
 		t.Errorf("take over from the living: got %v, want a conflict", err)
+	}
+}
+
+// A path that was mistyped may name a file that somebody needs.
+func TestUnixSocketReplacesNoFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "epud.yaml")
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := relay.Listen(t.Context(), "unix:"+path, relay.Protection{}); epu.KindOf(err) != epu.Conflict || epu.TryOf(err) == "" {
+		t.Errorf("got %v, %v, want a conflict with advice", l, err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
+		t.Errorf("the file is %q, %v", text, err)
 	}
 }

@@ -180,7 +180,7 @@ func decodeCheckIn(body []byte) (in msg.CheckIn, err error) {
 // Bounds on what a beat may say.
 const (
 	secondsMax   = 10 * 365 * 24 * 3600
-	stderrMax    = 8 << 10
+	stderrMax    = 8 << 10 // that is kept of a program's last words
 	errorTextMax = 16 << 10
 )
 
@@ -207,9 +207,11 @@ func decodeBeat(body []byte) (b msg.Beat, err error) {
 	}
 	for i := range b.Failed {
 		f := &b.Failed[i]
-		if !seconds(f.AgeSeconds) || f.Restarts < 0 || len(f.Stderr) > stderrMax || len(f.Error)+len(f.Program) > errorTextMax {
+		if !seconds(f.AgeSeconds) || f.Restarts < 0 || len(f.Error)+len(f.Program) > errorTextMax {
 			return b, invalid(op, fmt.Sprintf(`"failed"[%d] is out of range or too long`, i))
 		}
+		// What a program said last is for people: too much of it is no reason not to hear its worker.
+		f.Stderr = strings.ToValidUTF8(f.Stderr[max(0, len(f.Stderr)-stderrMax):], "")
 	}
 	return b, nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -120,6 +121,20 @@ func TestAgentStatuses(t *testing.T) {
 		if got, text, _ := send(t, s.URL, request{method: "POST", path: msg.AgentBeatPath, header: auth, body: `{"worker":"epu-web-1-7/3","state":"OK"}`}); got != c.beats {
 			t.Errorf("beat, %v: got %d %s, want %d", c.err, got, text, c.beats)
 		}
+	}
+}
+
+// Goal: a program's last words never keep its worker's beats away: of too long ones the end counts.
+// Method: a beat with more than a node keeps, in characters of more than one byte.
+func TestLongWordsAreShortened(t *testing.T) {
+	const state = `{"worker":"epu-web-1-7/3","state":"PROCESS_ERROR","failed":[{"program":"p","stderr":"`
+	b, err := decodeBeat([]byte(state + strings.Repeat("\ufffd", stderrMax) + `boom"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := b.Failed[0].Stderr
+	if len(got) > stderrMax || len(got) < stderrMax-3 || !strings.HasSuffix(got, "\ufffdboom") || !utf8.ValidString(got) {
+		t.Errorf("got %d bytes that begin with %q", len(got), got[:8])
 	}
 }
 

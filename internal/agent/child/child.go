@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -32,7 +33,7 @@ type Spec struct {
 type Exit struct {
 	Status int    // exit status; -1 when a signal ended it
 	Signal string // name of the signal that ended it, such as SIGKILL; else empty
-	Stderr string // tail of its standard error, at most TailMax bytes
+	Stderr string // tail of its standard error as UTF-8, at most TailMax bytes
 	Err    error  // its end could not be observed: Status and Signal mean nothing then
 }
 
@@ -122,7 +123,8 @@ func (p *Process) await() {
 	for _, l := range p.lines {
 		l.flush()
 	}
-	p.exit = Exit{Status: -1, Stderr: p.tail.String()}
+	// Programs may write anything; JSON makes three bytes of each that is no UTF-8, and nodes refuse that length.
+	p.exit = Exit{Status: -1, Stderr: strings.ToValidUTF8(p.tail.String(), "?")}
 	state := p.cmd.ProcessState
 	if state == nil {
 		p.exit.Err = fmt.Errorf("wait for pid %d: %w", p.pid, errors.Join(peekErr, err))

@@ -95,6 +95,7 @@ func TestExit(t *testing.T) {
 		{"exit 0", Exit{}},
 		{"echo boom >&2; exit 3", Exit{Status: 3, Stderr: "boom\n"}},
 		{"kill -KILL $$", Exit{Status: -1, Signal: "SIGKILL"}},
+		{"printf 'caf\\351: \\377\\376' >&2; exit 4", Exit{Status: 4, Stderr: "caf?: ?"}},
 		{"printf half >&2; kill -SEGV $$", Exit{Status: -1, Signal: "SIGSEGV", Stderr: "half"}},
 	} {
 		if got := start(t, io.Discard, io.Discard, c.script).Wait(); got != c.want {
