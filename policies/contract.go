@@ -2,6 +2,7 @@ package policies
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -35,6 +36,46 @@ type Snapshot struct {
 	Places  []epu.Placement // the pool's placement, in its order
 	// SiteBackoff is until when launches at a site of the placement wait after failures there.
 	SiteBackoff map[epu.SiteID]time.Duration
+
+	past *past // of a recorded decision; nil = everything can be read
+}
+
+// With is the snapshot with another reading of a sensor, as if its value had been that all along: windows over the
+// sensor and the work that it tells of say the same.
+func (s *Snapshot) With(r epu.Reading) *Snapshot {
+	next := *s
+	next.Readings = maps.Clone(s.Readings)
+	if next.Readings == nil {
+		next.Readings = map[string]epu.Reading{}
+	}
+	next.Readings[r.Sensor] = r
+	before := s.Windows
+	next.Windows = func(sensor string, span time.Duration) (epu.Window, bool) {
+		switch {
+		case sensor == r.Sensor:
+			return epu.Window{
+				Sensor: sensor, Span: span, Mean: r.Value, Min: r.Value, Max: r.Value, Last: r.Value, Count: 1, Covers: span, Quality: r.Quality,
+			}, true
+		case before == nil:
+			return epu.Window{}, false
+		}
+		return before(sensor, span)
+	}
+	for _, w := range []**epu.Reading{&next.Work.Left, &next.Work.Rate} {
+		if *w != nil && (*w).Sensor == r.Sensor {
+			*w = &r
+		}
+	}
+	if s.past != nil {
+		past := *s.past
+		past.given = maps.Clone(past.given)
+		if past.given == nil {
+			past.given = map[string]bool{}
+		}
+		past.given[r.Sensor] = true
+		next.past = &past
+	}
+	return &next
 }
 
 // ChangesMax bounds Snapshot.Changes: of more, the newest are kept.

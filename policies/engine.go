@@ -61,10 +61,6 @@ type host struct {
 	conf    *lua.LTable
 	printed int
 
-	counted map[string]int         // of a replay
-	offered map[string][]epu.Offer // of a replay
-	known   map[string]bool        // of a replay: names of the recorded inputs; nil otherwise
-
 	slab    []lua.LUserData
 	tools   sandbox.Tools
 	zones   map[string]*time.Location

@@ -17,7 +17,7 @@ const inputsMax = 200
 
 // saw records something that the policy read. In a replay, what was not recorded can't be read.
 func (h *host) saw(name string, value any) {
-	if h.known != nil && !h.known[name] {
+	if !h.snap.past.allows(name) {
 		h.L.RaiseError("the record does not hold '%s', which is read now", name)
 	}
 	if !h.note(name, value) {
@@ -84,6 +84,9 @@ type Visited struct {
 
 // Len is how many workers were visited.
 func (v Visited) Len() int { return len(v.workers) }
+
+// Visiting makes the value of workers that were all visited; they come oldest first.
+func Visiting(workers []*epu.Worker) Visited { return Visited{workers: workers} }
 
 // Workers are the visited workers, oldest first. They are shared: don't change them.
 func (v Visited) Workers() []*epu.Worker { return v.workers }
@@ -213,6 +216,26 @@ type hooks struct {
 	Old        map[string]any `json:"old,omitempty"`
 }
 
+// Evaluate evaluates a policy once, in an engine of its own that is thrown away: what a pool's engine holds is
+// neither read nor changed. Before is the configuration that the policy ran with until now; where conf differs,
+// the policy's reconfigure runs first, as it would in the pool. A nil before means that the policy is new there:
+// its initialize runs first. What ran before a recalled snapshot is in the record, whatever before says.
+func Evaluate(p *Policy, opts Options, snap *Snapshot, conf, before map[string]any) epu.Decision {
+	e := NewEngine(p, opts)
+	defer e.Close()
+	e.initialized, e.conf = before != nil, before
+	if past := snap.past; past != nil {
+		e.initialized = !past.hooks.Initialize
+		switch {
+		case past.hooks.Changed != nil:
+			e.conf = past.hooks.Old
+		case e.initialized:
+			e.conf = past.conf
+		}
+	}
+	return e.Decide(snap, conf)
+}
+
 // Replay evaluates a recorded decision again, from nothing but its record: the same policy gives the
 // same wish, reasons, actions and memory. It fails if the policy is another one, or reads what the
 // record does not hold. A record of an evaluation that was stopped at its deadline can't be replayed,
@@ -222,20 +245,11 @@ func Replay(p *Policy, record epu.Decision) (epu.Decision, error) {
 		return epu.Decision{}, epu.E(epu.Conflict, "replay", string(record.ID),
 			fmt.Errorf("it was made by %s %s, this is %s %s", record.Policy, record.PolicyHash, p.Name, p.Hash))
 	}
-	snap, past, err := recorded(record)
+	snap, err := Recall(record)
 	if err != nil {
-		return epu.Decision{}, epu.E(epu.Invalid, "replay", string(record.ID), err)
+		return epu.Decision{}, err
 	}
-	e := NewEngine(p, Options{})
-	defer e.Close()
-	e.host.counted, e.host.offered, e.host.known = past.counted, past.offered, past.known
-	e.initialized = !past.hooks.Initialize
-	if past.hooks.Changed != nil {
-		e.conf = past.hooks.Old
-	} else if e.initialized {
-		e.conf = record.Conf
-	}
-	return e.Decide(snap, record.Conf), nil
+	return Evaluate(p, Options{}, snap, record.Conf, nil), nil
 }
 
 // past is the part of a record that a snapshot has no place for.
@@ -244,19 +258,51 @@ type past struct {
 	offered map[string][]epu.Offer
 	windows map[string]epu.Window
 	known   map[string]bool
+	given   map[string]bool // sensors that With has set
+	conf    map[string]any
 	hooks   hooks
 }
 
-// recorded rebuilds the part of the snapshot that the record holds.
-func recorded(record epu.Decision) (*Snapshot, past, error) {
+// allows says whether something can be read: it was recorded, or is said by With.
+func (p *past) allows(name string) bool {
+	if p == nil || p.known[name] {
+		return true
+	}
+	kind, of, _ := strings.Cut(name, " ")
+	sensor, _, _ := strings.Cut(of, " ")
+	return (kind == "sensor" || kind == "window") && p.given[sensor]
+}
+
+// count and offers are answers that only the record can give.
+func (p *past) count(name string) (n int, known bool) {
+	if p != nil {
+		n, known = p.counted[name]
+	}
+	return n, known
+}
+
+func (p *past) offers(name string) (found []epu.Offer, known bool) {
+	if p != nil {
+		found, known = p.offered[name]
+	}
+	return found, known
+}
+
+// Recall is the snapshot behind a recorded decision, as far as its policy read it. What the record does not
+// hold can't be read: a policy that tries fails.
+func Recall(record epu.Decision) (*Snapshot, error) {
+	p := &past{
+		counted: map[string]int{}, offered: map[string][]epu.Offer{}, windows: map[string]epu.Window{}, known: map[string]bool{},
+		conf: record.Conf,
+	}
 	s := &Snapshot{
 		Now: record.Time, Pool: record.Pool, Owner: record.Owner, Decision: record.ID, Seed: record.Seed,
 		Memory: record.MemoryBefore, Readings: map[string]epu.Reading{}, SiteBackoff: map[epu.SiteID]time.Duration{},
-	}
-	p := past{counted: map[string]int{}, offered: map[string][]epu.Offer{}, windows: map[string]epu.Window{}, known: map[string]bool{}}
-	s.Windows = func(sensor string, span time.Duration) (epu.Window, bool) {
-		w, ok := p.windows[windowName(sensor, span)]
-		return w, ok
+		Windows: func(sensor string, span time.Duration) (epu.Window, bool) {
+			w, ok := p.windows[windowName(sensor, span)]
+			return w, ok
+		},
+		past: p,
 	}
 	s.Wish.Target = record.Before
 	for _, in := range record.Inputs {
@@ -266,10 +312,10 @@ func recorded(record epu.Decision) (*Snapshot, past, error) {
 			err = p.take(s, in.Name, b)
 		}
 		if err != nil {
-			return nil, p, fmt.Errorf("input %s: %w", in.Name, err)
+			return nil, epu.E(epu.Invalid, "recall", string(record.ID), fmt.Errorf("input %s: %w", in.Name, err))
 		}
 	}
-	return s, p, nil
+	return s, nil
 }
 
 // take puts one recorded input where the host functions look for it.

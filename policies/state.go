@@ -122,7 +122,7 @@ func count(L *lua.LState) int {
 	h := hostOf(L)
 	f := filterOf(L, "state.count")
 	name := "count{" + f.text + "}"
-	n, known := h.counted[name]
+	n, known := h.snap.past.count(name)
 	if !known {
 		h.Work(L, len(h.snap.Workers)/8)
 		for _, w := range h.snap.Workers {

@@ -267,7 +267,7 @@ func offers(L *lua.LState) int {
 		f.Market = epu.Market(oneOf(L, what, "market", o, "on-demand", "reserved", "spot"))
 	}
 	name := fmt.Sprintf("offers{site=%q,allocation=%q,zone=%q,market=%q}", f.Site, f.Allocation, f.Zone, f.Market)
-	found, known := h.offered[name]
+	found, known := h.snap.past.offers(name)
 	if !known {
 		h.Work(L, len(h.snap.Offers)/8)
 		found = []epu.Offer{}

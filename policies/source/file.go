@@ -46,6 +46,36 @@ func Compile(name string, src []byte, globals []string) (f *File, problems param
 	return f, strangers(name, f.Proto, globals)
 }
 
+// Line compiles what somebody types at a console: of an expression the values are returned, and globals may be
+// set. More means that the text is the beginning of something that goes on in the next line.
+func Line(name, text string) (proto *lua.FunctionProto, more bool, problems params.Problems) {
+	defer func() { // the compiler panics where it meets its own limits
+		if r := recover(); r != nil {
+			proto, problems = nil, params.Problems{{File: name, Text: fmt.Sprintf("can't be compiled: %v", r)}}
+		}
+	}()
+	lead := text[:len(text)-len(strings.TrimLeft(text, "\n"))] // which count the lines before
+	chunk, problems := parsed(name, []byte(lead+"return "+text[len(lead):]))
+	if problems != nil {
+		if len(text) <= SizeMax {
+			_, err := parse.Parse(strings.NewReader(text), name)
+			e, ok := err.(*parse.Error)
+			more = ok && e.Pos.Line == parse.EOF
+		}
+		if chunk, problems = parsed(name, []byte(text)); problems != nil {
+			return nil, more, problems
+		}
+	}
+	if deep := sandbox.Rewrite(chunk); deep != nil {
+		return nil, false, params.Problems{{File: name, Line: deep.Line, Text: deep.Error()}}
+	}
+	proto, err := lua.Compile(chunk, name)
+	if err != nil {
+		return nil, false, params.Problems{{File: name, Text: strings.TrimSpace(err.Error())}}
+	}
+	return proto, false, nil
+}
+
 // parsed is the tree of a source.
 func parsed(name string, src []byte) ([]ast.Stmt, params.Problems) {
 	if len(src) > SizeMax {
