@@ -71,6 +71,7 @@ type Controller struct {
 	health    *epu.HealthSpec // as defined; shared with the workers
 	vitals    map[epu.WorkerID]*workerVitals
 	checks    []CheckConfCall
+	whatIfs   []WhatIfCall
 	looks     lookHeap
 	told      []epu.WorkerID             // must answer: their actors were told something
 	starting  map[epu.WorkerID]time.Time // not yet RUNNING: when its deadline began
@@ -189,6 +190,10 @@ func (c *Controller) Handle(tx *Tx, m any) {
 		tx.Answer(c.view(tx.Now()))
 	case msg.PoolSensorsQuery:
 		tx.Answer(c.sensorStatus(tx.Now()))
+	case *msg.WhatIfQuery:
+		c.whatIf(tx, m)
+	case *msg.SnapshotQuery:
+		c.glimpse(tx)
 	case msg.Offers:
 		c.offered(m)
 	case CallResult:
@@ -206,6 +211,8 @@ func (c *Controller) callEnded(tx *Tx, r CallResult) {
 		c.decided(tx, call, r)
 	case CheckConfCall:
 		c.confChecked(tx, call, r)
+	case WhatIfCall:
+		c.whatIfEnded(tx, call, r)
 	case PollCall:
 		c.polled(call, r, tx.Now())
 	case HookCall:

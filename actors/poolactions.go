@@ -94,30 +94,21 @@ func used(stamps []stamp, now time.Time, window time.Duration) reconcile.Used {
 
 // carryOut makes a plan's actions durable intents.
 func (c *Controller) carryOut(tx *Tx, plan *reconcile.Plan) {
-	var actions []epu.Action
 	for _, w := range plan.Resumes {
-		tx.Emit(workerDraining{Worker: w.ID, On: false, Reason: "wanted again"})
-		actions = append(actions, epu.Action{Kind: epu.ActResume, Workers: []epu.WorkerID{w.ID}, Reason: "wanted again"})
+		tx.Emit(workerDraining{Worker: w.ID, On: false, Reason: reconcile.WantedAgain})
 	}
 	for _, e := range plan.Ends {
 		failed := !e.Surplus && c.shortLived(&c.st.Launches[e.Worker.Launch].Slots[e.Worker.Slot], tx.Now())
 		c.end(tx, e.Worker, e.Reason, failed, e.Limited)
-		actions = append(actions, epu.Action{Kind: epu.ActTerminate, Workers: []epu.WorkerID{e.Worker.ID}, Reason: e.Reason})
 	}
 	for _, w := range plan.Drains {
-		reason := "surplus"
-		if w.Replacing {
-			reason = "replaced"
-		}
-		tx.Emit(workerDraining{Worker: w.ID, On: true, Reason: reason})
-		actions = append(actions, epu.Action{Kind: epu.ActDrain, Workers: []epu.WorkerID{w.ID}, Reason: reason})
+		tx.Emit(workerDraining{Worker: w.ID, On: true, Reason: reconcile.DrainReason(w)})
 	}
 	for _, l := range plan.Launches {
 		c.openAll(tx, l)
-		actions = append(actions, epu.Action{Kind: epu.ActLaunch, Count: l.N, Name: l.Name, Site: l.Site, Reason: l.Reason})
 	}
 	if c.current != nil {
-		c.current.Actions = append(c.current.Actions, actions...)
+		c.current.Actions = append(c.current.Actions, plan.Actions()...)
 		c.current.Rejected = append(c.current.Rejected, plan.Refused...)
 	}
 }

@@ -45,6 +45,7 @@ func (c *Controller) Due(_ time.Time, rev epu.Revision) (todo []Todo, next time.
 		todo = append(todo, c.polls()...)
 	}
 	todo = append(todo, c.hookRuns()...)
+	todo = append(todo, c.whatIfRuns()...)
 	if d := c.st.Define; d.Removing && len(c.st.Launches) == 0 {
 		todo = append(todo, Todo{
 			Key: "removed", To: RegistryAddress, Send: msg.Removed{Owner: c.owner, Pool: c.pool, Gen: d.Gen},

@@ -13,7 +13,6 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
-	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/policies"
 )
@@ -25,9 +24,8 @@ func (c *Controller) tick(tx *Tx, now time.Time) {
 	}
 	c.watchSensors(now)
 	id := epu.DecisionID(tx.NewID())
-	c.deciding = &DecideCall{
-		Policy: c.st.Define.Spec.Policy.Name, Version: c.st.Define.Version, Conf: c.st.Conf, Snapshot: c.snapshot(id, now),
-	}
+	call := c.decideCall(id, now)
+	c.deciding = &call
 	c.changes = nil
 	c.decideKey = "decide/" + string(id)
 }
@@ -140,11 +138,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		c.failure = d.Error
 	} else {
 		c.failure = ""
-		origins := c.st.Define.Spec.Origins
-		origin := func(key string) string { return origins[key] }
-		d.Wish, d.Clamps = reconcile.Clamp(d.Wanted, c.st.Wish.Target, c.st.Define.Spec.Limits, reconcile.Sure(d.Inputs), origin)
-		wish, held := reconcile.HoldGrowth(d.Wish, c.roster.counts.Open(), c.budget(), c.nextPrice(d.Wish), origin)
-		d.Wish, d.Clamps = wish, append(d.Clamps, held...)
+		c.guard(&d)
 		if d.TickEvery > 0 {
 			c.nextTick = tx.Now().Add(max(d.TickEvery, 100*time.Millisecond))
 		}

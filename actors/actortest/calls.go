@@ -106,6 +106,9 @@ func (f *Fleet) poolCall(call any) (Exec, Latency) {
 		return f.hook, quick
 	}
 	return func(call any) (any, error) {
+		if w, ok := call.(actors.WhatIfCall); ok {
+			return f.whatIf(w)
+		}
 		result, err := Decide(call)
 		if d, ok := result.(epu.Decision); ok && f.Policy != nil {
 			f.Policy(call.(actors.DecideCall).Snapshot, &d)
@@ -114,6 +117,30 @@ func (f *Fleet) poolCall(call any) (Exec, Latency) {
 		}
 		return result, err
 	}, quick
+}
+
+// whatIf decides twice, and carries out nothing.
+func (f *Fleet) whatIf(w actors.WhatIfCall) (any, error) {
+	decide := func(c actors.DecideCall) epu.Decision {
+		result, _ := Decide(c)
+		d := result.(epu.Decision)
+		if f.Policy != nil {
+			f.Policy(c.Snapshot, &d)
+		}
+		return d
+	}
+	then := w.Now
+	then.Snapshot, then.Conf = w.Then, maps.Clone(w.Now.Conf)
+	if then.Conf == nil {
+		then.Conf = map[string]any{}
+	}
+	for key, value := range w.Changes {
+		if key != "preserve_n" && key != "names" {
+			return actors.WhatIfDecided{Problems: []string{key + ": there is no such setting"}}, nil
+		}
+		then.Conf[key] = value
+	}
+	return actors.WhatIfDecided{Now: decide(w.Now), Then: decide(then)}, nil
 }
 
 // poll reads a sensor, which f.Sensor knows.

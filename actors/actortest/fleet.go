@@ -344,7 +344,7 @@ func (f *Fleet) hearOperator(m any, _ msg.Address) {
 	v, ok := m.(msg.SiteView)
 	if !ok {
 		switch m.(type) {
-		case *msg.Done, msg.Refused, *msg.Sensors, msg.PoolView:
+		case *msg.Done, msg.Refused, *msg.Sensors, msg.PoolView, actors.WhatIf, actors.Glimpse:
 			f.answer = m
 		}
 		return

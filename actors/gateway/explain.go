@@ -50,12 +50,20 @@ func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Messa
 	if d == nil {
 		return out, nil
 	}
-	shown := *d
-	answers.WithUnits(&shown, applied.Spec.Sensors)
-	raw, err := json.Marshal(shown)
+	out.Decision, err = drawn(*d, applied.Spec.Sensors)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// drawn is a decision as its JSON, with the units of what was read.
+func drawn(d epu.Decision, sensors map[string]epu.SensorSpec) (*structpb.Struct, error) {
+	answers.WithUnits(&d, sensors)
+	out := &structpb.Struct{}
+	raw, err := json.Marshal(d)
 	if err == nil {
-		out.Decision = &structpb.Struct{}
-		err = out.Decision.UnmarshalJSON(raw)
+		err = out.UnmarshalJSON(raw)
 	}
 	if err != nil {
 		return nil, epu.E(epu.Internal, "read decision", string(d.ID), err)

@@ -59,6 +59,10 @@ func (g *Gateway) Ask(ctx context.Context, req *msg.Request, body proto.Message)
 		return g.sensors(ctx, m)
 	case *msg.ExplainQuery:
 		return g.explain(ctx, m)
+	case *msg.WhatIfQuery:
+		return g.whatIf(ctx, m)
+	case *msg.SnapshotQuery:
+		return g.snapshot(ctx, req, m)
 	case *msg.DecisionsQuery:
 		return g.decisions(ctx, m)
 	case *msg.EventsQuery:

@@ -65,7 +65,7 @@ var layers = []layer{
 	},
 	{
 		who: []string{"actors/gateway"},
-		may: join([]string{"actors", "actors/msg", "actors/answers", "persistence"}, pure),
+		may: join([]string{"actors", "actors/msg", "actors/answers", "persistence", "policies/snapshot"}, pure),
 		why: "the gateway asks actors and puts their answers into words; what it brings, and from where, the daemon knows",
 	},
 	{

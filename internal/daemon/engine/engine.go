@@ -54,6 +54,8 @@ func (e *Engine) Do(ctx context.Context, call any) (any, error) {
 		return point, nil
 	case actors.HookCall:
 		return nil, runHook(ctx, c)
+	case actors.WhatIfCall:
+		return e.whatIf(ctx, c)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -132,12 +134,17 @@ func (e *Engine) load(ctx context.Context, name, version string) error {
 	if e.engine != nil {
 		e.engine.Close()
 	}
-	e.policy, e.engine = p, policies.NewEngine(p, policies.Options{
-		Now:   e.opts.Now,
-		Print: func(line string) { e.opts.Log.Debug("policy printed", "pool", e.opts.Pool, "line", line) },
-	})
+	e.policy, e.engine = p, policies.NewEngine(p, e.bounds())
 	e.given, e.checked = nil, nil
 	return nil
+}
+
+// bounds are those of every evaluation.
+func (e *Engine) bounds() policies.Options {
+	return policies.Options{
+		Now:   e.opts.Now,
+		Print: func(line string) { e.opts.Log.Debug("policy printed", "pool", e.opts.Pool, "line", line) },
+	}
 }
 
 // runHook runs a hook's program with its worker in the environment.

@@ -1,0 +1,167 @@
+package actors_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+	"pgregory.net/rapid"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/actortest"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// These are questions of what would happen. Method: a fleet on a calm cloud, in virtual time.
+
+// demanding wants a worker for each twenty of the sensor load.
+func demanding(s *policies.Snapshot, d *epu.Decision) {
+	r, ok := s.Readings["load"]
+	if !ok || r.Quality == epu.QualityUnknown {
+		return
+	}
+	d.Inputs = append(d.Inputs, epu.Input{Name: "sensor load", Value: r})
+	d.Wanted.Target = int(math.Ceil(r.Value / 20))
+	d.Reasons = []epu.Reason{{Rule: "load", Text: fmt.Sprintf("load %v", r.Value)}}
+}
+
+func whatIf(t *testing.T, f *actortest.Fleet, q *msg.WhatIfQuery) actors.WhatIf {
+	t.Helper()
+	w, ok := f.Ask(q).(actors.WhatIf)
+	if !ok {
+		t.Fatalf("%v: got no answer, or a refusal", q)
+	}
+	return w
+}
+
+func settings(t *testing.T, m map[string]any) *structpb.Struct {
+	t.Helper()
+	s, err := structpb.NewStruct(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// What would be is told with the guard rails and the first steps; what is stays beside it.
+func TestWhatIfShowsBothSides(t *testing.T) {
+	f := calmFleet(t, 3, func(p *epu.PoolSpec) {
+		loadSensors(p)
+		p.Limits.Max = 8
+	})
+	f.Policy = demanding
+	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: 60}))
+	f.Run(time.Minute)
+	w := whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": 500}})
+	if w.Now.Wish.Target != 3 || len(w.Now.Actions) != 0 || w.Now.Before != 3 {
+		t.Errorf("now: wish %d, actions %v, before %d; want 3, none, 3", w.Now.Wish.Target, w.Now.Actions, w.Now.Before)
+	}
+	launched := 0
+	for _, a := range w.Then.Actions {
+		if a.Kind != epu.ActLaunch {
+			t.Errorf("then: %+v is no launch", a)
+		}
+		launched += a.Count
+	}
+	if w.Then.Wanted.Target != 25 || w.Then.Wish.Target != 8 || launched != 5 || w.Then.Clamps[0].Rule != "limits.max" {
+		t.Errorf("then: wanted %d, wish %d, %d launched, clamps %v; want 25, 8, 5 and limits.max", w.Then.Wanted.Target, w.Then.Wish.Target, launched, w.Then.Clamps)
+	}
+	w = whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": 20}})
+	if w.Then.Wish.Target != 1 || len(w.Then.Actions) == 0 || w.Then.Actions[0].Kind != epu.ActDrain {
+		t.Errorf("less load: wish %d, actions %v; want 1 and drains", w.Then.Wish.Target, w.Then.Actions)
+	}
+	w = whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": math.NaN()}, Conf: settings(t, map[string]any{"preserve_n": 6})})
+	if w.Then.Wish.Target != 6 || w.Now.Wish.Target != 3 {
+		t.Errorf("an unknown load: wish %d, now %d; want 6 and 3", w.Then.Wish.Target, w.Now.Wish.Target)
+	}
+	done(t, f, true, &msg.FreezeCommand{Pool: "epu-web"})
+	w = whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": 500}})
+	if w.Then.Wish.Target != 8 || len(w.Then.Actions) != 0 || len(w.Then.Rejected) == 0 || !strings.Contains(w.Then.Rejected[0].Text, "thaw") {
+		t.Errorf("frozen: wish %d, actions %v, rejected %v; want 8, none, and the freeze", w.Then.Wish.Target, w.Then.Actions, w.Then.Rejected)
+	}
+}
+
+// What a policy would ask for once is carried out in thought, and the wish after it.
+func TestWhatIfCarriesOutActions(t *testing.T) {
+	f := calmFleet(t, 3, loadSensors)
+	victim := f.Workers()[0].ID
+	f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+		if s.Readings["load"].Value > 1 {
+			d.Actions = []epu.Action{{Kind: epu.ActTerminate, Workers: []epu.WorkerID{victim}}, {Kind: epu.ActLaunch, Count: 9}}
+		}
+	}
+	w := whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": 2}})
+	var kinds []string
+	for _, a := range w.Then.Actions {
+		kinds = append(kinds, fmt.Sprint(a.Kind, " ", a.Count, len(a.Workers)))
+	}
+	if got := strings.Join(kinds, ", "); got != "terminate 0 1, launch 1 0" {
+		t.Errorf("actions %s; want one end, and one launch in its place", got)
+	}
+	f.Run(time.Minute)
+	settled(t, f, 3, 0)
+}
+
+// What can't be asked is refused with all that is wrong and what may be meant.
+func TestWhatIfRefusesWhatThereIsNot(t *testing.T) {
+	f := calmFleet(t, 1, loadSensors)
+	no, ok := f.Ask(&msg.WhatIfQuery{Sensors: map[string]float64{"laod": 1, "depht": 2}}).(msg.Refused)
+	if !ok || no.Err.Kind != epu.Invalid || len(no.Problems) != 2 || !strings.Contains(no.Problems[1], "did you mean 'load'?") {
+		t.Errorf("sensors: got %+v", no)
+	}
+	no, ok = f.Ask(&msg.WhatIfQuery{Conf: settings(t, map[string]any{"preserve": 1})}).(msg.Refused)
+	if !ok || no.Err.Kind != epu.Invalid || len(no.Problems) != 1 {
+		t.Errorf("settings: got %+v", no)
+	}
+	f.Redefine(func(d *msg.Define) { d.Removing = true })
+	f.Run(5 * time.Second)
+	if no, ok = f.Ask(&msg.WhatIfQuery{}).(msg.Refused); !ok || no.Err.Kind != epu.Conflict {
+		t.Errorf("a pool that is being removed: got %+v", no)
+	}
+}
+
+// However often and whatever is asked, nothing is stored, launched or ended, and decisions go on as before.
+func TestQuestionsChangeNothing(t *testing.T) {
+	f := calmFleet(t, 3, loadSensors)
+	f.Policy = demanding
+	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: 60}))
+	f.Run(time.Second)
+	stored := func() string {
+		l, err := f.Journal.Load(context.Background(), epu.PoolStream(epu.DefaultOwner, "epu-web"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(l.Tail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(l.Revision, " ", string(raw), string(l.Snapshot))
+	}
+	before, machines := stored(), len(f.Machines())
+	rapid.Check(t, func(rt *rapid.T) {
+		q := &msg.WhatIfQuery{Sensors: map[string]float64{}}
+		if rapid.Bool().Draw(rt, "load is given") {
+			q.Sensors["load"] = rapid.Float64().Draw(rt, "load")
+		}
+		if rapid.Bool().Draw(rt, "preserve_n is given") {
+			q.Conf = settings(t, map[string]any{"preserve_n": rapid.IntRange(0, 1000).Draw(rt, "preserve_n")})
+		}
+		if _, ok := f.Ask(q).(actors.WhatIf); !ok {
+			rt.Errorf("%v: no answer", q)
+		}
+		if _, ok := f.Ask(&msg.SnapshotQuery{}).(actors.Glimpse); !ok {
+			rt.Error("no snapshot")
+		}
+		if after := stored(); after != before || len(f.Machines()) != machines {
+			rt.Errorf("%v stored something, or changed the machines:\n%s\n%s", q, before, after)
+		}
+	})
+	settled(t, f, 3, 0)
+}

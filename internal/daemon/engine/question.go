@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strings"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/source"
+)
+
+// candidateMax bounds the sources of a candidate, all files together.
+const candidateMax = 512 << 10
+
+// whatIf evaluates a policy twice, each time in an engine of its own with the bounds of every other: what the
+// pool's engine holds is neither read nor changed, and no tick waits for it.
+func (e *Engine) whatIf(ctx context.Context, c actors.WhatIfCall) (actors.WhatIfDecided, error) {
+	p, err := e.runs(c.Now)
+	if err != nil {
+		return actors.WhatIfDecided{}, err
+	}
+	conf, problems := p.Check(c.Now.Conf)
+	if len(problems) > 0 {
+		return actors.WhatIfDecided{}, epu.E(epu.Invalid, "check the configuration of", c.Now.Policy, policies.Problems(problems))
+	}
+	then, before := p, conf
+	if len(c.Files) > 0 { // it is new to the pool, so its initialize runs
+		before = nil
+		if then, err = compile(c.Files); err != nil {
+			return actors.WhatIfDecided{}, err
+		}
+	}
+	other, wrong, err := e.reconfigured(ctx, then, c.Now.Conf, c.Changes)
+	if err != nil || len(wrong) > 0 {
+		return actors.WhatIfDecided{Problems: wrong}, err
+	}
+	return actors.WhatIfDecided{
+		Now:  policies.Evaluate(p, e.bounds(), c.Now.Snapshot, conf, conf),
+		Then: policies.Evaluate(then, e.bounds(), c.Then, other, before),
+	}, nil
+}
+
+// reconfigured is a configuration with changes, as a policy takes it, or all that is wrong with them.
+func (e *Engine) reconfigured(ctx context.Context, p *policies.Policy, conf, changes map[string]any) (full map[string]any, wrong []string, err error) {
+	merged, _, problems := p.Reconfigure(conf, changes)
+	if len(problems) == 0 {
+		full, problems = p.Check(merged)
+	}
+	for _, x := range problems {
+		wrong = append(wrong, x.String())
+	}
+	if len(wrong) > 0 {
+		return nil, wrong, nil
+	}
+	named := p.Params.Sensors(full)
+	if len(named) == 0 {
+		return full, nil, nil
+	}
+	sensors, err := e.opts.Sensors(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, x := range MissingSensors(p.Name, named, sensors) {
+		wrong = append(wrong, x.Key+": "+x.Text+"; "+x.Try)
+	}
+	return full, wrong, nil
+}
+
+// compile makes the policy of a candidate's files, of which the first is the policy itself.
+func compile(files []epu.PolicyFile) (*policies.Policy, error) {
+	size := 0
+	for _, f := range files {
+		size += len(f.Text)
+	}
+	name, isLua := strings.CutSuffix(path.Base(files[0].Path), ".lua")
+	switch {
+	case !isLua:
+		return nil, epu.E(epu.Invalid, "load policy", files[0].Path, errors.New("policies are files that end in .lua"))
+	case size > candidateMax:
+		return nil, epu.E(epu.Invalid, "load policy", name, errors.New("its files are longer than 512 KiB"))
+	}
+	return policies.Compile(name, []byte(files[0].Text), source.FS(files))
+}
+
+// runs is the policy that a pool runs. Where the pool's engine has another one by now, it stays as it is.
+func (e *Engine) runs(c actors.DecideCall) (*policies.Policy, error) {
+	e.mu.Lock()
+	p := e.policy
+	e.mu.Unlock()
+	if p != nil && p.Name == c.Policy {
+		return p, nil
+	}
+	return e.opts.Library.Load(c.Policy)
+}

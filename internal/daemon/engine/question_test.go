@@ -1,0 +1,133 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/internal/daemon/engine"
+	"github.com/nimbus-epu/epu/policies"
+)
+
+// The goal is that questions are answered by the real engine and leave no trace in the one that decides. Method: a
+// policy that counts how often it was called, in its Lua state and in its memory.
+
+const counting = `local calls = 0
+return {
+  params = { per = { type = "integer", default = 20, min = 1 }, from = { type = "sensor", default = "queue" } },
+  initialize = function(control, state, conf) state.memory.born = (state.memory.born or 0) + 1 end,
+  decide = function(control, state, conf)
+    calls = calls + 1
+    state.memory.n = (state.memory.n or 0) + 1
+    control.because("call " .. calls .. " memory " .. state.memory.n .. " born " .. tostring(state.memory.born))
+    control.scale_to(math.ceil(state.sensor(conf.from).value / conf.per))
+  end,
+  reconfigure = function(control, state, conf, old, changed) state.memory.n = 100 end,
+}`
+
+func newEngine(t *testing.T) *engine.Engine {
+	t.Helper()
+	return engine.New(engine.Options{
+		Pool: "epu-web", Now: func() time.Time { return time.Unix(0, 0) }, Getenv: func(string) string { return "" },
+		Library: policies.NewLibrary(fstest.MapFS{"counting.lua": {Data: []byte(counting)}}), Log: slog.New(slog.DiscardHandler),
+		Sensors: func(context.Context) (map[string]epu.SensorSpec, error) {
+			return map[string]epu.SensorSpec{"queue": {}, "other": {}}, nil
+		},
+	})
+}
+
+// seen is what the policy sees, after a decision.
+func seen(d epu.Decision, queue float64) actors.DecideCall {
+	s := &policies.Snapshot{Now: time.Unix(0, 0), Pool: "epu-web", Decision: "d", Memory: d.MemoryAfter, Wish: d.Wish}
+	s = s.With(epu.Reading{Sensor: "queue", Value: queue, Quality: epu.QualityOK})
+	return actors.DecideCall{Policy: "counting", Conf: map[string]any{"per": 20}, Snapshot: s}
+}
+
+func do[T any](t *testing.T, e *engine.Engine, call any) T {
+	t.Helper()
+	got, err := e.Do(context.Background(), call)
+	if err != nil {
+		t.Fatalf("%T: %v", call, err)
+	}
+	return got.(T)
+}
+
+func TestWhatIfAnswersAsThePoolWould(t *testing.T) {
+	e := newEngine(t)
+	last := do[epu.Decision](t, e, seen(epu.Decision{}, 100))
+	now := seen(last, 100)
+	ask := func(c actors.WhatIfCall) actors.WhatIfDecided {
+		c.Now = now
+		if c.Then == nil {
+			c.Then = now.Snapshot
+		}
+		return do[actors.WhatIfDecided](t, e, c)
+	}
+	w := ask(actors.WhatIfCall{Then: now.Snapshot.With(epu.Reading{Sensor: "queue", Value: 5000, Quality: epu.QualityOK})})
+	if w.Now.Wanted.Target != 5 || w.Then.Wanted.Target != 250 || w.Then.Reasons[0].Text != "call 1 memory 2 born 1" {
+		t.Errorf("readings: %d, %d %v", w.Now.Wanted.Target, w.Then.Wanted.Target, w.Then.Reasons)
+	}
+	w = ask(actors.WhatIfCall{Changes: map[string]any{"per": 10.0}})
+	if w.Now.Wanted.Target != 5 || w.Then.Wanted.Target != 10 || !strings.Contains(w.Then.Reasons[0].Text, "memory 101") {
+		t.Errorf("settings: %d, %d %v; reconfigure must run first", w.Now.Wanted.Target, w.Then.Wanted.Target, w.Then.Reasons)
+	}
+	candidate := []epu.PolicyFile{
+		{Path: "mine.lua", Text: strings.Replace(counting, "local calls = 0", `local calls = require("lib.start")`, 1)},
+		{Path: "lib/start.lua", Text: "return 40"},
+	}
+	w = ask(actors.WhatIfCall{Files: candidate})
+	if w.Then.Policy != "mine" || w.Then.Reasons[0].Text != "call 41 memory 2 born 2" {
+		t.Errorf("a candidate: %s %v; its initialize must run", w.Then.Policy, w.Then.Reasons)
+	}
+	w = ask(actors.WhatIfCall{Changes: map[string]any{"pre": 1.0, "per": 0.0}})
+	if len(w.Problems) != 2 {
+		t.Errorf("wrong settings: %q, want two problems", w.Problems)
+	}
+	w = ask(actors.WhatIfCall{Changes: map[string]any{"from": "quee"}})
+	if len(w.Problems) != 1 || !strings.Contains(w.Problems[0], "did you mean queue?") {
+		t.Errorf("a sensor that there is not: %q", w.Problems)
+	}
+	for _, files := range [][]epu.PolicyFile{
+		{{Path: "mine.txt", Text: counting}},
+		{{Path: "mine.lua", Text: "return 1"}},
+		{{Path: "mine.lua", Text: counting}, {Path: "lib/x.lua", Text: strings.Repeat(" ", 1<<20)}},
+	} {
+		if _, err := e.Do(context.Background(), actors.WhatIfCall{Now: now, Then: now.Snapshot, Files: files}); epu.KindOf(err) != epu.Invalid {
+			t.Errorf("candidate %s: got %v, want that it is invalid", files[0].Path, err)
+		}
+	}
+}
+
+func TestQuestionsLeaveTheEngineAsItIs(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		e := newEngine(t)
+		var d epu.Decision
+		for n := 1; n <= 5; n++ {
+			for range rapid.IntRange(0, 3).Draw(rt, "questions") {
+				call := actors.WhatIfCall{Now: seen(d, 1)}
+				call.Then = call.Now.Snapshot.With(epu.Reading{Sensor: "queue", Value: rapid.Float64Range(0, 1e6).Draw(rt, "queue"), Quality: epu.QualityOK})
+				switch rapid.IntRange(0, 3).Draw(rt, "kind") {
+				case 0:
+					call.Changes = map[string]any{"per": 3.0}
+				case 1:
+					call.Files = []epu.PolicyFile{{Path: "counting.lua", Text: counting + "\n"}}
+				case 2:
+					call.Files = []epu.PolicyFile{{Path: "hostile.lua", Text: `return { decide = function() while true do end end }`}}
+				}
+				_, _ = e.Do(context.Background(), call)
+			}
+			d = do[epu.Decision](t, e, seen(d, 100))
+			if want := fmt.Sprintf("call %d memory %d born 1", n, n); d.Error != "" || d.Reasons[0].Text != want {
+				rt.Fatalf("decision %d said %q %s, want %q", n, d.Reasons[0].Text, d.Error, want)
+			}
+		}
+	})
+}
