@@ -137,6 +137,9 @@ func (l layers) ReadFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, source.SizeMax+1))
 }
 
+// DidYouMean ends a message about an unknown name with a suggestion, if there is one.
+func DidYouMean(name string, known []string) string { return params.DidYouMean(name, known) }
+
 // GoFunc is a function that a script can call with plain values: nil, bool, float64, string, []any and
 // map[string]any.
 type GoFunc func(args []any) (any, error)
