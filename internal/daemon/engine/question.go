@@ -18,7 +18,7 @@ const candidateMax = 512 << 10
 // whatIf evaluates a policy twice, each time in an engine of its own with the bounds of every other: what the
 // pool's engine holds is neither read nor changed, and no tick waits for it.
 func (e *Engine) whatIf(ctx context.Context, c actors.WhatIfCall) (actors.WhatIfDecided, error) {
-	p, err := e.runs(c.Now)
+	p, err := e.runs(ctx, c.Now)
 	if err != nil {
 		return actors.WhatIfDecided{}, err
 	}
@@ -85,13 +85,13 @@ func compile(files []epu.PolicyFile) (*policies.Policy, error) {
 	return policies.Compile(name, []byte(files[0].Text), source.FS(files))
 }
 
-// runs is the policy that a pool runs. Where the pool's engine has another one by now, it stays as it is.
-func (e *Engine) runs(c actors.DecideCall) (*policies.Policy, error) {
+// runs is the policy that a pool runs. Where the pool's engine has another one by now, that stays as it is.
+func (e *Engine) runs(ctx context.Context, c actors.DecideCall) (*policies.Policy, error) {
 	e.mu.Lock()
-	p := e.policy
+	p, version := e.policy, e.version
 	e.mu.Unlock()
-	if p != nil && p.Name == c.Policy {
+	if p != nil && p.Name == c.Policy && version == c.Version {
 		return p, nil
 	}
-	return e.opts.Library.Load(c.Policy)
+	return e.opts.Shelf.Policy(ctx, c.Policy, c.Version)
 }

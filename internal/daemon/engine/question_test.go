@@ -37,7 +37,10 @@ func newEngine(t *testing.T) *engine.Engine {
 	t.Helper()
 	return engine.New(engine.Options{
 		Pool: "epu-web", Now: func() time.Time { return time.Unix(0, 0) }, Getenv: func(string) string { return "" },
-		Library: policies.NewLibrary(fstest.MapFS{"counting.lua": {Data: []byte(counting)}}), Log: slog.New(slog.DiscardHandler),
+		Shelf: engine.NewShelf(engine.ShelfOptions{
+			Library: policies.NewLibrary(fstest.MapFS{"counting.lua": {Data: []byte(counting)}}), Now: func() time.Time { return time.Unix(0, 0) },
+		}),
+		Log: slog.New(slog.DiscardHandler),
 		Sensors: func(context.Context) (map[string]epu.SensorSpec, error) {
 			return map[string]epu.SensorSpec{"queue": {}, "other": {}}, nil
 		},
