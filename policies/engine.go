@@ -20,7 +20,8 @@ import (
 // fixed, because no honest policy comes near them.
 const (
 	deadlineDefault = 50 * time.Millisecond
-	stepsDefault    = 5_000_000 // VM instructions of one evaluation; about ten times the deadline's worth of plain work
+	patienceMax     = 2 * time.Second // for an engine without a clock, of a policy whose library has one
+	stepsDefault    = 5_000_000       // VM instructions of one evaluation; about ten times the deadline's worth of plain work
 	heapDefault     = 256 << 20
 	callDepthMax    = 120
 	registryMax     = 16 << 10 // values on the Lua stack
@@ -123,7 +124,9 @@ func (e *Engine) Decide(snap *Snapshot, conf map[string]any) epu.Decision {
 		h.inputs = append(h.inputs, epu.Input{Name: "workers", Value: h.seen.result(snap)})
 	}
 	d.Inputs = h.inputs
-	d.Took = h.Took()
+	if h.opts.Now != nil {
+		d.Took = h.Took()
+	}
 	h.end()
 	return d
 }
@@ -137,6 +140,9 @@ func (h *host) start(snap *Snapshot) {
 }
 
 func (h *host) limits() sandbox.Limits {
+	if h.opts.Now == nil && h.p.clock != nil {
+		return sandbox.Limits{Deadline: patienceMax, Steps: h.opts.Steps, Heap: h.opts.Heap, Now: h.p.clock}
+	}
 	return sandbox.Limits{Deadline: h.opts.Deadline, Steps: h.opts.Steps, Heap: h.opts.Heap, Now: h.opts.Now}
 }
 

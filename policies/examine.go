@@ -31,9 +31,11 @@ func (r *Report) Sound() bool { return len(r.Problems) == 0 }
 // those of the files that it requires from lib (nil = none), what it declares, and how it behaves in
 // canned situations with a made-up configuration, over many ticks in one state and each tick again in a
 // fresh one. Nothing that it finds depends on the machine or the time.
-func Examine(name string, src []byte, lib fs.FS) Report {
+func Examine(name string, src []byte, lib fs.FS) Report { return examine(name, src, lib, nil) }
+
+func examine(name string, src []byte, lib fs.FS, clock func() time.Time) Report {
 	var r Report
-	p, err := Compile(name, src, lib)
+	p, err := compile(name, src, lib, clock)
 	var found Problems
 	if err != nil && !errors.As(err, &found) {
 		found = Problems{{File: name + ".lua", Text: err.Error()}}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -21,7 +22,10 @@ import (
 // Library finds policies by name in folders laid over each other: the built-in ones and, before them,
 // the operator's own. A file of an earlier folder takes the place of one with the same path in a
 // later folder, for require too.
-type Library struct{ layers layers }
+type Library struct {
+	layers layers
+	clock  func() time.Time
+}
 
 // NewLibrary makes a library; the first folder wins. A nil folder is left out.
 func NewLibrary(folders ...fs.FS) *Library {
@@ -34,6 +38,14 @@ func NewLibrary(folders ...fs.FS) *Library {
 	return l
 }
 
+// Timed gives the library a clock. What its policies do then ends after two seconds where no engine has a
+// clock of its own: when they are loaded, when a configuration is checked, when a record is replayed. No
+// honest policy comes near that, so results stay the same on every machine.
+func (l *Library) Timed(clock func() time.Time) *Library {
+	l.clock = clock
+	return l
+}
+
 // Load reads and compiles a policy as it is now. An unknown name is a NotFound error that lists what
 // exists; a policy that is not sound is an Invalid error with every problem.
 func (l *Library) Load(name string) (*Policy, error) {
@@ -41,7 +53,17 @@ func (l *Library) Load(name string) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Compile(name, src, l.layers)
+	return l.Compile(name, src)
+}
+
+// Compile loads a policy that requires files of the library.
+func (l *Library) Compile(name string, src []byte) (*Policy, error) {
+	return compile(name, src, l.layers, l.clock)
+}
+
+// Examine finds all that is wrong with a policy that requires files of the library.
+func (l *Library) Examine(name string, src []byte) Report {
+	return examine(name, src, l.layers, l.clock)
 }
 
 // Source is a policy's text.

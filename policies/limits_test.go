@@ -239,9 +239,75 @@ func TestDeadline(t *testing.T) {
 	if !strings.Contains(d.Error, "loop.lua:3: stopped after 20ms") || d.Took < 20*time.Millisecond {
 		t.Errorf("got %q after %v, want it stopped after 20ms", d.Error, d.Took)
 	}
-	short := compile(t, "short", body(`for i = 1, 1000 do end control.scale_to(1)`))
-	if d = policies.NewEngine(short, policies.Options{Now: clock(time.Hour)}).Decide(fleet(1), map[string]any{}); d.Error != "" || d.Wanted.Target != 1 {
-		t.Errorf("got %q, want a starved policy to finish", d.Error)
+	looks := 0
+	slow := func() time.Time { looks++; return time.Unix(0, 0).Add(time.Duration(looks) * 5 * time.Millisecond) }
+	d = policies.NewEngine(loop, policies.Options{Now: slow}).Decide(fleet(1), map[string]any{})
+	if !strings.Contains(d.Error, "stopped after 50ms") || looks > 60 {
+		t.Errorf("got %q after %d looks, want steps that are slow themselves stopped after 50", d.Error, looks)
+	}
+	now, looks := time.Unix(0, 0), 0
+	starved := func() time.Time {
+		if looks++; looks%100 == 0 {
+			now = now.Add(time.Minute)
+		}
+		return now.Add(time.Duration(looks) * time.Microsecond)
+	}
+	long := compile(t, "long", body(`for i = 1, 100000 do end control.scale_to(1)`))
+	if d = policies.NewEngine(long, policies.Options{Now: starved}).Decide(fleet(1), map[string]any{}); d.Error != "" || d.Wanted.Target != 1 || looks < 1000 {
+		t.Errorf("got %q after %d looks, want a policy that waits for the processor to finish", d.Error, looks)
+	}
+}
+
+// Goal: what would search or copy much for nothing is paid for in steps, so that it ends where there is no
+// clock too. Method: a list with a long end of nils, in each function that meets it; the work done is told by
+// how many times a loop went round.
+func TestSearchesArePaid(t *testing.T) {
+	for _, c := range []struct{ name, once string }{
+		{"append", `table.insert(t, 1) t[2] = nil`},
+		{"insert", `pcall(table.insert, t, 1, 1)`},
+		{"remove", `table.remove(t, 1) t[65000] = nil`},
+		{"next", `next(t, 1)`},
+		{"maxn", `table.maxn(t)`},
+		{"getn", `table.getn(t)`},
+		{"sort", `table.sort(t)`},
+		{"unpack", `unpack(t, 1, 1000)`},
+		{"byte", `s:byte(1, 1000)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := compile(t, "p", body(`local s, t, n = ("x"):rep(1000), { 1 }, 0 t[65000] = 1 t[65000] = nil
+				while true do `+c.once+` n = n + 1 if n % 50 == 0 then print(n) end end`))
+			rounds := 0
+			e := policies.NewEngine(p, policies.Options{Steps: 100_000, Print: func(string) { rounds += 50 }})
+			defer e.Close()
+			if d := e.Decide(fleet(1), map[string]any{}); !strings.Contains(d.Error, "stopped after") || rounds > 1000 {
+				t.Errorf("got %q after %d rounds, want it stopped after 1000 at most", d.Error, rounds)
+			}
+		})
+	}
+}
+
+// Goal: where no engine has a clock, a library's clock ends what the steps don't pay for. Method: a clock on
+// which every look takes a millisecond; the loop stands in each place that runs without an engine of a pool.
+func TestLibraryClock(t *testing.T) {
+	const forever = "while true do end\n"
+	for _, c := range []struct{ name, src string }{
+		{"load", forever + body("control.scale_to(1)")},
+		{"require", "local l = require 'lib.l'\n" + body("control.scale_to(1)")},
+		{"validate", "return { validate = function() " + forever + " end, decide = function(control) control.scale_to(1) end }"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := time.Unix(0, 0)
+			folder := fstest.MapFS{"p.lua": {Data: []byte(c.src)}, "lib/l.lua": {Data: []byte(forever + "return {}")}}
+			lib := policies.NewLibrary(folder).Timed(func() time.Time { now = now.Add(time.Millisecond); return now })
+			p, err := lib.Load("p")
+			var problems []policies.Problem
+			if err == nil {
+				_, problems = p.Check(map[string]any{})
+			}
+			if got := fmt.Sprint(err, problems); !strings.Contains(got, "stopped after 2s") {
+				t.Errorf("got %s, want it stopped after 2s", got)
+			}
+		})
 	}
 }
 

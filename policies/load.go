@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -39,6 +40,7 @@ type Policy struct {
 	world *world
 	files map[string]*source.File // by name in error texts; the policy's own and what it requires
 	main  string
+	clock func() time.Time // of the library; nil = none
 }
 
 // functions are a policy's own, in one Lua state.
@@ -48,7 +50,11 @@ type functions struct{ validate, initialize, decide, reconfigure *lua.LFunction 
 // none), runs the file in a scratch sandbox, and checks the table it returns. The error holds every
 // problem found, as Problems.
 func Compile(name string, src []byte, lib fs.FS) (*Policy, error) {
-	p := &Policy{Name: name, world: newWorld(), files: map[string]*source.File{}, main: name + ".lua"}
+	return compile(name, src, lib, nil)
+}
+
+func compile(name string, src []byte, lib fs.FS, clock func() time.Time) (*Policy, error) {
+	p := &Policy{Name: name, world: newWorld(), files: map[string]*source.File{}, main: name + ".lua", clock: clock}
 	l := &loader{p: p, lib: lib}
 	main, problems := source.Compile(p.main, src, p.world.Names)
 	if problems != nil {

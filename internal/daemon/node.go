@@ -75,7 +75,7 @@ func New(opts Options) (*Node, error) {
 		folders = append(folders, os.DirFS(n.conf.PoliciesDir))
 	}
 	n.shelf = engine.NewShelf(engine.ShelfOptions{
-		Library: policies.NewLibrary(append(folders, scripts.Policies())...), BuiltIn: scripts.Policies(),
+		Library: policies.NewLibrary(append(folders, scripts.Policies())...).Timed(opts.Clock.Now), BuiltIn: scripts.Policies(),
 		Kept: n.keptVersion, Now: opts.Clock.Now,
 	})
 	store := badger.Options{Now: opts.Clock.Now, Logger: opts.Log}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"math"
+	"reflect"
 	"sort"
 	"strings"
 
@@ -76,7 +77,9 @@ func assert(L *lua.LState) int {
 }
 
 func next(L *lua.LState) int {
-	k, v := Backing(L.CheckTable(1)).Next(L.Get(2))
+	t, from := Backing(L.CheckTable(1)), L.Get(2)
+	k, v := t.Next(from)
+	meterOf(L).Work(L, skipped(t, from, k)/64)
 	if k == lua.LNil {
 		L.Push(lua.LNil)
 		return 1
@@ -84,6 +87,31 @@ func next(L *lua.LState) int {
 	L.Push(k)
 	L.Push(v)
 	return 2
+}
+
+// arrayField is where a table keeps its list. gopher-lua tells nobody how long that is, nils at its end
+// included, and searches it without being asked what that costs.
+var arrayField = func() int {
+	f, ok := reflect.TypeFor[lua.LTable]().FieldByName("array")
+	if !ok || f.Type.Kind() != reflect.Slice || len(f.Index) != 1 {
+		panic("this version of gopher-lua keeps lists elsewhere")
+	}
+	return f.Index[0]
+}()
+
+// places is how long a table's list is with the nils at its end.
+func places(t *lua.LTable) int { return reflect.ValueOf(t).Elem().Field(arrayField).Len() }
+
+// skipped is how many places of a list next passed over between two keys.
+func skipped(t *lua.LTable, from, to lua.LValue) int {
+	i, ok := from.(lua.LNumber)
+	if !ok && from != lua.LNil {
+		return 0
+	}
+	if j, ok := to.(lua.LNumber); ok && j > i {
+		return min(int(j-i), places(t))
+	}
+	return max(0, places(t)-int(i))
 }
 
 func pairs(L *lua.LState) int {
@@ -131,6 +159,7 @@ func unpack(L *lua.LState) int {
 	if j-i >= unpackMax {
 		L.RaiseError("unpack: %d values at once: at most %d", j-i+1, unpackMax)
 	}
+	meterOf(L).Work(L, max(0, j-i)/8)
 	for k := i; k <= j; k++ {
 		L.Push(t.RawGetInt(k))
 	}
@@ -277,13 +306,15 @@ func tableInsert(L *lua.LState) int {
 	t := ownTable(L, "table.insert")
 	switch L.GetTop() {
 	case 2:
+		n := t.Len()
+		meterOf(L).Work(L, (places(t)-n)/64) // a long end of nils is searched
 		t.Append(L.Get(2))
 	case 3:
 		pos := L.CheckInt(2)
+		meterOf(L).Work(L, places(t)/64)
 		if n := t.Len(); pos < 1 || pos > n+1 {
 			L.RaiseError("table.insert: position %d is outside the list of %d", pos, n)
 		}
-		meterOf(L).Work(L, t.Len()/64)
 		t.Insert(pos, L.Get(3))
 	default:
 		L.RaiseError("table.insert wants a list, perhaps a position, and a value; got %d arguments", L.GetTop())
@@ -293,7 +324,7 @@ func tableInsert(L *lua.LState) int {
 
 func tableRemove(L *lua.LState) int {
 	t := ownTable(L, "table.remove")
-	meterOf(L).Work(L, t.Len()/64)
+	meterOf(L).Work(L, places(t)/64)
 	L.Push(t.Remove(L.OptInt(2, -1)))
 	return 1
 }
@@ -301,8 +332,8 @@ func tableRemove(L *lua.LState) int {
 // tableSort is stable, unlike the library's, so equal entries can't depend on how Go sorts.
 func tableSort(L *lua.LState) int {
 	t := ownTable(L, "table.sort")
+	meterOf(L).Work(L, places(t)/8)
 	n := t.Len()
-	meterOf(L).Work(L, n/8)
 	var less *lua.LFunction
 	if L.GetTop() > 1 && L.Get(2) != lua.LNil {
 		less = L.CheckFunction(2)
@@ -314,7 +345,7 @@ func tableSort(L *lua.LState) int {
 	sort.SliceStable(vals, func(i, j int) bool {
 		a, b := vals[i], vals[j]
 		if less == nil {
-			meterOf(L).Work(L, 1)
+			meterOf(L).Work(L, 1+longer(a)/256)
 			return plainLess(L, a, b)
 		}
 		L.Push(less)
@@ -329,6 +360,12 @@ func tableSort(L *lua.LState) int {
 		t.RawSetInt(i+1, v)
 	}
 	return 0
+}
+
+// longer is the length of a text, which a comparison may read to its end.
+func longer(v lua.LValue) int {
+	s, _ := v.(lua.LString)
+	return len(s)
 }
 
 func plainLess(L *lua.LState, a, b lua.LValue) bool {

@@ -12,11 +12,12 @@ import (
 const (
 	arrayIndexMax = 1 << 16 // a larger number as a key goes to the table's hash part
 
-	// A policy that did less than this within its deadline was starved of the processor rather than
-	// caught in a loop; it is a few milliseconds of work, and stopping it would help nobody.
-	starvedSteps = 100_000
+	// More time than this between two looks is mostly waiting for the processor, for which a policy can't
+	// be blamed: no more counts. Looks are then made after fewer steps, so that steps which are slow
+	// themselves, such as the length of a list that was emptied, count in full.
+	waitMax = time.Millisecond
 
-	lookEvery     = 64 // steps between looks at the clock
+	lookEvery     = 64 // steps between looks at the clock, at most
 	heapEverySlow = 4  // looks between samples of the heap when there is no clock
 )
 
@@ -30,7 +31,7 @@ func init() { lua.MaxArrayIndex = arrayIndexMax }
 
 // Limits bound one evaluation.
 type Limits struct {
-	Deadline time.Duration    // wall time; needs Now
+	Deadline time.Duration    // wall time, without long waits for the processor; needs Now
 	Steps    int              // VM instructions
 	Heap     uint64           // bytes the whole process may grow by
 	Now      func() time.Time // the clock; nil = no deadline
@@ -44,8 +45,11 @@ type Budget struct {
 	limits   Limits
 	steps    int
 	next     int // steps at which to look
+	every    int // steps between looks
 	text     int // bytes of strings made so far
 	started  time.Time
+	lookedAt time.Time
+	ran      time.Duration // counts against the deadline
 	heapAt   time.Time
 	looks    int
 	heap     [1]metrics.Sample
@@ -62,10 +66,11 @@ var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c
 func (b *Budget) Begin(l Limits) {
 	b.limits = l
 	b.steps, b.text, b.looks, b.why, b.heapBase = 0, 0, 0, nil, 0
+	b.ran, b.every = 0, lookEvery
 	b.next = min(lookEvery, b.limits.Steps)
 	if b.limits.Now != nil {
 		b.started = b.limits.Now()
-		b.heapAt = b.started
+		b.heapAt, b.lookedAt = b.started, b.started
 	}
 }
 
@@ -87,7 +92,7 @@ func (b *Budget) look() <-chan struct{} {
 		b.next = 0
 		return closed
 	}
-	b.next = min(b.steps+lookEvery, b.limits.Steps)
+	b.next = min(b.steps+b.every, b.limits.Steps)
 	return nil
 }
 
@@ -99,7 +104,13 @@ func (b *Budget) exceeded() error {
 	sample := b.limits.Now == nil && b.looks%heapEverySlow == 0
 	if b.limits.Now != nil {
 		t := b.limits.Now()
-		if t.Sub(b.started) > b.limits.Deadline && b.steps > starvedSteps {
+		since := t.Sub(b.lookedAt)
+		b.lookedAt = t
+		b.every = min(2*b.every, lookEvery)
+		if since > waitMax {
+			since, b.every = waitMax, max(b.every/16, 1)
+		}
+		if b.ran += since; b.ran > b.limits.Deadline {
 			return fmt.Errorf("stopped after %v: a loop that never ends, or too much work for one tick", b.limits.Deadline)
 		}
 		if t.Sub(b.heapAt) >= time.Millisecond {

@@ -7,7 +7,8 @@
 // What bounds a script, and what does not:
 //
 //   - Instructions and time: the Meter, which gopher-lua asks before every instruction. No function here
-//     loops without charging the Meter first.
+//     loops without charging the Meter first. Instructions of the VM that can be slow themselves (the length
+//     of a list with a long end of nils, sums and comparisons of long texts) are bounded by the clock only.
 //   - Texts: every function that makes one, the operator ".." included (Rewrite turns it into a call),
 //     charges its length first, so texts are bounded exactly.
 //   - Regular expressions: linear time, and subject times program is bounded and charged.

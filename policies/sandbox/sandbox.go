@@ -236,6 +236,9 @@ func classics() []classic {
 	for _, name := range []string{"pcall", "xpcall"} {
 		plain[0].take[name] = charged(plain[0].take[name])
 	}
+	for name, run := range plain[2].take {
+		plain[2].take[name] = searching(run)
+	}
 	plain[0].take["tonumber"] = shortText(plain[0].take["tonumber"])
 	return plain
 }
@@ -251,6 +254,14 @@ func shortText(tonumber lua.LGFunction) lua.LGFunction {
 			return 1
 		}
 		return tonumber(L)
+	}
+}
+
+// searching makes a function pay for the list that it searches from the end.
+func searching(run lua.LGFunction) lua.LGFunction {
+	return func(L *lua.LState) int {
+		meterOf(L).Work(L, places(L.CheckTable(1))/64)
+		return run(L)
 	}
 }
 

@@ -54,6 +54,7 @@ func stringByte(L *lua.LState) int {
 	if j-i >= unpackMax {
 		L.RaiseError("string.byte: %d values at once: at most %d", j-i+1, unpackMax)
 	}
+	meterOf(L).Work(L, max(0, j-i)/2) // each number is an allocation
 	for k := i; k <= j; k++ {
 		L.Push(lua.LNumber(s[k-1]))
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/cli"
-	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/policies/params"
 )
 
@@ -45,7 +44,7 @@ func (k *kit) check(args []string) error {
 		if err != nil {
 			return err
 		}
-		r := policies.Examine(n.name, src, n.lib.FS())
+		r := n.lib.Examine(n.name, src)
 		if !r.Sound() {
 			problems = append(problems, placed(r.Problems, arg)...)
 			continue

@@ -79,7 +79,7 @@ func (k *kit) library(first string) (*policies.Library, error) {
 			return nil, &epu.Error{Kind: epu.NotFound, Op: "open the folder of policies", On: k.folder, Err: err, Try: "--policies DIR"}
 		}
 	}
-	return policies.NewLibrary(append(k.folders(first), scripts.Policies())...), nil
+	return policies.NewLibrary(append(k.folders(first), scripts.Policies())...).Timed(k.Env.Now), nil
 }
 
 func isFolder(path string) error {

@@ -26,8 +26,8 @@ func (s *Shelf) Check(name string, files []epu.PolicyFile, takers []msg.PoolView
 	if len(files) == 0 || !policies.ValidName(name) {
 		return epu.PolicyVersion{}, nil, epu.E(epu.Invalid, "check policy", params.Clip(name, 80), errors.New("a policy has a name without dots and slashes, and at least one file"))
 	}
-	lib := policies.NewLibrary(source.FS(files[1:]), s.opts.Library.FS())
-	r := policies.Examine(name, []byte(files[0].Text), lib.FS())
+	lib := policies.NewLibrary(source.FS(files[1:]), s.opts.Library.FS()).Timed(s.opts.Now)
+	r := lib.Examine(name, []byte(files[0].Text))
 	if !r.Sound() {
 		return epu.PolicyVersion{}, nil, refusal(name, wire(r.Problems))
 	}

@@ -82,7 +82,7 @@ func (s *Shelf) Policy(ctx context.Context, name, hash string) (*policies.Policy
 // compile makes a kept version's policy. What it is made of stands in the version alone, so that no file of
 // this node can change it.
 func (s *Shelf) compile(v epu.PolicyVersion) (*policies.Policy, error) {
-	p, err := policies.Compile(v.Name, []byte(v.Files[0].Text), source.FS(v.Files))
+	p, err := policies.NewLibrary(source.FS(v.Files)).Timed(s.opts.Now).Compile(v.Name, []byte(v.Files[0].Text))
 	if err != nil {
 		return nil, err
 	}
