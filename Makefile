@@ -29,6 +29,11 @@ help: ## List the targets
 demo: build ## Tell the story of EPU with real processes: about a minute to read, no root, no network (DEMO=auto: without keys)
 	@$(GO) run ./internal/demo bin
 
+.PHONY: demo-queue
+demo-queue: build ## The same of a pool that follows a RabbitMQ queue up and down, with a drawing at the end (needs rabbitmq-server)
+	@CGO_ENABLED=0 $(GO) build -o bin/ ./examples/sleeper-queue
+	@$(GO) run ./internal/demo bin queue
+
 .PHONY: test
 test: ## Run every test that needs nothing but Go, with the race detector where there is a C compiler
 	$(GO) test $(RACE) -timeout 5m ./...

@@ -6,3 +6,9 @@ import "embed"
 //
 //go:embed sleeper
 var Sleeper embed.FS
+
+// SleeperQueue is the files of the sleeper-queue example, in a folder of that name: a site, a deployable
+// type and a pool. The program beside them is Go source.
+//
+//go:embed sleeper-queue/*.yaml
+var SleeperQueue embed.FS

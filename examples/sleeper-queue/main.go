@@ -5,13 +5,15 @@
 //	sleeper-queue work
 //
 // Both find the broker in AMQP_URL (default amqp://guest:guest@127.0.0.1:5672/) and the queue in QUEUE
-// (default sleep). Nothing here is special to EPU but two lines in work.go, which tell the agent whether
-// the worker is busy.
+// (default sleep). Nothing here is special to EPU but the function say in work.go, which tells the agent
+// whether the worker is busy.
 package main
 
 import (
 	"cmp"
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -27,7 +29,10 @@ func main() {
 		out:    os.Stdout,
 	})
 	stop()
-	if err != nil {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(os.Stdout, usage)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "sleeper-queue:", err)
 		os.Exit(1)
 	}

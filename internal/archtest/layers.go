@@ -89,6 +89,11 @@ var layers = []layer{
 		why: "tests about the tree look at programs from outside",
 	},
 	{
+		who: []string{"internal/demo"},
+		may: []string{"internal/...", "iaas", "policies/simulate", "policies/simulate/chart", "examples"},
+		why: "the demonstration tells of programs from outside, with the examples' files, and draws what it saw",
+	},
+	{
 		who: []string{"internal/..."},
 		may: join([]string{"internal/...", "actors/msg", "cluster/identity", "persistence", "persistence/archive", "iaas", "policies", "policies/...", "scripts/..."}, pure),
 		why: "interfaces see messages and nouns, never an actor or a store: those belong to the daemon",

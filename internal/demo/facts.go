@@ -57,11 +57,11 @@ func alive(ws []worker) bool {
 // workers lists the workers, and refuses to go on unless the machine has exactly one program for each.
 func (s *stage) workers(ctx context.Context) ([]worker, error) {
 	var answer struct{ Instances []worker }
-	if err := s.ask(ctx, &answer, "instances", pool); err != nil {
+	if err := s.ask(ctx, &answer, "instances", s.pool); err != nil {
 		return nil, err
 	}
 	ws := slices.DeleteFunc(answer.Instances, func(w worker) bool { return w.State != "600-RUNNING" })
-	there, err := census.Look(s.data, workerProgram)
+	there, err := census.Look(s.data, s.program)
 	if err != nil {
 		return nil, err
 	}
@@ -82,16 +82,16 @@ func (s *stage) workers(ctx context.Context) ([]worker, error) {
 
 // launched counts the machines that were ever made.
 func (s *stage) launched() (int, error) {
-	c, err := census.Look(s.data, workerProgram)
+	c, err := census.Look(s.data, s.program)
 	return len(c.Instances), err
 }
 
 // converged waits until the pool has what it wants, and checks that this is n workers, on the machine too.
 func (s *stage) converged(ctx context.Context, n int) error {
-	if _, err := s.run(ctx, "wait", pool, "--for", "converged", "--timeout", "20s"); err != nil {
+	if _, err := s.run(ctx, "wait", s.pool, "--for", "converged", "--timeout", "20s"); err != nil {
 		return err
 	}
-	if _, err := s.run(ctx, "wait", pool, "--for", "healthy", "--timeout", "20s"); err != nil {
+	if _, err := s.run(ctx, "wait", s.pool, "--for", "healthy", "--timeout", "20s"); err != nil {
 		return err
 	}
 	var answer struct {
@@ -100,7 +100,7 @@ func (s *stage) converged(ctx context.Context, n int) error {
 			Want, Have        int
 		}
 	}
-	if err := s.ask(ctx, &answer, "status", pool); err != nil {
+	if err := s.ask(ctx, &answer, "status", s.pool); err != nil {
 		return err
 	}
 	if len(answer.Pools) != 1 {
@@ -121,7 +121,7 @@ func (s *stage) converged(ctx context.Context, n int) error {
 
 // heard waits until the node, just started, has heard from every worker: until then it knows of no beat.
 func (s *stage) heard(ctx context.Context, ws []worker) error {
-	f, err := s.follow(ctx, "instances", pool, "-w")
+	f, err := s.follow(ctx, "instances", s.pool, "-w")
 	if err != nil {
 		return err
 	}

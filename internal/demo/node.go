@@ -77,7 +77,7 @@ func (s *stage) startNode(ctx context.Context) error {
 	case <-ctx.Done():
 		return failure{"epud dev runs", "it greets within " + factMax.String(), n.log.String()}
 	}
-	s.events, err = s.follow(context.WithoutCancel(ctx), "events", pool, "--follow")
+	s.events, err = s.follow(context.WithoutCancel(ctx), "events", s.pool, "--follow")
 	return err
 }
 

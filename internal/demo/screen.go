@@ -110,10 +110,10 @@ func (s *screen) prompt() {
 	fmt.Fprintf(s.out, "\n%s", s.paint(faint, "Enter goes on, Ctrl-C ends and clears away: "))
 }
 
-func (s *screen) bye() {
+func (s *screen) bye(hint string) {
 	if s.auto {
 		fmt.Fprintf(s.out, "demo: %d facts, all as they should be, in %s\n", s.facts, seconds(s.now().Sub(s.began)))
 		return
 	}
-	fmt.Fprintf(s.out, "\n%d facts, all as they should be. Look around yourself: bin/epud dev, and bin/epumgmt in the same folder.\n", s.facts)
+	fmt.Fprintf(s.out, "\n%d facts, all as they should be. %s\n", s.facts, hint)
 }

@@ -19,12 +19,12 @@ import (
 
 	"github.com/nimbus-epu/epu/internal/census"
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/rabbitmq"
 )
 
 const (
-	workerProgram = "worker.sh"      // of the sample pool
-	factMax       = 20 * time.Second // that a fact may be waited for
-	cleanMax      = 15 * time.Second
+	factMax  = 20 * time.Second // that a fact may be waited for
+	cleanMax = 15 * time.Second
 )
 
 // failure is a fact that is not so.
@@ -37,6 +37,7 @@ func (f failure) Error() string {
 // stage is where the story takes place: a folder of its own, a node in it, and who watches.
 type stage struct {
 	screen
+	story
 	bin, dir, data string
 	environ        []string
 	node           *node
@@ -46,10 +47,22 @@ type stage struct {
 
 // demo tells every chapter and clears away, whatever happened.
 func demo(ctx context.Context, env cli.Env, environ, args []string) (err error) {
-	if len(args) != 1 {
-		return errors.New("usage: demo FOLDER-OF-PROGRAMS (make demo)")
-	}
 	s := &stage{screen: newScreen(env, os.Stdout), enter: make(chan struct{})}
+	switch {
+	case len(args) == 1:
+		s.story = sleepers()
+	case len(args) == 2 && args[1] == "queue":
+		if err := rabbitmq.Missing(); err != nil {
+			if env.Getenv("CI") == "true" {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "demo: nothing is shown: %v\n", err)
+			return nil
+		}
+		s.story = follows(s, environ)
+	default:
+		return errors.New("usage: demo FOLDER-OF-PROGRAMS [queue] (make demo, make demo-queue)")
+	}
 	if s.bin, err = filepath.Abs(args[0]); err != nil {
 		return err
 	}
@@ -68,7 +81,7 @@ func demo(ctx context.Context, env cli.Env, environ, args []string) (err error) 
 	if !s.auto {
 		go s.keys(os.Stdin)
 	}
-	for i, c := range chapters() {
+	for i, c := range s.chapters {
 		if i > 0 {
 			if err := s.turn(ctx); err != nil {
 				return err
@@ -83,7 +96,7 @@ func demo(ctx context.Context, env cli.Env, environ, args []string) (err error) 
 			return errors.New("the story ended early: " + c.title)
 		}
 	}
-	s.bye()
+	s.bye(s.hint)
 	return nil
 }
 
@@ -168,7 +181,10 @@ func (s *stage) clear(ctx context.Context, failed bool) error {
 		}
 		s.node.kill()
 	}
-	if err := census.End(ctx, s.data, workerProgram); err != nil {
+	if s.end != nil {
+		s.end()
+	}
+	if err := census.End(ctx, s.data, s.program); err != nil {
 		return err
 	}
 	return os.RemoveAll(s.dir)

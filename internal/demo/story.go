@@ -13,28 +13,33 @@ import (
 	"github.com/nimbus-epu/epu/internal/census"
 )
 
-const (
-	pool = "epu-sleeper" // the sample pool of epud dev
+const firstWorkerMax = 10 * time.Second // from the start of epud's binary
 
-	firstWorkerMax = 10 * time.Second // from the start of epud's binary
-	demoMax        = time.Minute      // all of it, when nobody reads
-)
+// story is what is told on a stage. The first fact that is not so ends the whole.
+type story struct {
+	pool     string        // that it is about
+	program  string        // of the pool's workers
+	longest  time.Duration // all of it, when nobody reads
+	hint     string        // what a reader may do now
+	chapters []chapter
+	end      func() // after the last, whatever happened; nil = nothing
+}
 
-// chapter is a part of the story. The first fact that is not so ends the whole.
 type chapter struct {
 	title string
 	about string
 	tell  func(ctx context.Context, s *stage) error
 }
 
-func chapters() []chapter {
-	return []chapter{
+// sleepers is the story of the sample pool of epud dev.
+func sleepers() story {
+	return story{pool: "epu-sleeper", program: "worker.sh", longest: time.Minute, hint: "Look around yourself: bin/epud dev, and bin/epumgmt in the same folder.", chapters: []chapter{
 		{"The pool comes up", "One node with a sample pool. Its workers are processes of this machine.", comesUp},
 		{"A worker dies", "Its program is killed with SIGKILL. Nobody is asked: the pool replaces it.", heals},
 		{"More and fewer", "The operator wants four workers, then two. Those no longer wanted are drained.", scales},
 		{"The daemon dies", "epud is killed with SIGKILL and started again. Workers must not notice.", survives},
 		{"The end", "terminate-all ends every worker, and the daemon is told to stop.", ends},
-	}
+	}}
 }
 
 func comesUp(ctx context.Context, s *stage) error {
@@ -95,7 +100,7 @@ func heals(ctx context.Context, s *stage) error {
 }
 
 func scales(ctx context.Context, s *stage) error {
-	if err := s.show(ctx, "scale", pool, "4"); err != nil {
+	if err := s.show(ctx, "scale", s.pool, "4"); err != nil {
 		return err
 	}
 	if err := s.converged(ctx, 4); err != nil {
@@ -104,7 +109,7 @@ func scales(ctx context.Context, s *stage) error {
 	if err := s.show(ctx, "instances"); err != nil {
 		return err
 	}
-	if err := s.show(ctx, "scale", pool, "2"); err != nil {
+	if err := s.show(ctx, "scale", s.pool, "2"); err != nil {
 		return err
 	}
 	for range 2 {
@@ -170,22 +175,28 @@ func ends(ctx context.Context, s *stage) error {
 	if err := s.stopNode(ctx); err != nil {
 		return err
 	}
-	left, err := census.Look(s.data, workerProgram)
+	left, err := census.Look(s.data, s.program)
 	if err != nil {
 		return err
 	}
 	if err := s.check("no process of it all is left", len(left.Processes()) == 0, "none", fmt.Sprint(left.Processes())); err != nil {
 		return err
 	}
-	if took := s.now().Sub(s.began); s.auto {
-		return s.check("the whole took "+seconds(took), took <= demoMax, "at most "+seconds(demoMax), seconds(took))
+	return s.inTime()
+}
+
+// inTime checks how long the whole took, when nobody read.
+func (s *stage) inTime() error {
+	took := s.now().Sub(s.began)
+	if !s.auto {
+		return nil
 	}
-	return nil
+	return s.check("the whole took "+seconds(took), took <= s.longest, "at most "+seconds(s.longest), seconds(took))
 }
 
 // explains checks that explain tells why: all words in one line.
 func (s *stage) explains(ctx context.Context, words ...string) error {
-	text, err := s.shown(ctx, "explain", pool)
+	text, err := s.shown(ctx, "explain", s.pool)
 	if err != nil {
 		return err
 	}

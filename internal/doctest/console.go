@@ -12,8 +12,8 @@ import (
 
 // shell are the programs of others that pages may use without a check of their arguments.
 var shell = []string{
-	"cat", "cd", "cp", "curl", "export", "git", "head", "install", "jq", "journalctl", "kill", "ls", "mkdir", "openssl", "pgrep", "rm",
-	"sed", "ssh", "stress-ng", "systemctl", "systemd-sysusers", "tail", "tar", "watch",
+	"apt-get", "cat", "cd", "cp", "curl", "export", "git", "go", "head", "install", "jq", "journalctl", "kill", "ls", "mkdir", "openssl", "pgrep", "rm",
+	"sed", "sleeper-queue", "ssh", "stress-ng", "systemctl", "systemd-sysusers", "tail", "tar", "watch",
 }
 
 // commands is what console blocks are checked against.
