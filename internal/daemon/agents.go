@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
@@ -95,10 +96,19 @@ func (a *agents) gone(ctx context.Context, claims identity.Claims, err error) er
 	if askErr != nil || !ok {
 		return unsure("the pool's controller is starting")
 	}
-	for _, w := range pool.Workers {
-		if w.Open() && (w.ID == claims.Worker || claims.Worker == "" && w.Launch == claims.Launch) {
-			return unsure("the worker's actor is starting")
-		}
+	if mayLive(pool.Workers, claims) {
+		return unsure("the worker's actor is starting")
 	}
 	return err
+}
+
+// mayLive reports that an agent may be one of these workers', or become it. The end of a worker may be
+// decided and still wait for its hook: until its machine is being ended its agent goes on.
+func mayLive(workers []*epu.Worker, claims identity.Claims) bool {
+	return slices.ContainsFunc(workers, func(w *epu.Worker) bool {
+		if claims.Worker == "" {
+			return w.Launch == claims.Launch && w.Open()
+		}
+		return w.ID == claims.Worker && w.State < epu.Terminating
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 )
 
 // crashVariable chooses the moment: before:7 or after:7 kills this process with SIGKILL before or after
-// its 7th append.
+// its 7th append; after:hook-settled:2 after the 2nd append that has an event of that type.
 const crashVariable = "EPU_CRASH_AT"
 
 // crashPoints is a journal whose process dies at a chosen append. Every append is logged, so that a
@@ -26,7 +27,9 @@ type crashPoints struct {
 	persistence.Journal
 	log           *slog.Logger
 	before, after int64
+	event         string // only appends with it are counted; empty: all
 	appends       atomic.Int64
+	counted       atomic.Int64
 }
 
 func withCrashPoints(j persistence.Journal, getenv func(string) string, log *slog.Logger) (persistence.Journal, error) {
@@ -36,6 +39,9 @@ func withCrashPoints(j persistence.Journal, getenv func(string) string, log *slo
 		return c, nil
 	}
 	side, number, _ := strings.Cut(at, ":")
+	if i := strings.LastIndexByte(number, ':'); i >= 0 {
+		c.event, number = number[:i], number[i+1:]
+	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	switch {
 	case err == nil && side == "before":
@@ -43,7 +49,7 @@ func withCrashPoints(j persistence.Journal, getenv func(string) string, log *slo
 	case err == nil && side == "after":
 		c.after = n
 	default:
-		return nil, epu.E(epu.Invalid, "read", crashVariable, fmt.Errorf("%q is neither before:N nor after:N", at))
+		return nil, epu.E(epu.Invalid, "read", crashVariable, fmt.Errorf("%q is neither before:[EVENT:]N nor after:[EVENT:]N", at))
 	}
 	return c, nil
 }
@@ -56,11 +62,16 @@ func (c *crashPoints) Append(ctx context.Context, epoch epu.Epoch, stream epu.St
 		types[i] = e.Type
 	}
 	c.log.Info("append", "n", n, "stream", stream, "events", strings.Join(types, ","))
-	if n == c.before {
+	if c.event == "" || slices.Contains(types, c.event) {
+		n = c.counted.Add(1)
+	} else {
+		n = 0
+	}
+	if n > 0 && n == c.before {
 		die()
 	}
 	rev, err := c.Journal.Append(ctx, epoch, stream, expected, events...)
-	if n == c.after {
+	if n > 0 && n == c.after {
 		die()
 	}
 	return rev, err

@@ -3,9 +3,13 @@
 package e2e_test
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +17,9 @@ import (
 
 	"github.com/nimbus-epu/epu/internal/census"
 )
+
+// beginMax is how long a program of a worker may take to write its first line.
+const beginMax = 5 * time.Second
 
 // poolLine is a pool in the output of epumgmt status.
 type poolLine struct {
@@ -71,7 +78,7 @@ func (n *node) compare() ([]workerLine, []string) {
 	if err := json.Unmarshal([]byte(out), &answer); err != nil {
 		n.t.Fatal(err)
 	}
-	there := n.look()
+	there := n.begun()
 	var problems []string
 	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	byInstance := map[string]string{}
@@ -104,6 +111,27 @@ func (n *node) compare() ([]workerLine, []string) {
 		add("processes of no machine: %v", there.Strays)
 	}
 	return answer.Instances, problems
+}
+
+// begun counts what is on the machine once every program has begun: its agent may be heard a moment
+// before. A program that has begun has written a line.
+func (n *node) begun() census.Census {
+	n.t.Helper()
+	c := n.look()
+	for _, in := range c.Instances {
+		if len(in.Keepers) != 1 || len(in.Programs) > 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), beginMax)
+		tail := exec.CommandContext(ctx, "tail", "-n", "+1", "-F", filepath.Join(in.Folder, "stdout.log"))
+		if out, err := tail.StdoutPipe(); err == nil && tail.Start() == nil {
+			bufio.NewScanner(out).Scan()
+		}
+		cancel()
+		_ = tail.Wait() // it was killed
+		c = n.look()
+	}
+	return c
 }
 
 // look counts what is on the machine, epud itself aside.

@@ -34,7 +34,7 @@ const (
 var programs string
 
 // nodesMax is how many tests run side by side: they wait more than they compute.
-const nodesMax = "6"
+const nodesMax = "8"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -3,6 +3,7 @@ package hook_test
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -69,5 +70,38 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	if n, err := f.Read(begun); n != 0 || err == nil { // the end: nobody holds it open any more
 		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+// Goal: a program does not outlive a node that is killed, for the next one runs it again. Method: this test
+// in a process of its own runs a program that holds a fifo, and is killed; then nobody holds it any more.
+func TestNothingOutlivesTheNode(t *testing.T) {
+	if fifo := os.Getenv("HOOK_TEST_FIFO"); fifo != "" { // the process that is killed
+		t.Fatal(hook.Program{Run: []string{"sh", "-c", `exec 3>"$0"; echo on >&3; while :; do :; done`, fifo}}.Do(t.Context()))
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	node := exec.Command(os.Args[0], "-test.run", "^TestNothingOutlivesTheNode$")
+	node.Env = append(os.Environ(), "HOOK_TEST_FIFO="+fifo)
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(fifo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	begun := make([]byte, 3)
+	if _, err := f.Read(begun); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = node.Wait() // it was killed
+	if n, err := f.Read(begun); n != 0 || err == nil {
+		t.Errorf("read %d bytes, %v: the program goes on", n, err)
 	}
 }

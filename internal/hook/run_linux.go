@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 const pipesMax = time.Second
 
 // Do runs the program, without a shell, until it exits or the context is over. An exit status other than
-// 0 is an error, with the last line that the program wrote.
+// 0 is an error, with the last line that the program wrote. The program does not outlive this process, also
+// when that is killed: the next one runs it again, and what it says of a worker must not come afterwards.
 func (p Program) Do(ctx context.Context) error {
 	if len(p.Run) == 0 {
 		return epu.E(epu.Invalid, "run", "", errNoProgram)
@@ -28,8 +30,10 @@ func (p Program) Do(ctx context.Context) error {
 	cmd.Dir = "/"
 	cmd.Env = p.environment(cmd.Environ())
 	cmd.Stdout, cmd.Stderr = said, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = pipesMax
+	runtime.LockOSThread() // the kernel tells of the end of the thread that started the program
+	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		return &epu.Error{
 			Kind: epu.Unavailable, Op: "run", On: on, Err: err, Try: "check that the program is there and may be run by the node's user",
