@@ -273,6 +273,9 @@ func (h *host) explain(err error) string {
 	return text
 }
 
+// nonTable is the interpreter's word for a field of something that has none, most often nil.
+var nonTable = regexp.MustCompile(`attempt to index a non-table object\((\w+)\) with key '([^']*)'`)
+
 // deepest is the place of the innermost function in a stack trace; overflows come without one.
 var deepest = regexp.MustCompile(`(?m)^\s*([\w./-]+\.lua:\d+): in`)
 
@@ -281,6 +284,7 @@ func messageOf(err error) string {
 	var api *lua.ApiError
 	if errors.As(err, &api) {
 		text := params.Clip(sandbox.TextOf(api.Object), 4*reasonMax)
+		text = nonTable.ReplaceAllString(text, "attempt to use '$2' of $1")
 		if at := deepest.FindStringSubmatch(api.StackTrace); at != nil && strings.HasSuffix(text, "overflow") && !position.MatchString(text) {
 			text = fmt.Sprintf("%s: %s: calls are nested more than %d levels deep, or hold too many values", at[1], text, callDepthMax)
 		}

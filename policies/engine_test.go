@@ -140,7 +140,7 @@ func TestErrorKeepsWishAndExplains(t *testing.T) {
 	snap.Memory = json.RawMessage(`{"n":1}`)
 	e := policies.NewEngine(p, policies.Options{})
 	d := e.Decide(snap, check(t, p, nil))
-	want := "queue.lua:7: attempt to index a non-table object(nil) with key 'value'\n    7 | if q.value > 3 then\nread: sensor queue was nil: there is no reading"
+	want := "queue.lua:7: attempt to use 'value' of nil\n    7 | if q.value > 3 then\nread: sensor queue was nil: there is no reading"
 	if d.Error != want {
 		t.Errorf("got error\n%s\nwant\n%s", d.Error, want)
 	}

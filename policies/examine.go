@@ -95,6 +95,9 @@ func (r *Report) add(to *Problems, more []Problem) {
 func sameName(a, b string) bool {
 	a, _, _ = strings.Cut(a, "; did you mean")
 	b, _, _ = strings.Cut(b, "; did you mean")
+	if head, _, found := strings.Cut(a, ", got "); found && strings.HasPrefix(b, head) {
+		return true // the same with other values
+	}
 	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
 }
 
@@ -284,7 +287,8 @@ func (t *trial) run(sensors map[string]bool) {
 	rounds := len(situations.All(rehearsal, nil))
 	for i := range 2*rounds + 2*len(t.confs) {
 		now := rehearsal.Add(time.Duration(i) * 5 * time.Second)
-		snap := snapshotOf(situations.All(now, names)[i%rounds])
+		situation := situations.All(now, names)[i%rounds]
+		snap := snapshotOf(situation)
 		snap.Now, snap.Decision, snap.Seed = now, epu.DecisionID(fmt.Sprintf("rehearsal-%d", i)), uint64(i)
 		snap.Wish, snap.Memory = wish, memory
 		conf := t.confs[0]
@@ -292,7 +296,7 @@ func (t *trial) run(sensors map[string]bool) {
 			conf = t.confs[(i/2)%len(t.confs)]
 		}
 		d := e.Decide(snap, conf)
-		t.judge(d)
+		t.judge(d, situation.Doc)
 		t.steps = max(t.steps, e.host.Steps())
 		wish, memory = d.Wanted, d.MemoryAfter
 		for _, in := range d.Inputs {
@@ -337,12 +341,13 @@ func snapshotOf(s situations.Situation) *Snapshot {
 }
 
 // judge looks at one decision, and makes it again in a fresh state.
-func (t *trial) judge(d epu.Decision) {
+func (t *trial) judge(d epu.Decision, situation string) {
 	if d.Error != "" {
 		text, _, _ := strings.Cut(d.Error, "\n")
 		at := t.p.problemAt(text)
+		at.When = situation
 		if _, read, ok := strings.Cut(d.Error, "\nread: "); ok {
-			at.Try = "it happened when the policy had read: " + read
+			at.When += "; it had read: " + params.Clip(read, 200)
 		}
 		t.r.add(&t.r.Problems, []Problem{at})
 		return

@@ -59,7 +59,7 @@ func TestExamine(t *testing.T) {
 		{"a name of its own", `do local state = { foo = 1 } local control = state local x = control.foo + state.foo end`, ""},
 		{"a name that is set again", `local w = state.worker("a") w = { foo = 1 } local x = w.foo`, ""},
 		{"any number of arguments", `local function two() return 3, {} end control.scale_to(two())`, ""},
-		{"compares nil when nothing is known", `if state.sensor(conf.q).quality == "?" then return end`, "p.lua:5: attempt to index a non-table object(nil) with key 'quality'"},
+		{"compares nil when nothing is known", `if state.sensor(conf.q).quality == "?" then return end`, "p.lua:5: attempt to use 'quality' of nil"},
 		{"compares nil for an unknown reading", `local r = state.sensor(conf.q) if r and r.value > 3 then return end`, "p.lua:5: attempt to compare"},
 		{"fails in a crowd", `for w in state.workers() do assert(w.zone, "no zone") end`, "p.lua:5: no zone"},
 		{"never ends", `while state.running() > 100 do end`, "p.lua:5: stopped after 5000000 steps"},
@@ -103,7 +103,7 @@ return {
 	}
 	for code, want := range map[string]string{
 		`return { params = { n = { type = "integr" } }, decide = function() end }`: "unknown type 'integr'",
-		`local c = require "lib.c"`: "lib/c.lua: is required, but is not in the policy folder",
+		`local c = require "lib.c"`: "p.lua:1: require 'lib.c': there is no lib/c.lua in the policy folder",
 		`return 5`:                  "p.lua: returned a number",
 		`error("early")`:            "p.lua:1: early",
 		`return {`:                  "syntax error",

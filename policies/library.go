@@ -163,8 +163,8 @@ func (l layers) ReadFile(name string) ([]byte, error) {
 func DidYouMean(name string, known []string) string { return params.DidYouMean(name, known) }
 
 // GoFunc is a function that a script can call with plain values: nil, bool, float64, string, []any and
-// map[string]any.
-type GoFunc func(args []any) (any, error)
+// map[string]any. Line is that of the call; 0 when not known.
+type GoFunc func(line int, args []any) (any, error)
 
 // Script runs a file of the policy folder that is no policy, such as a test, in the same sandbox and
 // within the same bounds, and gives what it returns as a plain value. The functions are in the global
@@ -186,9 +186,9 @@ func Script(name string, src []byte, lib fs.FS, table string, funcs map[string]G
 	v, err := e.host.run(&loader{p: p, lib: lib})
 	if err != nil {
 		if e.host.broken != nil {
-			err = e.host.broken
+			return nil, epu.E(epu.Invalid, "run", name, e.host.broken)
 		}
-		return nil, epu.E(epu.Invalid, "run", name, errors.New(messageOf(err)))
+		return nil, epu.E(epu.Invalid, "run", name, Problems{p.problemAt(messageOf(err))})
 	}
 	out, err := sandbox.FromLua(v)
 	if err != nil {
@@ -207,7 +207,7 @@ func bridge(what string, f GoFunc) lua.LGFunction {
 			}
 		}
 		hostOf(L).Work(L, 10)
-		out, err := f(args)
+		out, err := f(hostOf(L).p.problemAt(L.Where(1)).Line, args)
 		if err != nil {
 			L.RaiseError("%s: %s", what, err.Error())
 		}

@@ -413,7 +413,7 @@ return { decide = function(control) if a.b == b then control.scale_to(a.n) end e
 		"/etc/x":     "a name is made of words with dots",
 		"":           "a name is made of words with dots",
 		"lib..a":     "a name is made of words with dots",
-		"lib.c":      "lib/c.lua: is required, but is not in the policy folder",
+		"lib.c":      "p.lua:1: require 'lib.c': there is no lib/c.lua in the policy folder",
 		"lib.nested": "goes round in a circle: lib/nested.lua -> lib/circle.lua -> lib/nested.lua",
 		"lib.broken": "lib/broken.lua:2: syntax error",
 		"lib.stray":  "lib/stray.lua:2: 'os' does not exist here: there is no clock but state.now",

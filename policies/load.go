@@ -127,13 +127,16 @@ func requirePath(name string) string {
 	return path
 }
 
-func (l *loader) find(path string) (*source.File, Problems) {
-	if l.lib == nil {
-		return nil, Problems{{File: path, Text: "is required, but there is no policy folder"}}
+// find reads and compiles a file. Where is the place that requires it, as an error text begins.
+func (l *loader) find(name, path, where string) (*source.File, Problems) {
+	var src []byte
+	err := fs.ErrNotExist
+	if l.lib != nil {
+		src, err = fs.ReadFile(l.lib, path)
 	}
-	src, err := fs.ReadFile(l.lib, path)
 	if err != nil {
-		return nil, Problems{{File: path, Text: "is required, but is not in the policy folder"}}
+		missing := l.p.problemAt(where + fmt.Sprintf("require '%s': there is no %s in the policy folder", name, path))
+		return nil, Problems{missing}
 	}
 	return source.Compile(path, src, l.p.world.Names)
 }
@@ -206,7 +209,7 @@ func require(L *lua.LState) int {
 	f := h.p.files[path]
 	if f == nil && h.loader != nil {
 		var problems Problems
-		if f, problems = h.loader.find(path); problems != nil {
+		if f, problems = h.loader.find(name, path, L.Where(1)); problems != nil {
 			h.broken = append(h.broken, problems...)
 			L.RaiseError("require '%s': %s", name, problems.Error())
 		}

@@ -325,11 +325,12 @@ local function all(it) local out = {} for w in it do out[#out + 1] = mix(w) end 
 			s.Places, s.Backoff, s.SiteBackoff = full.Places, full.Backoff, full.SiteBackoff
 		}
 		if keep("asked") && len(s.Workers) > 1 {
-			w := *s.Workers[1]
+			before := s.Workers[1]
+			w := *before
 			w.ID, w.Asked, w.AskedFrom, w.Slot, w.Price, w.ChargeAt, w.Protected = "epu-bench-1-2/1", "01JEARLIER/2", 7, 1, 0.5, s.Now.Add(time.Minute), true
 			s.Workers[1] = &w
 			for i, b := range s.Bad {
-				if b.ID == w.ID {
+				if b == before {
 					s.Bad[i] = &w
 				}
 			}

@@ -117,11 +117,11 @@ func describe(err error) reportError {
 		}
 		r.Text += ": " + r.Why
 		for _, p := range faults {
-			text := p.Text
+			text := p.Words()
 			if p.Key != "" {
 				text = p.Key + ": " + text
 			}
-			r.Problems = append(r.Problems, problem{File: p.File, Line: int32(p.Line), Text: text})
+			r.Problems = append(r.Problems, problem{File: p.File, Line: int32(p.Line), Text: text, Try: p.Try})
 		}
 	}
 	var bad *strictyaml.Error

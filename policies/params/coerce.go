@@ -61,17 +61,31 @@ func in(unit string) string {
 }
 
 func (d *Param) bounds(size float64, got string) string {
-	unit := in(d.Unit)
-	if d.Type == DurationOf {
-		unit = " s"
-	}
 	switch {
 	case d.Min != nil && size < *d.Min:
-		return fmt.Sprintf("must be at least %s%s, got %s", NumberText(*d.Min), unit, got)
+		return fmt.Sprintf("must be at least %s%s, got %s", d.BoundText(*d.Min), in(d.Unit), got)
 	case d.Max != nil && size > *d.Max:
-		return fmt.Sprintf("must be at most %s%s, got %s", NumberText(*d.Max), unit, got)
+		return fmt.Sprintf("must be at most %s%s, got %s", d.BoundText(*d.Max), in(d.Unit), got)
 	}
 	return ""
+}
+
+// BoundText is Min or Max as people write values of the parameter: 24h for a duration of 86400 seconds.
+func (d *Param) BoundText(v float64) string {
+	if d.Type == DurationOf {
+		return DurationText(time.Duration(v * float64(time.Second)).String())
+	}
+	return NumberText(v)
+}
+
+// DurationText writes a duration without empty parts: 5m and not 5m0s, which is its value in a configuration.
+func DurationText(value string) string {
+	for _, empty := range []struct{ end, part string }{{"m0s", "0s"}, {"h0m", "0m"}} {
+		if strings.HasSuffix(value, empty.end) {
+			value = strings.TrimSuffix(value, empty.part)
+		}
+	}
+	return value
 }
 
 func (d *Param) checkList(v any) (any, string) {

@@ -11,20 +11,30 @@ type Problem struct {
 	Line int    // from 1; 0 when not known
 	Key  string // of the configuration, such as "preserve_n"; empty for a problem of the source
 	Text string // a sentence without a full stop
+	When string // the situation in which it shows; empty where it always does
 	Try  string // what to do about it; empty where the text says it
 }
 
 // String is the problem on one line, with file and line or the key in front.
 func (p Problem) String() string {
+	text := p.Words()
 	switch {
 	case p.Key != "":
-		return p.Key + ": " + p.Text
+		return p.Key + ": " + text
 	case p.File == "":
-		return p.Text
+		return text
 	case p.Line > 0:
-		return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
+		return fmt.Sprintf("%s:%d: %s", p.File, p.Line, text)
 	}
-	return p.File + ": " + p.Text
+	return p.File + ": " + text
+}
+
+// Words are the text with the situation in which it shows.
+func (p Problem) Words() string {
+	if p.When == "" {
+		return p.Text
+	}
+	return p.Text + " (when tried with: " + p.When + ")"
 }
 
 // Problems is every problem found, as an error.
@@ -49,11 +59,15 @@ func DidYouMean(name string, known []string) string {
 
 // Nearest is the known name that a misspelt one most likely stands for, or "".
 func Nearest(name string, known []string) string {
-	best, bestAt := "", max(2, len(name)/3)+1
+	limit := max(2, len(name)/3)
+	if len(name) <= 3 { // two changes make any three letters of any others
+		limit = 1
+	}
+	best, bestAt := "", limit+1
 	for _, k := range known {
 		d := editDistance(name, k, bestAt)
 		if len(name) > 2 && strings.HasPrefix(k, name) {
-			d = min(d, 2) // half a name is no typing mistake, but clear
+			d = min(d, limit) // half a name is no typing mistake, but clear
 		}
 		if d < bestAt {
 			best, bestAt = k, d

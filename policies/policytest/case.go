@@ -18,6 +18,8 @@ type Case struct {
 	Start   string         `json:"start"`   // RFC 3339 time before the first step; default 2026-01-01T00:00:00Z
 	Steps   list[Step]     `json:"steps"`
 	Step
+
+	line int // of its call
 }
 
 // Step is one decision. What a step leaves out stays as it was in the step before.
@@ -54,11 +56,20 @@ type Worker struct {
 	BusyFor    float64           `json:"busy_for"` // seconds that its busy lease lasts; 0 = none
 }
 
-// Sensor is the newest reading of a sensor.
+// Sensor is the newest reading of a sensor. A number stands for a good reading of that value.
 type Sensor struct {
 	Value   float64 `json:"value"`
 	Age     float64 `json:"age"`     // seconds
 	Quality string  `json:"quality"` // default ok
+}
+
+// UnmarshalJSON reads a reading or a number.
+func (s *Sensor) UnmarshalJSON(b []byte) error {
+	if json.Unmarshal(b, &s.Value) == nil {
+		return nil
+	}
+	type plain Sensor
+	return strict(b, (*plain)(s))
 }
 
 // Expect is what the decision should be. What it leaves out is not looked at.
@@ -97,13 +108,6 @@ func (l *list[T]) UnmarshalJSON(b []byte) error {
 	}
 	*l = list[T]{one}
 	return nil
-}
-
-// strict decodes and refuses fields that do not exist: a misspelt expectation would never fail.
-func strict(b []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	return d.Decode(into)
 }
 
 // workersOf turns a step's workers into a snapshot's, sorted as a controller sorts them.

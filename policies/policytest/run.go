@@ -66,12 +66,18 @@ func RunWith(lib *policies.Library, file string, opts Options) ([]Result, error)
 		}
 		return s.Run(lib, opts)
 	}
-	r := &runner{lib: lib}
+	r := &runner{lib: lib, file: file}
 	if _, err := policies.Script(file, src, lib.FS(), "test", r.api()); err != nil {
 		return nil, err
 	}
-	if r.policy == nil || len(r.cases) == 0 {
-		return nil, epu.E(epu.Invalid, "run policy test", file, fmt.Errorf("it names no policy or has no case: write test.policy \"name\" and test.case{...}"))
+	if r.policy == nil && len(r.wrong) == 0 {
+		r.say(1, "names no policy", `test.policy "name"`)
+	}
+	if len(r.cases) == 0 && len(r.wrong) == 0 {
+		r.say(1, "has no case", `test.case { name = "what it shows", expect = { target = 3 } }`)
+	}
+	if len(r.wrong) > 0 {
+		return nil, epu.E(epu.Invalid, "read policy test", file, r.wrong)
 	}
 	var out []Result
 	for _, c := range r.cases {
@@ -95,30 +101,50 @@ type runner struct {
 	lib    *policies.Library
 	policy *policies.Policy
 	cases  []Case
+	file   string
+	wrong  policies.Problems // of the test file itself
 }
 
-// api is the global table `test` of a test file.
+func (r *runner) say(line int, text, try string) {
+	r.wrong = append(r.wrong, policies.Problem{File: r.file, Line: line, Text: text, Try: try})
+}
+
+// api is the global table `test` of a test file. What is wrong with a call is noted, so that all of it is
+// said at once.
 func (r *runner) api() map[string]policies.GoFunc {
 	return map[string]policies.GoFunc{
-		"policy": func(args []any) (any, error) {
+		"policy": func(line int, args []any) (any, error) {
 			name, _ := first(args).(string)
 			p, err := r.lib.Load(name)
+			if err != nil {
+				r.say(line, "test.policy: "+err.Error(), epu.TryOf(err))
+			}
 			r.policy = p
-			return nil, err
+			return nil, nil
 		},
-		"case": func(args []any) (any, error) {
-			var c Case
+		"case": func(line int, args []any) (any, error) {
+			c := Case{line: line}
 			b, err := json.Marshal(first(args))
 			if err == nil {
 				err = strict(b, &c)
 			}
-			if err == nil && c.Name == "" {
-				err = fmt.Errorf("a case needs a name")
+			if err != nil {
+				r.say(line, "test.case"+quoted(first(args))+": "+err.Error(), "")
+			} else if c.Name == "" {
+				r.say(line, "test.case: has no name", `name = "what it shows"`)
 			}
 			r.cases = append(r.cases, c)
-			return nil, err
+			return nil, nil
 		},
 	}
+}
+
+// quoted is the name of a case that can't be read otherwise.
+func quoted(c any) string {
+	if m, ok := c.(map[string]any); ok && m["name"] != nil {
+		return fmt.Sprintf(" %q", m["name"])
+	}
+	return ""
 }
 
 func first(args []any) any {
@@ -142,7 +168,7 @@ type scene struct {
 }
 
 func (r *runner) run(c Case) Result {
-	s := &scene{Result: &Result{Case: c.Name}, p: r.policy, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s := &scene{Result: &Result{Case: c.Name, Line: c.line}, p: r.policy, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	conf, problems := r.policy.Check(c.Conf)
 	s.refusal("the configuration", c.Refused, problems)
 	if problems != nil || c.Refused != "" {

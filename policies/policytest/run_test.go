@@ -89,11 +89,11 @@ return {
 // Goal: mistakes in a test file are errors, not passed tests.
 func TestBadFiles(t *testing.T) {
 	for _, c := range []struct{ name, src, want string }{
-		{"no policy", `test.case { name = "x" }`, "names no policy or has no case"},
-		{"no case", `test.policy "p"`, "names no policy or has no case"},
+		{"no policy", `test.case { name = "x" }`, "t_test.lua:1: names no policy"},
+		{"no case", `test.policy "p"`, "t_test.lua:1: has no case"},
 		{"unknown policy", `test.policy "q"`, "t_test.lua:1: test.policy: load policy q: there is no such policy"},
-		{"misspelt key", "test.policy 'p'\ntest.case { name = 'x', expect = { targets = 1 } }", `t_test.lua:2: test.case: json: unknown field "targets"`},
-		{"no name", "test.policy 'p'\ntest.case { }", "a case needs a name"},
+		{"misspelt key", "test.policy 'p'\ntest.case { name = 'x', expect = { targets = 1 } }", `t_test.lua:2: test.case "x": unknown key 'targets'; did you mean 'target'?`},
+		{"no name", "test.policy 'p'\ntest.case { }", "t_test.lua:2: test.case: has no name"},
 		{"syntax", "test.policy 'p'\ntest.case {", "t_test.lua"},
 		{"endless", "test.policy 'p'\nwhile true do end", "t_test.lua:2: stopped after"},
 	} {

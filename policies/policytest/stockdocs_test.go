@@ -112,11 +112,7 @@ func table(set params.Set) string {
 			n    *float64
 		}{{"at least", d.Min}, {"at most", d.Max}} {
 			if bound.n != nil {
-				unit := ""
-				if d.Type == params.DurationOf {
-					unit = " s"
-				}
-				kind += fmt.Sprintf(", %s %s%s", bound.word, params.NumberText(*bound.n), unit)
+				kind += fmt.Sprintf(", %s %s", bound.word, d.BoundText(*bound.n))
 			}
 		}
 		if d.Type == params.Enum {
@@ -130,6 +126,11 @@ func table(set params.Set) string {
 			}
 		case []any, map[string]any:
 			preset = "empty"
+		case string:
+			preset = "`" + v + "`"
+			if d.Type == params.DurationOf {
+				preset = "`" + params.DurationText(v) + "`"
+			}
 		case float64:
 			preset = "`" + params.NumberText(v) + "`"
 		default:

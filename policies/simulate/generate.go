@@ -64,6 +64,10 @@ func parseSources(text string, length time.Duration) (out []source, err error) {
 	return out, nil
 }
 
+func noTime(part, text string) error {
+	return fmt.Errorf("%q: %q is no length of time: write 90s, 10m or 2h", part, text)
+}
+
 func parseSource(part string, length time.Duration) (s source, err error) {
 	name, args, err := call(part)
 	if err != nil {
@@ -81,7 +85,7 @@ func parseSource(part string, length time.Duration) (s source, err error) {
 		d, err := time.ParseDuration(v)
 		switch {
 		case err != nil || d < 0:
-			return s, bad
+			return s, noTime(part, v)
 		case key == "from":
 			s.from = d
 		case key == "to":
@@ -97,7 +101,10 @@ func parseSource(part string, length time.Duration) (s source, err error) {
 	if name == "burst" {
 		n, err1 := strconv.Atoi(plain[0])
 		at, err2 := time.ParseDuration(plain[1])
-		if err1 != nil || err2 != nil || n < 0 || n > jobsMax || at < 0 {
+		if err2 != nil || at < 0 {
+			return s, noTime(part, plain[1])
+		}
+		if err1 != nil || n < 0 || n > jobsMax {
 			return s, bad
 		}
 		s.jobs, s.from = n, at

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -198,14 +199,14 @@ func (s *simulation) readable(conf map[string]any) error {
 	}
 	for name, measure := range s.Sensors {
 		if !known[measure] {
-			return fmt.Errorf("sensor %s: nothing is called %q here; there are %v", name, measure, names)
+			return fmt.Errorf("sensor %s: nothing is called %q here; there are %s", name, measure, strings.Join(names, ", "))
 		}
 		s.queue[name] = measure
 	}
 	for _, p := range s.Policy.Params {
 		name, ok := conf[p.Name].(string)
 		if ok && p.Type == "sensor" && name != "" && s.queue[name] == "" {
-			return fmt.Errorf("the policy reads the sensor %s (%s), which is not measured here: name one of %v, or say what it measures", name, p.Name, names)
+			return fmt.Errorf("the policy reads the sensor %s (%s), which is not measured here: name one of %s, or say what it measures with --sensor %s=MEASURE", name, p.Name, strings.Join(names, ", "), name)
 		}
 	}
 	return nil

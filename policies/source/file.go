@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"fmt"
 	"sort"
 	"strings"
@@ -83,21 +84,23 @@ func parsed(name string, src []byte) ([]ast.Stmt, params.Problems) {
 	}
 	chunk, err := parse.Parse(strings.NewReader(string(src)), name)
 	if err != nil {
-		return nil, params.Problems{syntaxProblem(name, err)}
+		return nil, params.Problems{syntaxProblem(name, src, err)}
 	}
 	return chunk, nil
 }
 
-func syntaxProblem(name string, err error) params.Problem {
+func syntaxProblem(name string, src []byte, err error) params.Problem {
 	e, ok := err.(*parse.Error)
 	if !ok {
 		return params.Problem{File: name, Text: err.Error()}
 	}
 	text := e.Message
+	if e.Pos.Line == parse.EOF { // its token is the last one that was read, which is not at fault
+		last := bytes.Count(bytes.TrimRight(src, "\n"), []byte("\n")) + 1
+		return params.Problem{File: name, Line: last, Text: text + " at the end of the file: an `end`, a bracket or a quote is missing, here or further up"}
+	}
 	if e.Token != "" {
 		text += fmt.Sprintf(" near '%s'", params.Clip(e.Token, 40))
-	} else if e.Pos.Line == parse.EOF {
-		text += " at the end of the file: is an `end` missing?"
 	}
 	return params.Problem{File: name, Line: max(e.Pos.Line, 0), Text: text}
 }

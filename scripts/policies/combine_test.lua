@@ -68,7 +68,7 @@ for text, rules in pairs {
   ["rule 1 (npreserving): preserv_n is no parameter; there are allocation, "] = { { policy = "npreserving", conf = { preserv_n = 1 } } },
   ["rule 1 (queuelen): stabilisation must be a duration such as 90s or 5m, got 5"] =
     { { policy = "queuelen", conf = { queuelen_low_water = 0, queuelen_high_water = 1, stabilisation = 5 } } },
-  ["rule 1 (queuelen): stabilisation must be at most 86400 s"] =
+  ["rule 1 (queuelen): stabilisation must be at most 24h"] =
     { { policy = "queuelen", conf = { queuelen_low_water = 0, queuelen_high_water = 1, stabilisation = "24h1m" } } },
   ["rule 1 (npreserving): heal must be true or false, got \"no\""] = { { policy = "npreserving", conf = { heal = "no" } } },
   ["rule 1 (npreserving): victims must be one of newest, "] = { { policy = "npreserving", conf = { victims = "all" } } },

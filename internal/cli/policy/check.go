@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,11 +15,13 @@ import (
 
 func checkCommand(k *kit) *cobra.Command {
 	return &cobra.Command{
-		Use: "check POLICY...", Short: "Find what is wrong with policies", Args: cli.Takes(1, -1), ValidArgsFunction: k.complete,
+		Use: "check [POLICY|FOLDER]...", Short: "Find what is wrong with policies", Args: cli.Takes(0, -1), ValidArgsFunction: k.complete,
 		Long: `Check policies as a node does when it loads them: syntax, names that nobody defines, parameters, unknown keys; then
 call them on made-up pools, with and without readings, in a kept and in a fresh state, which finds errors in rare
-branches and state that is hidden between decisions. All problems of all policies are said at once, with file and line.`,
-		Example: "epumgmt policy check npreserving\nepumgmt policy check ./office-hours.lua",
+branches and state that is hidden between decisions. All problems of all policies are said at once, with file and line.
+
+Without an argument, all policies of this folder.`,
+		Example: "epumgmt policy check\nepumgmt policy check ./office-hours.lua\nepumgmt policy check npreserving",
 		RunE:    func(_ *cobra.Command, args []string) error { return k.check(args) },
 	}
 }
@@ -35,6 +40,10 @@ func (k *kit) check(args []string) error {
 	table := cli.Table{Columns: []cli.Column{{Name: "POLICY"}, {Name: "VERSION"}, {Name: "RESULT"}}}
 	var problems params.Problems
 	var lines []cli.Line
+	args, err := k.checkable(args)
+	if err != nil {
+		return err
+	}
 	for _, arg := range args {
 		n, err := k.find(arg)
 		if err != nil {
@@ -65,6 +74,51 @@ func (k *kit) check(args []string) error {
 		return &epu.Error{Kind: epu.Invalid, Op: "check policies", Err: problems}
 	}
 	return k.Print().Print(cli.View{Type: "policy-check", Data: answer, Tables: []cli.Table{table}, Lines: lines})
+}
+
+// checkable puts the policies of folders in their place, and leaves out files that are no policies but
+// stand beside them: `check *.lua` means the policies.
+func (k *kit) checkable(args []string) (out []string, err error) {
+	if len(args) == 0 {
+		args = []string{"."}
+	}
+	for _, arg := range args {
+		if info, err := os.Stat(k.path(arg)); err == nil && info.IsDir() {
+			found, err := k.inFolder(arg)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, found...)
+		} else if !isFile(arg) || len(args) == 1 || !beside(arg) {
+			out = append(out, arg)
+		}
+	}
+	if len(out) == 0 {
+		return nil, cli.Usage("epumgmt policy test", "%s: tests and types are no policies", strings.Join(args, " "))
+	}
+	return out, nil
+}
+
+// beside says that a file is one of those that stand beside policies: a test, or types for editors.
+func beside(name string) bool {
+	return strings.HasSuffix(name, "_test.lua") || strings.HasSuffix(name, ".d.lua")
+}
+
+// inFolder lists the policies of a folder as arguments.
+func (k *kit) inFolder(arg string) (out []string, err error) {
+	entries, err := os.ReadDir(k.path(arg))
+	if err != nil {
+		return nil, &epu.Error{Kind: epu.Unavailable, Op: "read folder", On: arg, Err: cli.Reason(err)}
+	}
+	for _, e := range entries {
+		if name := e.Name(); !e.IsDir() && strings.HasSuffix(name, ".lua") && !beside(name) {
+			out = append(out, strings.TrimSuffix(arg, "/")+"/"+name)
+		}
+	}
+	if len(out) == 0 {
+		return nil, &epu.Error{Kind: epu.NotFound, Op: "find policies", On: arg, Err: errors.New("no file ends in .lua"), Try: "epumgmt policy new NAME"}
+	}
+	return out, nil
 }
 
 // placed gives problems of a file the folder that the file was named with.

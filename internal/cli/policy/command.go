@@ -38,7 +38,8 @@ func Command(h Host) *cobra.Command {
 	group := cli.Parent(&cobra.Command{
 		Use: "policy", Short: "Write, check, test and simulate policies, and put them in force",
 		Long: `The commands of this group work on Lua policies. Only apply, rollback and versions need a node. A policy is named by
-its file, such as ./queuelen.lua, or by its name, which is looked up in --policies DIR and then among the built-in ones.`,
+its file, such as ./queuelen.lua, or by its name, which is looked up in --policies DIR, then among the built-in ones,
+then in this folder.`,
 		Example: "epumgmt policy list\nepumgmt policy doc npreserving",
 	})
 	group.PersistentFlags().StringVar(&k.folder, "policies", "", "look in this `DIR` before the built-in policies")
@@ -98,6 +99,14 @@ func isFile(arg string) bool {
 	return strings.ContainsRune(arg, '/') || strings.ContainsRune(arg, filepath.Separator) || filepath.Ext(arg) != ""
 }
 
+// here is the file of this folder that a bare name may mean, or "".
+func (k *kit) here(name string) string {
+	if info, err := os.Stat(k.path(name + ".lua")); err != nil || info.IsDir() {
+		return ""
+	}
+	return "./" + name + ".lua"
+}
+
 // named is a policy as an argument names it: the library to find it in, and its name there.
 type named struct {
 	lib  *policies.Library
@@ -109,7 +118,18 @@ type named struct {
 func (k *kit) find(arg string) (named, error) {
 	if !isFile(arg) {
 		lib, err := k.library("")
-		return named{lib: lib, name: arg, show: arg}, err
+		if err != nil {
+			return named{}, err
+		}
+		here := k.here(arg)
+		_, missing := fs.Stat(lib.FS(), arg+".lua")
+		if here != "" && missing != nil {
+			return k.find(here)
+		}
+		if here != "" && k.origin(arg) == builtIn {
+			k.Print().Note("%s is the built-in policy; the file in this folder is %s", arg, here)
+		}
+		return named{lib: lib, name: arg, show: arg}, nil
 	}
 	path := k.path(arg)
 	base, isLua := strings.CutSuffix(filepath.Base(path), ".lua")

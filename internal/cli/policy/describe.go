@@ -90,6 +90,9 @@ func (p paramDoc) defaultText() string {
 		}
 		return "-"
 	case string:
+		if p.param.Type == params.DurationOf {
+			return params.DurationText(v)
+		}
 		return v
 	case float64:
 		return params.NumberText(v)
@@ -105,11 +108,11 @@ func (p paramDoc) defaultText() string {
 func (p paramDoc) rangeText() string {
 	switch {
 	case p.Min != nil && p.Max != nil:
-		return params.NumberText(*p.Min) + " to " + params.NumberText(*p.Max)
+		return p.param.BoundText(*p.Min) + " to " + p.param.BoundText(*p.Max)
 	case p.Min != nil:
-		return "at least " + params.NumberText(*p.Min)
+		return "at least " + p.param.BoundText(*p.Min)
 	case p.Max != nil:
-		return "at most " + params.NumberText(*p.Max)
+		return "at most " + p.param.BoundText(*p.Max)
 	}
 	return ""
 }

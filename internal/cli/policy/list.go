@@ -41,6 +41,8 @@ type paramDoc struct {
 	Required bool     `json:"required"`
 	Doc      string   `json:"doc,omitempty"`
 	Aliases  []string `json:"aliases,omitempty"` // old names
+
+	param *params.Param
 }
 
 func listCommand(k *kit) *cobra.Command {
@@ -115,6 +117,7 @@ func paramOf(p *params.Param) paramDoc {
 	d := paramDoc{
 		Name: p.Name, Type: string(p.Type), Of: string(p.Of), Unit: p.Unit, Min: p.Min, Max: p.Max, Values: p.Values,
 		Default: p.Default, Required: p.Required, Doc: p.Doc,
+		param: p,
 	}
 	for _, a := range p.Aliases {
 		name := a.Name

@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -114,10 +115,15 @@ func (t *trial) run(name string) error {
 		return err
 	}
 	answer := simulated{Workload: base.Workload.Name, Seed: t.seed}
-	for _, c := range configs {
+	for i, c := range configs {
 		r, err := simulate.Run(c)
 		if err != nil {
-			if epu.KindOf(err) == epu.Invalid {
+			var refused *epu.Error
+			if errors.As(err, &refused) && refused.Kind == epu.Invalid {
+				refused.Try = "--set KEY=VALUE, with the parameters of `epumgmt policy doc " + name + "`"
+				if i > 0 {
+					refused.Try = "--set-against KEY=VALUE, with the parameters of `epumgmt policy doc " + t.against + "`"
+				}
 				return err
 			}
 			return cli.Usage("epumgmt policy simulate --help", "simulate %s: %w", c.Label, err)
@@ -210,6 +216,11 @@ func (t *trial) read() (*simulate.Workload, error) {
 		return w, nil
 	}
 	f, err := os.Open(t.path(t.workload))
+	if err == nil {
+		if info, bad := f.Stat(); bad == nil && info.IsDir() {
+			err = errors.Join(errors.New("it is a folder"), f.Close())
+		}
+	}
 	if err != nil {
 		return nil, &epu.Error{Kind: epu.NotFound, Op: "read workload", On: t.workload, Err: cli.Reason(err), Try: "--workload FILE.csv"}
 	}

@@ -23,8 +23,8 @@ func testCommand(k *kit) *cobra.Command {
 	var verbose, watch bool
 	c := &cobra.Command{
 		Use: "test [FILE|FOLDER|POLICY]...", Short: "Run the tests of policies", Args: cli.Takes(0, -1), ValidArgsFunction: k.complete,
-		Long: `Run tests: Lua files that end in _test.lua, scenario files (YAML), all of a folder, or those of a policy by its name.
-Without an argument, all of this folder. A policy is looked up beside its test first.
+		Long: `Run tests: Lua files that end in _test.lua, scenario files (YAML), all of a folder, or those of a policy by its file or
+name. Without an argument, all of this folder. A policy is looked up beside its test first.
 
 Every decision of a test is also evaluated again from its record, so a policy that hides state fails.`,
 		Example: "epumgmt policy test\nepumgmt policy test -v office-hours.scenarios.yaml\nepumgmt policy test npreserving",
@@ -144,6 +144,9 @@ func (t *tests) fileLines(list []outcome) (out []cli.Line) {
 		}
 		if t.verbose || !o.Passed {
 			line := cli.Line{word, cli.Text("  " + o.Name)}
+			if !o.Passed && o.Line > 0 {
+				line = append(line, cli.Cell{Text: fmt.Sprintf("  (%s:%d)", o.File, o.Line), Tone: cli.Dim})
+			}
 			if t.verbose {
 				line = append(line, cli.Cell{Text: fmt.Sprintf("  (%s)", took(o.Seconds)), Tone: cli.Dim})
 			}
@@ -200,12 +203,33 @@ func (t *tests) suites() (out []suite, err error) {
 }
 
 func (t *tests) file(arg, path string) ([]suite, error) {
-	if !isTest(path) {
-		return nil, cli.Usage("a file that ends in _test.lua or .yaml", "%s is no test", arg)
-	}
 	dir := filepath.Dir(path)
 	lib, err := t.library(dir)
-	return []suite{{lib: lib, file: filepath.Base(path), show: arg, dir: dir}}, err
+	if err != nil {
+		return nil, err
+	}
+	if isTest(path) {
+		return []suite{{lib: lib, file: filepath.Base(path), show: arg, dir: dir}}, nil
+	}
+	base, isLua := strings.CutSuffix(path, ".lua")
+	if !isLua {
+		return nil, cli.Usage("a file that ends in _test.lua or .yaml, or a policy", "%s is no test", arg)
+	}
+	var out []suite
+	for _, end := range []string{"_test.lua", policytest.ScenarioSuffix} {
+		if _, err := os.Stat(base + end); err == nil {
+			out = append(out, suite{lib: lib, file: filepath.Base(base + end), show: strings.TrimSuffix(arg, ".lua") + end, dir: dir})
+		}
+	}
+	if len(out) == 0 {
+		return nil, noTests(arg, filepath.Base(base))
+	}
+	return out, nil
+}
+
+// noTests says that a policy has none.
+func noTests(arg, name string) error {
+	return &epu.Error{Kind: epu.NotFound, Op: "find the tests of policy", On: arg, Err: errors.New("it has none"), Try: "write " + name + "_test.lua or " + name + policytest.ScenarioSuffix}
 }
 
 func isTest(name string) bool {
@@ -242,6 +266,9 @@ func (t *tests) ofPolicy(name string) (out []suite, err error) {
 		return nil, err
 	}
 	if _, err := lib.Source(name); err != nil {
+		if here := t.here(name); here != "" && epu.KindOf(err) == epu.NotFound {
+			return t.file(here, t.path(here))
+		}
 		return nil, err
 	}
 	files, err := policytest.Files(lib)
@@ -259,7 +286,7 @@ func (t *tests) ofPolicy(name string) (out []suite, err error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, &epu.Error{Kind: epu.NotFound, Op: "find the tests of policy", On: name, Err: errors.New("it has none"), Try: "write " + name + "_test.lua"}
+		return nil, noTests(name, name)
 	}
 	return out, nil
 }

@@ -174,7 +174,7 @@ func fixed() []*simulate.Result {
 	b := &simulate.Result{Label: "second", Policy: "second", Totals: simulate.Totals{Length: 7200}}
 	for i := range 25 {
 		at := float64(i) * 300
-		a.Series = append(a.Series, simulate.Point{At: at, Demand: float64(i), Wish: i + 1, Running: i, Waiting: float64(i % 7)})
+		a.Series = append(a.Series, simulate.Point{At: at, Demand: 12, Wish: i + 1, Running: i, Waiting: float64(i % 7)})
 		b.Series = append(b.Series, simulate.Point{At: at, Demand: float64(i), Wish: 26 - i, Running: 25 - i, Waiting: float64(i % 5)})
 	}
 	return []*simulate.Result{a, b}

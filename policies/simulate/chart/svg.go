@@ -44,7 +44,8 @@ type line struct {
 	dash  []vg.Length
 	width vg.Length
 	fill  bool
-	mean  bool // averages instead of moments
+	mean  bool    // averages instead of moments
+	top   float64 // what is above is drawn here; 0 = no bound
 }
 
 var dashed, dotted = []vg.Length{vg.Points(5), vg.Points(3)}, []vg.Length{vg.Points(1.5), vg.Points(2)}
@@ -120,10 +121,13 @@ func workers(p *plot.Plot, scale float64, results []*simulate.Result) error {
 			top = math.Max(top, math.Max(float64(at.Running), float64(at.Wish)))
 		}
 	}
+	// A demand beyond what was ever there would press the rest flat. It is cut here and not by the plot, which
+	// cuts lines before it makes steps of them, and so in the wrong places.
+	demand.top = top * headroom
 	if err := demand.add(p, results[0], scale); err != nil {
 		return err
 	}
-	p.Y.Max = top * headroom // a demand beyond what was ever there would press the rest flat
+	p.Y.Max = demand.top
 	return nil
 }
 
@@ -163,7 +167,14 @@ func (l line) steps(series []simulate.Point, scale float64) (xys plotter.XYs) {
 			}
 			y = sum / float64(max(n, 1))
 		}
-		p := plotter.XY{X: round(at.At / scale), Y: round(y)}
+		if l.top > 0 {
+			y = math.Min(y, l.top)
+		}
+		x := at.At
+		if l.mean { // of the moments from here on
+			x = series[i*len(series)/len(points)].At
+		}
+		p := plotter.XY{X: round(x / scale), Y: round(y)}
 		if n := len(xys); n > 0 && xys[n-1].Y == p.Y && i < len(points)-1 {
 			continue
 		}

@@ -42,8 +42,9 @@ local function value(p, v)
       return nil, "must be " .. form[kind] .. ", got " .. shown(v)
     end
     if p.min and n < p.min or p.max and n > p.max then
-      local bound = p.min and n < p.min and "at least " .. show.number(p.min) or "at most " .. show.number(p.max)
-      return nil, "must be " .. bound .. (kind == "duration" and " s" or "") .. ", got " .. shown(v)
+      local form = kind == "duration" and show.span or show.number
+      local bound = p.min and n < p.min and "at least " .. form(p.min) or "at most " .. form(p.max)
+      return nil, "must be " .. bound .. ", got " .. shown(v)
     end
     return n
   elseif kind == "boolean" then
