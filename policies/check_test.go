@@ -86,7 +86,7 @@ func TestCheck(t *testing.T) {
 		{"d", "600s", "10m0s"},
 		{"d", 90, "!d: must be a duration with a unit, such as 90s, got 90"},
 		{"d", "90", `!must be a duration such as 90s or 5m, got "90"`},
-		{"d", "1h", `!d: must be at most 600 s, got "1h"`},
+		{"d", "1h", `!d: must be at most 10m, got "1h"`},
 		{"e", "b", "b"},
 		{"e", "c", `!e: must be one of a, b, got "c"`},
 		{"e", 1, "!must be one of a, b"},
