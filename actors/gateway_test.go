@@ -13,6 +13,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/gateway"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/iaas"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -327,5 +328,43 @@ func TestEndOfRecovery(t *testing.T) {
 		}
 		n.clouds.at("cloud").Kill(n.alive()[0])
 		n.expect(time.Minute, 5, map[epu.PoolID]int{"web": 5})
+	})
+}
+
+// Goal: a sweep or an adoption that names a machine which is no stray changes nothing: what it did would be in
+// no audit. Method: a stray of an older epoch, named beside one that there is not, and then alone.
+func TestOneWrongNameSweepsNothing(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		o.files.pools = []epu.PoolSpec{treePool("web", 1)}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 1, map[epu.PoolID]int{"web": 1})
+		made, err := n.clouds.at("cloud").Launch(context.Background(), iaas.LaunchRequest{
+			Token: "old", Min: 1, Max: 1, Image: "img", Tags: map[string]string{
+				iaas.TagInstallation: string(n.Journal.Meta().Installation), iaas.TagSite: "cloud", iaas.TagOwner: "default",
+				iaas.TagKeeper: string(epu.PoolKeeper("default", "web")), iaas.TagLaunch: "web-0-1",
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 1}) // until it is listed as stray
+		id := string(made[0].ID)
+		for _, m := range []proto.Message{
+			&msg.Sweep{Instances: []string{id, "i-none"}},
+			&msg.Adopt{Pool: "web", Instances: []string{id, "i-none"}},
+		} {
+			if _, err := o.try(m); epu.KindOf(err) != epu.NotFound || !strings.Contains(err.Error(), "i-none") || strings.Contains(err.Error(), id) {
+				t.Errorf("%T: got %v, want i-none not found", m, err)
+			}
+			if s := o.ask(&msg.SweepQuery{}).(*msg.Strays).GetStrays(); len(s) != 1 || s[0].GetInstance() != id || s[0].GetVerdict() != "listed" {
+				t.Fatalf("after %T: got the strays %v, want %s untouched", m, s, id)
+			}
+		}
+		o.says(&msg.Sweep{Instances: []string{id}}, "1 machine being ended")
+		events := o.ask(&msg.EventsQuery{}).(*msg.Events).GetEvents()
+		if last := events[len(events)-1]; last.GetName() != "sweep" {
+			t.Errorf("the newest record is %s, want the audit of the sweep", last.GetName())
+		}
 	})
 }

@@ -80,11 +80,11 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 	return in
 }
 
-// used sums up the stamps that are within a window.
+// used sums up the stamps that are within a window. One that lies further ahead is of a clock that was wrong.
 func used(stamps []stamp, now time.Time, window time.Duration) reconcile.Used {
 	var u reconcile.Used
 	for _, s := range stamps {
-		if now.Sub(s.Time) <= window {
+		if now.Sub(s.Time).Abs() <= window {
 			u.N += s.N
 			u.Next = earlier(u.Next, s.Time.Add(window+1))
 		}

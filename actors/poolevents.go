@@ -357,7 +357,7 @@ func (c *Controller) merged(slot *poolSlot, s msg.Slot) epu.State {
 	return state
 }
 
-// push adds a stamp and drops those that are out of the window.
+// push adds a stamp and drops those that are out of the window, behind it or ahead.
 func push(stamps []stamp, s stamp, window time.Duration) []stamp {
 	if n := len(stamps); n > 0 && stamps[n-1].Time.Equal(s.Time) {
 		stamps[n-1].N += s.N
@@ -365,7 +365,7 @@ func push(stamps []stamp, s stamp, window time.Duration) []stamp {
 	}
 	keep := stamps[:0:0]
 	for _, old := range stamps {
-		if s.Time.Sub(old.Time) <= window {
+		if s.Time.Sub(old.Time).Abs() <= window {
 			keep = append(keep, old)
 		}
 	}

@@ -100,7 +100,7 @@ func (c *Controller) wantDue(l *poolLaunch) bool {
 // backoffOf is when launches may be tried again at a place after failures there.
 func (c *Controller) backoffOf(p epu.Placement) time.Time {
 	l := c.st.Define.Spec.Limits
-	return c.st.Streaks[placeKey(p.Site, p.Allocation, p.Market)].Until(l.FailuresInRow, l.FailureBackoff)
+	return c.st.Streaks[placeKey(p.Site, p.Allocation, p.Market)].Until(c.clock, l.FailuresInRow, l.FailureBackoff)
 }
 
 // backoff is when launches may be tried again anywhere; zero when nothing failed.

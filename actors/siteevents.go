@@ -220,11 +220,12 @@ func (s *Site) Apply(ev any) {
 	}
 }
 
-// recent drops the times that are out of condemnsWindow.
+// recent drops the times that are out of condemnsWindow. One that lies further ahead is of a clock that was
+// wrong.
 func recent(times []time.Time, now time.Time) []time.Time {
 	keep := times[:0:0]
 	for _, t := range times {
-		if now.Sub(t) <= condemnsWindow {
+		if now.Sub(t).Abs() <= condemnsWindow {
 			keep = append(keep, t)
 		}
 	}

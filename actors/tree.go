@@ -103,10 +103,10 @@ type (
 // members tells the parents who their children are. It runs after every turn of the registry, so it
 // says nothing unless something changed, or a parent began anew.
 func (t *Tree) members(r *Registry) {
-	pools, sites := r.Members()
 	if t.announced.Swap(r.st.Gen+1) == r.st.Gen+1 {
 		return
 	}
+	pools, sites := r.Members()
 	wanted := make(map[epu.PoolID]struct{}, len(pools))
 	for _, id := range pools {
 		wanted[id] = struct{}{}

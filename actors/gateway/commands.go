@@ -56,9 +56,9 @@ func (g *Gateway) command(ctx context.Context, req *msg.Request, body proto.Mess
 	case *msg.Enable:
 		return g.enable(ctx, req)
 	case *msg.Sweep:
-		return g.audited(req, "sweep", m.GetInstances())(g.sweep(ctx, req, m))
+		return g.audited(req, "sweep", m.GetInstances())(g.sweep(ctx, m))
 	case *msg.Adopt:
-		return g.audited(req, "adopt", m.GetInstances())(g.adopt(ctx, req, m))
+		return g.audited(req, "adopt", m.GetInstances())(g.adopt(ctx, m))
 	case *msg.EndRecovery:
 		return g.audited(req, "end-recovery", nil)(g.endRecovery(ctx))
 	}
@@ -268,24 +268,21 @@ func (g *Gateway) strays(ctx context.Context, q *msg.SweepQuery) (proto.Message,
 }
 
 // sweep condemns stray machines that the operator named, at the sites that list them.
-func (g *Gateway) sweep(ctx context.Context, req *msg.Request, m *msg.Sweep) (proto.Message, error) {
+func (g *Gateway) sweep(ctx context.Context, m *msg.Sweep) (proto.Message, error) {
 	views, err := g.sites(ctx, m.GetSite())
 	if err != nil {
 		return nil, err
 	}
-	left := map[string]bool{}
-	for _, id := range m.GetInstances() {
-		left[id] = true
+	named, err := straysNamed("sweep", views, m.GetInstances(), true)
+	if err != nil {
+		return nil, err
 	}
 	out := &msg.Done{}
 	for _, site := range slices.Sorted(maps.Keys(views)) {
 		var here []epu.InstanceID
 		for _, s := range views[site].Strays {
-			if left[string(s.Instance)] && !s.Condemned {
+			if named[s.Instance] && !s.Condemned {
 				here = append(here, s.Instance)
-			}
-			if s.Condemned {
-				delete(left, string(s.Instance))
 			}
 		}
 		if len(here) == 0 {
@@ -298,18 +295,37 @@ func (g *Gateway) sweep(ctx context.Context, req *msg.Request, m *msg.Sweep) (pr
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range swept.Condemned {
-			out.Changed = true
-			delete(left, string(id))
+		out.Changed = out.Changed || len(swept.Condemned) > 0
+		for _, id := range swept.Refused {
+			out.Left = append(out.Left, string(id)+" is no stray any more")
 		}
 	}
-	if len(left) > 0 {
-		err := epu.E(epu.NotFound, "sweep", listed(slices.Sorted(maps.Keys(left))), errors.New("no site lists "+them(len(left))+" as stray"))
-		err.Try = "epumgmt sweep lists the strays"
-		return nil, err
-	}
-	out.Text = answers.Plural(len(m.GetInstances()), "machine") + " being ended"
+	out.Text = answers.Plural(len(named)-len(out.Left), "machine") + " being ended"
 	return out, nil
+}
+
+// straysNamed gives the strays that an order names. A name that is none refuses all of it before anything is
+// done, since what an order did that failed is in no audit.
+func straysNamed(verb string, views map[epu.SiteID]msg.SiteView, ids []string, condemnedToo bool) (map[epu.InstanceID]bool, error) {
+	there := map[epu.InstanceID]bool{}
+	for _, v := range views {
+		for _, s := range v.Strays {
+			there[s.Instance] = condemnedToo || !s.Condemned
+		}
+	}
+	named := map[epu.InstanceID]bool{}
+	var none []string
+	for _, id := range ids {
+		if named[epu.InstanceID(id)] = true; !there[epu.InstanceID(id)] {
+			none = append(none, id)
+		}
+	}
+	if len(none) == 0 {
+		return named, nil
+	}
+	err := epu.E(epu.NotFound, verb, listed(none), errors.New("no site lists "+them(len(none))+" as stray"))
+	err.Try = "epumgmt sweep lists the strays"
+	return nil, err
 }
 
 func them(n int) string {
@@ -320,7 +336,7 @@ func them(n int) string {
 }
 
 // adopt gives stray machines to a pool.
-func (g *Gateway) adopt(ctx context.Context, req *msg.Request, m *msg.Adopt) (proto.Message, error) {
+func (g *Gateway) adopt(ctx context.Context, m *msg.Adopt) (proto.Message, error) {
 	if err := g.knownPool(ctx, m.GetPool()); err != nil {
 		return nil, err
 	}
@@ -328,14 +344,14 @@ func (g *Gateway) adopt(ctx context.Context, req *msg.Request, m *msg.Adopt) (pr
 	if err != nil {
 		return nil, err
 	}
-	out := &msg.Done{}
-	wanted := map[string]bool{}
-	for _, id := range m.GetInstances() {
-		wanted[id] = true
+	named, err := straysNamed("adopt", views, m.GetInstances(), false)
+	if err != nil {
+		return nil, err
 	}
+	out := &msg.Done{}
 	for _, site := range slices.Sorted(maps.Keys(views)) {
 		for _, s := range views[site].Strays {
-			if s.Condemned || len(wanted) > 0 && !wanted[string(s.Instance)] || len(wanted) == 0 && string(s.Pool) != m.GetPool() {
+			if s.Condemned || len(named) > 0 && !named[s.Instance] || len(named) == 0 && string(s.Pool) != m.GetPool() {
 				continue
 			}
 			done, err := ask[*msg.Done](ctx, g, msg.ControllerAddress(epu.DefaultOwner, epu.PoolID(m.GetPool())),
@@ -344,14 +360,8 @@ func (g *Gateway) adopt(ctx context.Context, req *msg.Request, m *msg.Adopt) (pr
 				return nil, err
 			}
 			out.Changed = out.Changed || done.GetChanged()
-			delete(wanted, string(s.Instance))
 			out.Text = done.GetText()
 		}
-	}
-	if len(wanted) > 0 {
-		err := epu.E(epu.NotFound, "adopt", listed(slices.Sorted(maps.Keys(wanted))), errors.New("no site lists "+them(len(wanted))+" as stray"))
-		err.Try = "epumgmt sweep lists the strays"
-		return nil, err
 	}
 	if !out.Changed {
 		out.Text = "there is nothing to adopt"

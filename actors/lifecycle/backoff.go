@@ -15,9 +15,10 @@ const backoffFirst = time.Second
 // Fail counts one failed launch.
 func (s Streak) Fail(now time.Time) Streak { return Streak{Failures: s.Failures + 1, Last: now} }
 
-// Until is when launches may be tried again: limit failures in a row wait for the whole of max.
-func (s Streak) Until(limit int, max time.Duration) time.Time {
-	if s.Failures == 0 {
+// Until is when launches may be tried again: limit failures in a row wait for the whole of max. A failure
+// that lies further ahead of now than that is of a clock that was wrong, and does not count.
+func (s Streak) Until(now time.Time, limit int, max time.Duration) time.Time {
+	if s.Failures == 0 || s.Last.Sub(now) > max {
 		return time.Time{}
 	}
 	if limit > 0 && s.Failures >= limit {

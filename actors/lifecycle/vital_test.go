@@ -230,16 +230,19 @@ func ms(rt *rapid.T, name string, most int) time.Duration {
 // Goal: failures back off by doubling, and from the limit on for the whole time. Method: a table.
 func TestStreak(t *testing.T) {
 	var s lifecycle.Streak
-	if got := s.Until(5, time.Hour); !got.IsZero() {
+	if got := s.Until(start, 5, time.Hour); !got.IsZero() {
 		t.Errorf("got %v without a failure, want zero", got)
 	}
 	for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, time.Hour, time.Hour} {
 		s = s.Fail(start)
-		if got := s.Until(5, time.Hour).Sub(start); got != want {
+		if got := s.Until(start, 5, time.Hour).Sub(start); got != want {
 			t.Errorf("after %d failures: got %v, want %v", i+1, got, want)
 		}
 	}
-	if got := s.Until(0, 5*time.Second).Sub(start); got != 5*time.Second {
+	if got := s.Until(start, 0, 5*time.Second).Sub(start); got != 5*time.Second {
 		t.Errorf("without a limit: got %v, want the cap of 5s", got)
+	}
+	if got := s.Until(start.Add(-2*time.Hour), 5, time.Hour); !got.IsZero() {
+		t.Errorf("of a clock that was two hours ahead: got %v, want zero", got)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,10 +13,8 @@ import (
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/iaas"
 	"github.com/nimbus-epu/epu/iaas/local"
+	"github.com/nimbus-epu/epu/internal/secret"
 )
-
-// secretBytesMax bounds a secret read from a file.
-const secretBytesMax = 64 << 10
 
 // siteExecutor carries out a site's calls against its provider. Secrets and what differs from node to
 // node are filled in just before a call, and are nowhere kept.
@@ -70,7 +66,7 @@ func (s *siteExecutor) Do(ctx context.Context, call any) (any, error) {
 func (s *siteExecutor) fill(req iaas.LaunchRequest) (iaas.LaunchRequest, error) {
 	vars := make(map[string]epu.Var, len(req.Vars))
 	for name, v := range req.Vars {
-		value, err := s.secret(v)
+		value, err := secret.Read(v, s.getenv)
 		if err != nil {
 			return req, epu.E(epu.Invalid, "read variable", name, err)
 		}
@@ -86,34 +82,6 @@ func (s *siteExecutor) fill(req iaas.LaunchRequest) (iaas.LaunchRequest, error) 
 		req.UserData = actors.FillUserData(req.UserData, token, s.nodes(), s.caFile)
 	}
 	return req, nil
-}
-
-func (s *siteExecutor) secret(v epu.Var) (string, error) {
-	kind, name, found := strings.Cut(v.From, ":")
-	switch {
-	case v.From == "":
-		return v.Value, nil
-	case found && kind == "env":
-		if value := s.getenv(name); value != "" {
-			return value, nil
-		}
-		return "", fmt.Errorf("the environment of epud has no %s", name)
-	case found && kind == "file":
-		f, err := os.Open(name)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, secretBytesMax+1))
-		if err != nil {
-			return "", err
-		}
-		if len(b) > secretBytesMax {
-			return "", fmt.Errorf("%s is larger than %d bytes", name, secretBytesMax)
-		}
-		return strings.TrimSuffix(string(b), "\n"), nil
-	}
-	return "", fmt.Errorf("%q is neither env:NAME nor file:PATH", v.From)
 }
 
 // provider makes the provider of a site.
