@@ -16,11 +16,12 @@ const (
 	// KeptMax is how many versions of one policy are kept, the newest ones. What is in force or pinned by a
 	// pool is kept beyond that.
 	KeptMax = 10
-	// SizeMax bounds one version: the bytes of its files as they are stored. One append must hold it.
-	SizeMax = 480 << 10
-	// BookMax bounds all versions of all policies together. Beyond it the oldest go that nobody uses, and
-	// when that does not suffice a new version is refused.
-	BookMax = 12 << 20
+	// SizeMax bounds one version: the bytes of its files as they are stored, which is JSON. One event must hold it.
+	SizeMax = 240 << 10
+	// BookMax bounds all versions of all policies together, in bytes of their files. Beyond it the oldest go
+	// that nobody uses, and when that does not suffice a new version is refused. Even if all of it had to be
+	// escaped, a snapshot would hold it.
+	BookMax = 5 << 20
 )
 
 // Book is every policy of which versions are kept, by name. It is never changed: what is done to it gives
@@ -79,7 +80,7 @@ func (b Book) shrink(newest epu.PolicyVersion, pinned Pinned) {
 			return
 		}
 		p := b[name]
-		size -= Size(p.Kept[at].Files)
+		size -= sizeOf(p.Kept[at].Files)
 		p.Kept = slices.Delete(slices.Clone(p.Kept), at, at+1)
 		b[name] = p
 	}
@@ -100,7 +101,7 @@ func (b Book) Put(name, hash string) Book {
 // Fits refuses a version that is too large by itself, or for which there is no room even when all that
 // nobody uses is forgotten.
 func (b Book) Fits(v epu.PolicyVersion, pinned Pinned) error {
-	if n := Size(v.Files); n > SizeMax {
+	if n := stored(v.Files); n > SizeMax {
 		return &epu.Error{
 			Kind: epu.Invalid, Op: "keep policy", On: v.Name, Err: fmt.Errorf("its files are %d KiB, at most %d KiB fit", n>>10, SizeMax>>10),
 			Try: "move large tables out of the policy, into its configuration or a sensor",
@@ -119,29 +120,30 @@ func (b Book) Fits(v epu.PolicyVersion, pinned Pinned) error {
 func (b Book) Size() (n int) {
 	for _, p := range b {
 		for _, v := range p.Kept {
-			n += Size(v.Files)
+			n += sizeOf(v.Files)
 		}
 	}
 	return n
 }
 
-// Size is how much files take where they are stored.
-func Size(files []epu.PolicyFile) (n int) {
+func sizeOf(files []epu.PolicyFile) (n int) {
 	for _, f := range files {
-		n += stored(f.Path) + stored(f.Text)
+		n += len(f.Path) + len(f.Text)
 	}
 	return n
 }
 
-// stored is the length of a text in JSON, at most.
-func stored(text string) int {
-	n := len(text) + 2
-	for _, r := range text {
-		switch {
-		case r == '"', r == '\\', r == '\n', r == '\t', r == '\r':
-			n++
-		case r < 0x20, r == 0x7f, r == '\u2028', r == '\u2029', r == '\ufffd':
-			n += 5
+// stored is how long files are in JSON, at most.
+func stored(files []epu.PolicyFile) (n int) {
+	for _, f := range files {
+		n += len(f.Path) + len(f.Text) + len(`{"path":"","text":""},`)
+		for _, r := range f.Path + f.Text {
+			switch {
+			case r == '"', r == '\\', r == '\n', r == '\t', r == '\r':
+				n++
+			case r < 0x20, r == 0x7f, r == '\u2028', r == '\u2029', r == '\ufffd':
+				n += 5
+			}
 		}
 	}
 	return n

@@ -38,8 +38,8 @@ func nodeKeys() []key {
 			doc: "Authority of `tls.cert`, PEM, at the path where agents find it on their machines; empty = they trust the system's authorities",
 		},
 		{
-			name: "policies_dir", kind: path,
-			doc: "Folder of decision engines (`*.lua`) beside those that are built in, which they override; empty = built-in ones only",
+			name: "policies_dir", kind: path, devDef: "policies",
+			doc: "Folder of decision engines (`*.lua`) beside those that are built in, which they override; empty = built-in ones only. `epud dev` takes changed files in at once",
 		},
 		{
 			name: "tick", kind: duration, def: "5s", unit: "duration", low: int64(100 * time.Millisecond), high: int64(time.Hour),

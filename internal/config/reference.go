@@ -52,15 +52,17 @@ So `+"`%s`"+` is `+"`--%s`"+` or `+"`%s`"+`, and `+"`%s`"+` is `+"`--%s`"+` or `
 
 // defaultDoc is the default as the reference shows it.
 func (k *key) defaultDoc() string {
-	switch {
-	case k.defDoc != "":
+	if k.defDoc != "" {
 		return k.defDoc
-	case k.def == "":
-		return "none"
-	case k.devDef != "":
-		return fmt.Sprintf("`%s`; of `epud dev` `%s`", k.def, k.devDef)
 	}
-	return "`" + k.def + "`"
+	def := "none"
+	if k.def != "" {
+		def = "`" + k.def + "`"
+	}
+	if k.devDef != "" {
+		def += fmt.Sprintf("; of `epud dev` `%s`", k.devDef)
+	}
+	return def
 }
 
 // NodeExample is examples/epud.yaml.

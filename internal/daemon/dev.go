@@ -22,7 +22,6 @@ import (
 	"github.com/nimbus-epu/epu/internal/daemon/engine"
 	"github.com/nimbus-epu/epu/internal/resource"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
-	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/scripts"
 )
 
@@ -39,8 +38,8 @@ func (p *program) devCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "dev", Short: "Run a node to try things out, with a sample pool", Args: noArgs,
 		Long: `Run one node in this folder, not for production: its store and its workers, which are processes of this
-machine, are in ./.epu. The first start applies a sample pool, epu-sleeper. To begin anew, end the workers
-with epumgmt terminate-all, stop the node and remove the folder.`,
+machine, are in ./.epu. The first start applies a sample pool, epu-sleeper. Policies in ./policies take effect whenever
+their files change. To begin anew, end the workers with epumgmt terminate-all, stop the node and remove the folder.`,
 		Example: "  epud dev\n  epud dev --listen 127.0.0.1:0 --http 127.0.0.1:0",
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := p.load(c, true)
@@ -74,13 +73,14 @@ epud dev: one node, not for production
   commands  %[2]s
   http      %[3]s
   sample    %[4]s (change it, then: epumgmt%[6]s apply -f %[4]s)
+  policies  %[7]s
 
 Try, %[5]s:
   epumgmt%[6]s status -w
   epumgmt%[6]s scale epu-sleeper 4
   epumgmt%[6]s explain epu-sleeper
 Ctrl-C ends the node; its workers live on until: epumgmt%[6]s terminate-all
-`, n.conf.DataDir, n.RelayAddress(), n.agentURLs()[0], n.sampleDir(), where, node)
+`, n.conf.DataDir, n.RelayAddress(), n.agentURLs()[0], n.sampleDir(), where, node, n.policiesText())
 	return nil
 }
 
@@ -139,13 +139,9 @@ func (p *program) validateFiles(conf config.Node, paths []string) error {
 	if len(given) == 0 {
 		return cli.Usage("epud validate -f FOLDER", "no *.yaml file in %v", paths)
 	}
-	var folders []fs.FS
-	if conf.PoliciesDir != "" {
-		folders = append(folders, os.DirFS(conf.PoliciesDir))
-	}
 	f := &files{
 		shelf: engine.NewShelf(engine.ShelfOptions{
-			Library: policies.NewLibrary(append(folders, scripts.Policies())...), BuiltIn: scripts.Policies(), Now: actors.WallClock{}.Now,
+			Library: libraryOf(conf, actors.WallClock{}), BuiltIn: scripts.Policies(), Now: actors.WallClock{}.Now,
 		}),
 		tick: resource.Options{Tick: conf.Tick}, offline: true,
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -18,7 +17,6 @@ import (
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/gateway"
 	"github.com/nimbus-epu/epu/actors/msg"
-	"github.com/nimbus-epu/epu/actors/versions"
 	"github.com/nimbus-epu/epu/cluster/identity"
 	"github.com/nimbus-epu/epu/internal/config"
 	"github.com/nimbus-epu/epu/internal/daemon/engine"
@@ -27,7 +25,6 @@ import (
 	"github.com/nimbus-epu/epu/internal/resource"
 	"github.com/nimbus-epu/epu/persistence/badger"
 	"github.com/nimbus-epu/epu/policies"
-	"github.com/nimbus-epu/epu/scripts"
 )
 
 // Options are what a Node is made of.
@@ -48,6 +45,7 @@ type Node struct {
 	journal *badger.Journal
 	history *badger.History
 	signer  *identity.Signer
+	library *policies.Library
 	shelf   *engine.Shelf
 	tree    *actors.Tree
 	gateway *gateway.Gateway
@@ -57,6 +55,7 @@ type Node struct {
 	budgets sync.Map // of calls, by epu.SiteID: *rate.Limiter
 
 	upkeep        *upkeep.Server
+	unwatch       func() // ends the watch of the folder of policies; nil without one
 	relayListener net.Listener
 	served        chan error
 }
@@ -70,14 +69,7 @@ func New(opts Options) (*Node, error) {
 	if err := os.MkdirAll(n.conf.DataDir, 0o700); err != nil {
 		return nil, epu.E(epu.Unavailable, "make data folder", n.conf.DataDir, err)
 	}
-	var folders []fs.FS
-	if n.conf.PoliciesDir != "" {
-		folders = append(folders, os.DirFS(n.conf.PoliciesDir))
-	}
-	n.shelf = engine.NewShelf(engine.ShelfOptions{
-		Library: policies.NewLibrary(append(folders, scripts.Policies())...).Timed(opts.Clock.Now), BuiltIn: scripts.Policies(),
-		Kept: n.keptVersion, Now: opts.Clock.Now,
-	})
+	n.shelve()
 	store := badger.Options{Now: opts.Clock.Now, Logger: opts.Log}
 	if n.conf.Journal.Memory != "small" {
 		store.MemTableBytes = memTableBytesDefault
@@ -144,6 +136,7 @@ func (n *Node) begin() error {
 		return err
 	}
 	n.serve(conf)
+	n.watchPolicies()
 	return nil
 }
 
@@ -181,6 +174,9 @@ func (n *Node) agentURLs() []string {
 
 // Stop ends the node: first its listeners, then its actors, then the store. What is due stays due.
 func (n *Node) Stop(ctx context.Context) error {
+	if n.unwatch != nil {
+		n.unwatch()
+	}
 	n.web.handler.Drain()
 	n.relay.Stop(ctx)
 	n.web.stop(ctx, n)
@@ -192,30 +188,4 @@ func (n *Node) Stop(ctx context.Context) error {
 func (n *Node) Close(ctx context.Context) error {
 	flush := n.history.Flush(ctx)
 	return errors.Join(flush, n.history.Close(), n.journal.Close())
-}
-
-// Controller makes the executor of a pool's controller.
-func (n *Node) Controller(_ epu.Owner, pool epu.PoolID) actors.Executor {
-	return engine.New(engine.Options{
-		Pool: pool, Shelf: n.shelf, Now: n.opts.Clock.Now, Getenv: n.opts.Getenv, Log: n.log,
-		Sensors: func(ctx context.Context) (map[string]epu.SensorSpec, error) {
-			answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
-			view, _ := answer.(msg.RegistryView)
-			return view.Pools[pool].Spec.Sensors, err
-		},
-	}).Do
-}
-
-// keptVersion asks the registry for a version of a policy.
-func (n *Node) keptVersion(ctx context.Context, name, hash string) (epu.PolicyVersion, error) {
-	answer, err := n.tree.Ask(ctx, actors.RegistryAddress, msg.RegistryQuery{})
-	if err != nil {
-		return epu.PolicyVersion{}, err
-	}
-	view, _ := answer.(msg.RegistryView)
-	v, ok := versions.Book(view.Policies).Get(name, hash)
-	if !ok {
-		return v, epu.E(epu.NotFound, "load policy", name+" "+hash, errors.New("its sources are not kept any more"))
-	}
-	return v, nil
 }

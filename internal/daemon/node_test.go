@@ -71,6 +71,12 @@ type running struct {
 // try starts a node on a data folder; a node that does not start is closed.
 func try(t *testing.T, dir string, environ ...string) (*daemon.Node, error) {
 	t.Helper()
+	return tryAs(t, false, dir, environ...)
+}
+
+// tryAs starts a node as `epud run` does, or as `epud dev`.
+func tryAs(t *testing.T, dev bool, dir string, environ ...string) (*daemon.Node, error) {
+	t.Helper()
 	conf, _, err := config.LoadNode(config.NodeOptions{Dev: true, Environ: append([]string{
 		"EPU_DATA_DIR=" + dir, "EPU_LISTEN=127.0.0.1:0", "EPU_HTTP=127.0.0.1:0", "EPU_LOG_LEVEL=error",
 	}, environ...)})
@@ -78,7 +84,7 @@ func try(t *testing.T, dir string, environ ...string) (*daemon.Node, error) {
 		t.Fatal(err)
 	}
 	node, err := daemon.New(daemon.Options{
-		Conf: conf, Clock: actors.WallClock{}, Getenv: func(string) string { return "" },
+		Conf: conf, Dev: dev, Clock: actors.WallClock{}, Getenv: func(string) string { return "" },
 		Log: slog.New(slog.DiscardHandler), Version: &msg.Version{Version: "test"},
 	})
 	if err != nil {
@@ -97,6 +103,12 @@ func start(t *testing.T, dir string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dial(t, node)
+}
+
+// dial gives a running node a client.
+func dial(t *testing.T, node *daemon.Node) *running {
+	t.Helper()
 	client, err := relay.Dial(node.RelayAddress(), relay.ClientOptions{User: "anna", NewID: func() string { return ulid.Make().String() }})
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,9 @@
 package daemon_test
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,4 +147,79 @@ func TestPinnedPolicy(t *testing.T) {
 	if len(kept) != 1 || kept[0].GetHash() != stock || kept[0].GetOrigin() != "built in" || strings.Join(kept[0].GetPools(), " ") != "epu-test" {
 		t.Errorf("a built-in version that is pinned: got %v", kept)
 	}
+}
+
+// Goal: epud dev takes a changed file in, a broken one never, and says where it is broken until it is mended; what
+// changed while the node was down is taken in too, and a rollback is not undone by the file that stands there.
+// Method: a node in this process, whose folder of policies is written to; its own answers say when it has looked.
+func TestHotReload(t *testing.T) {
+	dir, folder := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, "keeper.lua"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := func(extra string) string { return string(keeping(extra).GetFiles()[0].GetContent()) }
+	begin := func() *running {
+		t.Helper()
+		node, err := tryAs(t, true, dir, "EPU_POLICIES_DIR="+folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dial(t, node)
+	}
+	alert := func(want string) func(*msg.Status) bool {
+		return func(s *msg.Status) bool {
+			for _, a := range s.GetAlerts() {
+				if a.GetCode() == "policy-broken" {
+					return want != "" && a.GetSubject() == "keeper" && strings.Contains(a.GetText(), want)
+				}
+			}
+			return want == ""
+		}
+	}
+	write(text("0"))
+	r := begin()
+	defer func() { r.stop(t) }()
+	ask[*msg.Applied](t, r, keeperPool("conf: {keep: 1}"))
+	r.await(t, "the file decides", converged(1))
+	first := r.version(t)
+
+	write(text("1"))
+	r.await(t, "the changed file decides", converged(2))
+	second := r.version(t)
+	if events := ask[*msg.Events](t, r, &msg.EventsQuery{}).GetEvents(); !slices.ContainsFunc(events, func(e *msg.EventRecord) bool {
+		return e.GetName() == "policy-reload" && e.GetData().GetFields()["version"].GetStringValue() == second
+	}) {
+		t.Errorf("no event says so: %v", events)
+	}
+
+	write("return {\n  decide = function(control)\n")
+	r.await(t, "the broken file is named", alert("keeper.lua"))
+	write(strings.ReplaceAll(text("2"), "keep", "hold"))
+	r.await(t, "a sound file that does not fit the pool is named", alert("pool epu-test"))
+	if s := ask[*msg.Status](t, r, &msg.StatusQuery{}); !converged(2)(s) || r.version(t) != second {
+		t.Errorf("after two files that can't be used: got %v", s)
+	}
+	write(text("2"))
+	r.await(t, "the mended file decides", func(s *msg.Status) bool { return converged(3)(s) && alert("")(s) })
+
+	r.stop(t)
+	write(text("3"))
+	r = begin()
+	r.await(t, "what changed meanwhile decides", converged(4))
+	back := ask[*msg.PolicyApplied](t, r, &msg.PolicyRollback{Name: "keeper", Hash: first})
+	if !back.GetChanged() || back.GetHash() != first {
+		t.Errorf("rollback: got %v", back)
+	}
+	r.await(t, "the first version decides again", converged(1))
+	r.stop(t)
+	r = begin()
+	if err := os.WriteFile(filepath.Join(folder, "other.lua"), []byte(text("0")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, "the rollback stands after a restart", converged(1))
+	write(text("4"))
+	r.await(t, "the next change of the file decides", converged(5))
 }

@@ -6,9 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -126,5 +123,3 @@ func refusal(name string, problems []*msg.Problem) error {
 	err.Try = "mend it, then run the command again; nothing was changed"
 	return &msg.Refusal{Err: err, List: problems}
 }
-
-func timeOf(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }

@@ -120,13 +120,14 @@ func (e *Engine) load(ctx context.Context, name, version string) error {
 		if e.policy == nil || e.policy.Name != name {
 			return err
 		}
-		e.opts.Shelf.Broken(name, err.Error())
-		e.opts.Log.Warn("the policy's version can't be used; the one before goes on", "pool", e.opts.Pool, "policy", name, "version", version, "error", err)
+		if e.opts.Shelf.Broken(FromVersions, name, err.Error()) {
+			e.opts.Log.Warn("the policy's version can't be used; the one before goes on", "pool", e.opts.Pool, "policy", name, "version", version, "error", err)
+		}
 		return nil
 	}
 	e.version = version
 	if e.policy != nil && e.policy.Name == name {
-		e.opts.Shelf.Broken(name, "")
+		e.opts.Shelf.Broken(FromVersions, name, "")
 		if e.policy.Hash == p.Hash {
 			return nil // nothing of what it keeps in its Lua state need be lost
 		}

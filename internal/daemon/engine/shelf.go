@@ -3,10 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -39,19 +36,13 @@ type Shelf struct {
 	mu       sync.Mutex                  // guards all below
 	library  map[string]*policies.Policy // by name, as first loaded or last taken over
 	compiled map[string]*policies.Policy // by name and hash
-	broken   map[string]fault            // by name
-}
-
-// fault is why a policy's newest version is not in force.
-type fault struct {
-	text  string
-	since time.Time
+	faults   map[subject]fault
 }
 
 // NewShelf makes an empty shelf.
 func NewShelf(opts ShelfOptions) *Shelf {
 	return &Shelf{
-		opts: opts, library: map[string]*policies.Policy{}, compiled: map[string]*policies.Policy{}, broken: map[string]fault{},
+		opts: opts, library: map[string]*policies.Policy{}, compiled: map[string]*policies.Policy{}, faults: map[subject]fault{},
 	}
 }
 
@@ -166,31 +157,9 @@ func (s *Shelf) Resolve(view msg.RegistryView, spec epu.PolicySpec) (p *policies
 	return p, pinned, err
 }
 
-// Broken notes why a policy's newest version is not in force; an empty text, that nothing is wrong.
-func (s *Shelf) Broken(name, text string) {
+// Take puts another version of a policy in the place of what the library had: its files have changed since.
+func (s *Shelf) Take(p *policies.Policy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch old, was := s.broken[name]; {
-	case text == "":
-		delete(s.broken, name)
-	case !was:
-		s.broken[name] = fault{text, s.opts.Now()}
-	default:
-		s.broken[name] = fault{text, old.since}
-	}
-}
-
-// Alerts tells of the policies whose newest version is not in force.
-func (s *Shelf) Alerts() (out []*msg.Alert) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(s.broken)) {
-		f := s.broken[name]
-		out = append(out, &msg.Alert{
-			Code: string(msg.AlertPolicyBroken), Severity: "error", Subject: name, Since: timeOf(f.since),
-			Text: fmt.Sprintf("its newest version is not in force, the last good one is: %s", f.text),
-			Try:  "epumgmt policy check FILE, and mend it",
-		})
-	}
-	return out
+	s.library[p.Name] = p
 }

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/nimbus-epu/epu/actors/msg"
+)
+
+// Where a version of a policy comes from that is not in force because something is wrong with it.
+const (
+	FromVersions = "the registry" // one that is kept, and can't be loaded by an engine
+	FromFolder   = "the folder"   // a changed file
+)
+
+// forgetFaults is when a fault of a kept version is over that no engine has met again: whoever met it has
+// another version by now, or is gone. Engines try at each tick.
+const forgetFaults = 10 * time.Minute
+
+// subject is what a fault is about.
+type subject struct{ name, from string }
+
+// fault is why a policy's newest version is not in force.
+type fault struct {
+	text        string
+	since, last time.Time
+}
+
+// Broken notes why a policy's newest version is not in force; an empty text, that nothing is wrong with what
+// comes from there. It reports whether that is news.
+func (s *Shelf) Broken(from, name, text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, now := subject{name, from}, s.opts.Now()
+	old, was := s.faults[at]
+	if text == "" {
+		delete(s.faults, at)
+		return was
+	}
+	f := fault{text: text, since: now, last: now}
+	if was {
+		f.since = old.since
+	}
+	s.faults[at] = f
+	return old.text != text
+}
+
+// Alerts tells of the policies whose newest version is not in force.
+func (s *Shelf) Alerts() (out []*msg.Alert) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	order := func(a, b subject) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.from, b.from)) }
+	for _, at := range slices.SortedFunc(maps.Keys(s.faults), order) {
+		f := s.faults[at]
+		if at.from == FromVersions && s.opts.Now().Sub(f.last) > forgetFaults {
+			delete(s.faults, at)
+			continue
+		}
+		a := &msg.Alert{
+			Code: string(msg.AlertPolicyBroken), Severity: "error", Subject: at.name, Since: timestamppb.New(f.since),
+			Text: "its version of " + at.from + " is not in force, the last good one goes on: " + f.text,
+			Try:  "epumgmt policy rollback " + at.name + ", or apply a version that is mended",
+		}
+		if at.from == FromFolder {
+			a.Try = "mend the file: it is read again when it changes"
+		}
+		out = append(out, a)
+	}
+	return out
+}
