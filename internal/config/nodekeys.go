@@ -50,7 +50,7 @@ func nodeKeys() []key {
 			name: "log.format", kind: word, def: "auto", words: []string{"auto", "text", "json"},
 			doc: "Form of log lines on standard error; auto = text on a terminal, JSON elsewhere",
 		},
-		{name: "events.file", kind: path, doc: "File to which events are appended, one JSON object per line; empty = none"},
+		{name: "events.file", kind: path, doc: "File to which events are appended, one JSON object per line; at 64 MiB it becomes `FILE.1`, and on SIGHUP the node opens it anew; empty = none"},
 		{
 			name: "events.cloudyvent", kind: boolean, def: "false",
 			doc: "Also write life-cycle events to `events.file` in the older form `CLOUDYVENT_JSON: ...`",

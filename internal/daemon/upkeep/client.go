@@ -80,7 +80,7 @@ func (c *Client) ask(ctx context.Context, op, path string, take func(io.Reader) 
 	}
 	taken := take(resp.Body)
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Trailer.Get(verdictDone) == "" {
-		if taken == nil {
+		if taken == nil || errors.Is(taken, io.ErrUnexpectedEOF) {
 			taken = errors.New("the answer was cut: the node was stopped")
 		}
 		return epu.E(epu.Unavailable, op, c.dataDir, taken)

@@ -117,6 +117,10 @@ func answer(read func(*http.Request, io.Writer) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", verdictKind+", "+verdictText+", "+verdictDone)
 		w.WriteHeader(http.StatusOK)
+		// A tool that takes nothing, such as a pager, would keep the node from stopping for ever.
+		defer context.AfterFunc(r.Context(), func() {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) // long past: what waits fails
+		})()
 		if err := read(r, w); err != nil {
 			w.Header().Set(verdictKind, epu.KindOf(err).String())
 			w.Header().Set(verdictText, fmt.Sprintf("%+q", err.Error()))

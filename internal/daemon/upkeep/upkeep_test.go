@@ -140,3 +140,53 @@ func TestFailures(t *testing.T) {
 		}
 	}
 }
+
+// endless is a store whose dump never ends by itself; it says when it writes, and when it was stopped.
+type endless struct {
+	broken
+	began, ended chan struct{}
+}
+
+func (e *endless) Dump(_ context.Context, w io.Writer, _ string) error {
+	defer close(e.ended)
+	close(e.began)
+	for {
+		if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+			return err
+		}
+	}
+}
+
+// stuck is a reader's end that takes nothing until it is let go, such as a pager.
+type stuck struct{ letGo chan struct{} }
+
+func (s stuck) Write(b []byte) (int, error) {
+	<-s.letGo
+	return len(b), nil
+}
+
+// Goal: a tool that does not take its answer does not keep a node from stopping. Method: a dump that never
+// ends to a reader that takes nothing, while the server is closed.
+func TestCloseWaitsForNoReader(t *testing.T) {
+	dir := t.TempDir()
+	store := &endless{began: make(chan struct{}), ended: make(chan struct{})}
+	s, err := Listen(dir, store, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, answered := stuck{make(chan struct{})}, make(chan error)
+	go func() { answered <- NewClient(dir).Dump(context.Background(), reader, "") }()
+	<-store.began
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-store.ended: // nobody uses the store when Close has returned
+	default:
+		t.Error("the dump goes on after Close")
+	}
+	close(reader.letGo)
+	if err := <-answered; epu.KindOf(err) != epu.Unavailable {
+		t.Errorf("got %v, want an answer that was cut to be an error", err)
+	}
+}
