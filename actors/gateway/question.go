@@ -37,7 +37,7 @@ func (g *Gateway) whatIf(ctx context.Context, q *msg.WhatIfQuery) (proto.Message
 	if err != nil {
 		return nil, err
 	}
-	out := &msg.WhatIf{Actions: answers.Did(&w.Then)}
+	out := &msg.WhatIf{Actions: answers.Did(&w.Then), NowActions: answers.Did(&w.Now)}
 	if out.Decision, err = drawn(w.Then, applied.Spec.Sensors); err != nil {
 		return nil, err
 	}

@@ -546,6 +546,7 @@ type PoolStatus struct {
 	Conf          *structpb.Struct       `protobuf:"bytes,17,opt,name=conf,proto3" json:"conf,omitempty"`       // the policy configuration in force
 	Error         string                 `protobuf:"bytes,18,opt,name=error,proto3" json:"error,omitempty"`     // the policy's newest error while it fails
 	Backoff       *durationpb.Duration   `protobuf:"bytes,19,opt,name=backoff,proto3" json:"backoff,omitempty"` // until launches may be tried again
+	Shadow        string                 `protobuf:"bytes,20,opt,name=shadow,proto3" json:"shadow,omitempty"`   // how the candidate in the policy's shadow does, in words; empty = there is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -711,6 +712,13 @@ func (x *PoolStatus) GetBackoff() *durationpb.Duration {
 		return x.Backoff
 	}
 	return nil
+}
+
+func (x *PoolStatus) GetShadow() string {
+	if x != nil {
+		return x.Shadow
+	}
+	return ""
 }
 
 type DecisionSummary struct {
@@ -4055,9 +4063,9 @@ func (x *Sample) GetUnknown() bool {
 type WhatIfQuery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
-	Sensors       map[string]float64     `protobuf:"bytes,2,rep,name=sensors,proto3" json:"sensors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
-	Conf          *structpb.Struct       `protobuf:"bytes,3,opt,name=conf,proto3" json:"conf,omitempty"`     // whole top-level values
-	Policy        []*File                `protobuf:"bytes,4,rep,name=policy,proto3" json:"policy,omitempty"` // a candidate in place of the pool's policy; the first is the policy, the others what it requires
+	Sensors       map[string]float64     `protobuf:"bytes,2,rep,name=sensors,proto3" json:"sensors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"` // a value that is not a number means unknown
+	Conf          *structpb.Struct       `protobuf:"bytes,3,opt,name=conf,proto3" json:"conf,omitempty"`                                                                                   // whole top-level values
+	Policy        []*File                `protobuf:"bytes,4,rep,name=policy,proto3" json:"policy,omitempty"`                                                                               // a candidate in place of the pool's policy; the first is the policy, the others what it requires
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4122,9 +4130,10 @@ func (x *WhatIfQuery) GetPolicy() []*File {
 
 type WhatIf struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Decision      *structpb.Struct       `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"` // epu.Decision as its JSON, after the guard rails
-	Now           *structpb.Struct       `protobuf:"bytes,2,opt,name=now,proto3" json:"now,omitempty"`           // the same without the changes
-	Actions       []string               `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"`   // what would be launched, drained and ended at once, for people
+	Decision      *structpb.Struct       `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`                       // epu.Decision as its JSON, after the guard rails
+	Now           *structpb.Struct       `protobuf:"bytes,2,opt,name=now,proto3" json:"now,omitempty"`                                 // the same without the changes
+	Actions       []string               `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"`                         // what would be launched, drained and ended at once, for people
+	NowActions    []string               `protobuf:"bytes,4,rep,name=now_actions,json=nowActions,proto3" json:"now_actions,omitempty"` // what is about to be without the changes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4176,6 +4185,13 @@ func (x *WhatIf) GetNow() *structpb.Struct {
 func (x *WhatIf) GetActions() []string {
 	if x != nil {
 		return x.Actions
+	}
+	return nil
+}
+
+func (x *WhatIf) GetNowActions() []string {
+	if x != nil {
+		return x.NowActions
 	}
 	return nil
 }
@@ -4802,14 +4818,15 @@ func (x *PolicySource) GetHash() string {
 	return ""
 }
 
-// Shadow evaluates a candidate on a pool's live inputs, beside its policy, and executes nothing.
+// Shadow evaluates a candidate on a pool's live inputs, beside its policy, and executes nothing. It takes the place
+// of the pool's candidate before.
 type Shadow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
-	Files         []*File                `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
-	For           *durationpb.Duration   `protobuf:"bytes,3,opt,name=for,proto3" json:"for,omitempty"`   // default 30 min
-	Conf          *structpb.Struct       `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"` // changes for the candidate only
-	Stop          bool                   `protobuf:"varint,5,opt,name=stop,proto3" json:"stop,omitempty"`
+	Files         []*File                `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"` // the first is the policy, the others what it requires
+	For           *durationpb.Duration   `protobuf:"bytes,3,opt,name=for,proto3" json:"for,omitempty"`     // default 30 min
+	Conf          *structpb.Struct       `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"`   // changes for the candidate only
+	Stop          bool                   `protobuf:"varint,5,opt,name=stop,proto3" json:"stop,omitempty"`  // ends it; the report stays
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4934,6 +4951,9 @@ type ShadowReport struct {
 	Failed        int32                  `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
 	Differences   []*ShadowDifference    `protobuf:"bytes,8,rep,name=differences,proto3" json:"differences,omitempty"` // newest first, at most 100
 	Error         string                 `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`             // the candidate's newest error
+	Policy        string                 `protobuf:"bytes,10,opt,name=policy,proto3" json:"policy,omitempty"`          // its name
+	By            string                 `protobuf:"bytes,11,opt,name=by,proto3" json:"by,omitempty"`
+	Ended         *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=ended,proto3" json:"ended,omitempty"` // absent while it goes on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5029,6 +5049,27 @@ func (x *ShadowReport) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *ShadowReport) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *ShadowReport) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ShadowReport) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
 }
 
 type ShadowDifference struct {
@@ -5153,7 +5194,7 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x05pools\x18\x01 \x03(\v2\x12.epu.v1.PoolStatusR\x05pools\x12(\n" +
 	"\x05sites\x18\x02 \x03(\v2\x12.epu.v1.SiteStatusR\x05sites\x12(\n" +
 	"\x05nodes\x18\x03 \x03(\v2\x12.epu.v1.NodeStatusR\x05nodes\x12%\n" +
-	"\x06alerts\x18\x04 \x03(\v2\r.epu.v1.AlertR\x06alerts\"\xc3\x04\n" +
+	"\x06alerts\x18\x04 \x03(\v2\r.epu.v1.AlertR\x06alerts\"\xdb\x04\n" +
 	"\n" +
 	"PoolStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -5176,7 +5217,8 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x06freeze\x18\x10 \x01(\v2\x0e.epu.v1.FreezeR\x06freeze\x12+\n" +
 	"\x04conf\x18\x11 \x01(\v2\x17.google.protobuf.StructR\x04conf\x12\x14\n" +
 	"\x05error\x18\x12 \x01(\tR\x05error\x123\n" +
-	"\abackoff\x18\x13 \x01(\v2\x19.google.protobuf.DurationR\abackoff\"\xb1\x01\n" +
+	"\abackoff\x18\x13 \x01(\v2\x19.google.protobuf.DurationR\abackoff\x12\x16\n" +
+	"\x06shadow\x18\x14 \x01(\tR\x06shadow\"\xb1\x01\n" +
 	"\x0fDecisionSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
@@ -5435,11 +5477,13 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x06policy\x18\x04 \x03(\v2\f.epu.v1.FileR\x06policy\x1a:\n" +
 	"\fSensorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x82\x01\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xa3\x01\n" +
 	"\x06WhatIf\x123\n" +
 	"\bdecision\x18\x01 \x01(\v2\x17.google.protobuf.StructR\bdecision\x12)\n" +
 	"\x03now\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x03now\x12\x18\n" +
-	"\aactions\x18\x03 \x03(\tR\aactions\"?\n" +
+	"\aactions\x18\x03 \x03(\tR\aactions\x12\x1f\n" +
+	"\vnow_actions\x18\x04 \x03(\tR\n" +
+	"nowActions\"?\n" +
 	"\rSnapshotQuery\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\"\x9f\x01\n" +
@@ -5490,7 +5534,7 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x04conf\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x04conf\x12\x12\n" +
 	"\x04stop\x18\x05 \x01(\bR\x04stop\"!\n" +
 	"\vShadowQuery\x12\x12\n" +
-	"\x04pool\x18\x01 \x01(\tR\x04pool\"\xc0\x02\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\"\x9a\x03\n" +
 	"\fShadowReport\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\tR\x04hash\x120\n" +
@@ -5500,7 +5544,11 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\tdiffering\x18\x06 \x01(\x05R\tdiffering\x12\x16\n" +
 	"\x06failed\x18\a \x01(\x05R\x06failed\x12:\n" +
 	"\vdifferences\x18\b \x03(\v2\x18.epu.v1.ShadowDifferenceR\vdifferences\x12\x14\n" +
-	"\x05error\x18\t \x01(\tR\x05error\"\xd4\x01\n" +
+	"\x05error\x18\t \x01(\tR\x05error\x12\x16\n" +
+	"\x06policy\x18\n" +
+	" \x01(\tR\x06policy\x12\x0e\n" +
+	"\x02by\x18\v \x01(\tR\x02by\x120\n" +
+	"\x05ended\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\"\xd4\x01\n" +
 	"\x10ShadowDifference\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\x12\x12\n" +
@@ -5684,16 +5732,17 @@ var file_actors_msg_remote_proto_depIdxs = []int32{
 	82, // 70: epu.v1.ShadowReport.since:type_name -> google.protobuf.Timestamp
 	82, // 71: epu.v1.ShadowReport.until:type_name -> google.protobuf.Timestamp
 	76, // 72: epu.v1.ShadowReport.differences:type_name -> epu.v1.ShadowDifference
-	82, // 73: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
-	0,  // 74: epu.v1.Relay.Ask:input_type -> epu.v1.Request
-	0,  // 75: epu.v1.Relay.Watch:input_type -> epu.v1.Request
-	1,  // 76: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
-	1,  // 77: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
-	76, // [76:78] is the sub-list for method output_type
-	74, // [74:76] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	82, // 73: epu.v1.ShadowReport.ended:type_name -> google.protobuf.Timestamp
+	82, // 74: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
+	0,  // 75: epu.v1.Relay.Ask:input_type -> epu.v1.Request
+	0,  // 76: epu.v1.Relay.Watch:input_type -> epu.v1.Request
+	1,  // 77: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
+	1,  // 78: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
+	77, // [77:79] is the sub-list for method output_type
+	75, // [75:77] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_actors_msg_remote_proto_init() }

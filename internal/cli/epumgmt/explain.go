@@ -1,12 +1,9 @@
 package epumgmt
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +13,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/decision"
 )
 
 func explainCommand(s *session) *cobra.Command {
@@ -87,29 +85,6 @@ func moment(text string, now time.Time, zone *time.Location) (time.Time, error) 
 	return now, fmt.Errorf("%q is no time", text)
 }
 
-// decided is what explain reads of epu.Decision's JSON. The seed stays out: the wire's numbers are
-// doubles, and it is no double.
-type decided struct {
-	ID         string       `json:"id"`
-	Time       time.Time    `json:"time"`
-	Policy     string       `json:"policy"`
-	PolicyHash string       `json:"policy_hash"`
-	Inputs     []epu.Input  `json:"inputs"`
-	Reasons    []epu.Reason `json:"reasons"`
-	Wanted     target       `json:"wanted"`
-	Wish       target       `json:"wish"`
-	Clamps     []epu.Reason `json:"clamps"`
-	Rejected   []epu.Reason `json:"rejected"`
-	Actions    []epu.Action `json:"actions"`
-	Alerts     []string     `json:"alerts"`
-	Equal      int          `json:"equal"`
-	Error      string       `json:"error"`
-}
-
-type target struct {
-	Target int `json:"target"`
-}
-
 func (s *session) explanationView(e *msg.Explanation) (cli.View, error) {
 	v := cli.View{Type: cli.TypeOf(e), Data: e}
 	name := e.GetPool().GetName()
@@ -118,12 +93,8 @@ func (s *session) explanationView(e *msg.Explanation) (cli.View, error) {
 		v.Lines = append(v.Lines, wouldChange(e)...)
 		return v, nil
 	}
-	raw, err := e.GetDecision().MarshalJSON()
+	d, err := decision.Read(e.GetDecision())
 	if err != nil {
-		return v, epu.E(epu.Internal, "read the explanation of", name, err)
-	}
-	var d decided
-	if err := json.Unmarshal(raw, &d); err != nil {
 		return v, &epu.Error{Op: "read the explanation of", On: name, Err: errors.New("its form is unknown to this program: " + err.Error()), Try: "use the client that came with the node, or -o json"}
 	}
 	v.Lines = s.explanation(e, d)
@@ -143,7 +114,7 @@ func atMost(n int, list []string) []string {
 	return append(slices.Clone(list[:n-1]), fmt.Sprintf("and %d more (epumgmt instances, or -o json)", len(list)-n+1))
 }
 
-func (s *session) explanation(e *msg.Explanation, d decided) []cli.Line {
+func (s *session) explanation(e *msg.Explanation, d decision.Decided) []cli.Line {
 	now := s.env.Now()
 	version := ""
 	if d.PolicyHash != "" {
@@ -165,14 +136,14 @@ func (s *session) explanation(e *msg.Explanation, d decided) []cli.Line {
 	if s.print.Width > 0 {
 		width = s.print.Width
 	}
-	lines = append(lines, labelled("saw", wrap(inputs(d.Inputs), width-labelWidth))...)
-	lines = append(lines, labelled("rule", reasons(d.Reasons))...)
-	clamps := reasons(d.Clamps)
+	lines = append(lines, labelled("saw", decision.Wrap(decision.Inputs(d.Inputs), width-labelWidth))...)
+	lines = append(lines, labelled("rule", decision.Reasons(d.Reasons))...)
+	clamps := decision.Reasons(d.Clamps)
 	if len(clamps) > 0 && d.Wanted.Target != d.Wish.Target && !strings.Contains(clamps[0], " -> ") { // it may say so itself
 		clamps[0] = fmt.Sprintf("%d -> %d   %s", d.Wanted.Target, d.Wish.Target, clamps[0])
 	}
 	lines = append(lines, labelled("clamped", clamps)...)
-	lines = append(lines, labelled("rejected", reasons(d.Rejected))...)
+	lines = append(lines, labelled("rejected", decision.Reasons(d.Rejected))...)
 	lines = append(lines, labelled("doing", atMost(doingMax, e.GetDoing()))...)
 	lines = append(lines, labelled("alert", d.Alerts)...)
 	if f := e.GetPool().GetFreeze(); f != nil {
@@ -202,117 +173,6 @@ func labelled(label string, texts []string) []cli.Line {
 	for _, text := range texts {
 		lines = append(lines, cli.Line{{Text: pad(label), Tone: cli.Dim}, cli.Text(text)})
 		label = ""
-	}
-	return lines
-}
-
-// reasons gives each reason with its rule before it and its origin behind.
-func reasons(list []epu.Reason) []string {
-	var out []string
-	for _, r := range list {
-		text := r.Text
-		if r.Rule != "" && !strings.Contains(text, r.Rule) {
-			text = strings.TrimSuffix(r.Rule+": "+text, ": ")
-		}
-		if r.Origin != "" {
-			text += "  (" + r.Origin + ")"
-		}
-		out = append(out, text)
-	}
-	return out
-}
-
-// inputHooks is the input that says which functions of a policy ran before the decision.
-const inputHooks = "hooks"
-
-func inputs(list []epu.Input) []string {
-	var out []string
-	for _, in := range list {
-		if in.Name == inputHooks { // what replaying needs; the rule and the events say it in words
-			continue
-		}
-		out = append(out, strings.TrimSpace(strings.TrimPrefix(in.Name, "sensor ")+" "+inputText(in.Value)))
-	}
-	return out
-}
-
-// inputText shows a reading with its age and quality, and anything else as short as it goes.
-func inputText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "none"
-	case float64:
-		return number(v)
-	case string:
-		return v
-	case map[string]any:
-		if _, ok := v["mean"]; ok {
-			return windowText(v)
-		}
-		value, ok := v["value"]
-		if !ok {
-			break
-		}
-		quality, _ := v["quality"].(string)
-		if quality == string(epu.QualityUnknown) {
-			return quality // whatever its value is, nobody should read it
-		}
-		text := inputText(value)
-		if unit, ok := v["unit"].(string); ok {
-			text += " " + unit
-		}
-		var about []string
-		if age, ok := v["age"].(float64); ok {
-			if _, stored := v["sensor"]; stored {
-				age /= float64(time.Second) // epu.Reading has nanoseconds, what a policy saw has seconds
-			}
-			about = append(about, number(math.Round(age))+" s old")
-		}
-		if quality != "" {
-			about = append(about, quality)
-		}
-		if len(about) > 0 {
-			text += " (" + strings.Join(about, ", ") + ")"
-		}
-		return text
-	}
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return "?"
-	}
-	const inputBytesMax = 60
-	if len(raw) > inputBytesMax {
-		return strings.ToValidUTF8(string(raw[:inputBytesMax]), "") + "..."
-	}
-	return string(raw)
-}
-
-// windowText shows what sums up a sensor's readings over a span.
-func windowText(v map[string]any) string {
-	var parts []string
-	for _, key := range []string{"mean", "min", "max", "last", "slope", "count"} {
-		if f, ok := v[key].(float64); ok {
-			parts = append(parts, key+" "+strconv.FormatFloat(f, 'g', 4, 64))
-		}
-	}
-	if q, ok := v["quality"].(string); ok {
-		parts = append(parts, q)
-	}
-	return "(" + strings.Join(parts, ", ") + ")"
-}
-
-func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
-
-// wrap joins pieces with three spaces into lines of at most width.
-func wrap(pieces []string, width int) []string {
-	var lines []string
-	for _, p := range pieces {
-		last := len(lines) - 1
-		if last >= 0 && len(lines[last])+3+len(p) <= width {
-			lines[last] += "   " + p
-			continue
-		}
-		lines = append(lines, p)
 	}
 	return lines
 }

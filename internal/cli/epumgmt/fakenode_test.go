@@ -125,6 +125,8 @@ func (n *fakeNode) Ask(_ context.Context, req *msg.Request, body proto.Message) 
 		return &msg.Instances{Instances: exampleInstances()}, nil
 	case *msg.ExplainQuery:
 		return n.explain(m)
+	case *msg.WhatIfQuery:
+		return n.whatIf(m)
 	case *msg.DecisionsQuery:
 		if err := n.known(m.GetPool()); err != nil {
 			return nil, err

@@ -16,7 +16,9 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/cli/policy"
+	"github.com/nimbus-epu/epu/internal/cli/question"
 	"github.com/nimbus-epu/epu/internal/cli/sensor"
+	"github.com/nimbus-epu/epu/policies"
 )
 
 // Main runs the program with its arguments (without its name) and gives the exit code. The context
@@ -89,7 +91,7 @@ epud dev writes, and is 127.0.0.1:7420 otherwise.`,
 	)
 	for group, commands := range map[string][]*cobra.Command{
 		groupAsk: {
-			statusCommand(s), instancesCommand(s), explainCommand(s), decisionsCommand(s), eventsCommand(s),
+			statusCommand(s), instancesCommand(s), explainCommand(s), question.WhatIf(questionHost(s)), decisionsCommand(s), eventsCommand(s),
 			alertsCommand(s), sensorCommand(s), waitCommand(s), doctorCommand(s),
 		},
 		groupChange: {
@@ -132,6 +134,20 @@ func sensorCommand(s *session) *cobra.Command {
 		},
 		Push: func(ctx context.Context, m *msg.SensorPush) error { return s.command(ctx, m) },
 	})
+}
+
+// questionHost lets the commands that ask what would be ask this session's node.
+func questionHost(s *session) question.Host {
+	return question.Host{
+		Env: &s.env, IO: &s.io, Print: func() *cli.Printer { return s.print }, Pool: s.pool, Pools: s.completePools,
+		Ask: func(ctx context.Context, m proto.Message) (proto.Message, error) {
+			return ask[proto.Message](ctx, s, m)
+		},
+		Order: func(ctx context.Context, m proto.Message, hints ...cli.Line) error {
+			return s.command(ctx, m, hints...)
+		},
+		Load: func(arg string) (*policies.Policy, error) { return policy.Load(&s.env, arg) },
+	}
 }
 
 // policyCommand lets the group of policies ask this session's node.

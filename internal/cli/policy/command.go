@@ -24,6 +24,14 @@ type Host struct {
 	Print func() *cli.Printer // valid once a command runs
 	// Ask brings a question or an order to the node. Only the commands about a node's versions call it.
 	Ask func(ctx context.Context, m proto.Message) (proto.Message, error)
+	// More makes further commands of the group, which load policies as those here do.
+	More func(load func(arg string) (*policies.Policy, error)) []*cobra.Command
+}
+
+// Load finds and compiles a policy by its file, or by its name among the built-in ones.
+func Load(env *cli.Env, arg string) (*policies.Policy, error) {
+	p, _, err := (&kit{Host: Host{Env: env}}).load(arg)
+	return p, err
 }
 
 // kit is what the commands of one run share.
@@ -43,10 +51,17 @@ then in this folder.`,
 		Example: "epumgmt policy list\nepumgmt policy doc npreserving",
 	})
 	group.PersistentFlags().StringVar(&k.folder, "policies", "", "look in this `DIR` before the built-in policies")
-	for _, c := range []*cobra.Command{
+	commands := []*cobra.Command{
 		listCommand(k), docCommand(k), newCommand(k), checkCommand(k), testCommand(k), simulateCommand(k),
 		applyCommand(k), rollbackCommand(k), versionsCommand(k),
-	} {
+	}
+	if h.More != nil {
+		commands = append(commands, h.More(func(arg string) (*policies.Policy, error) {
+			p, _, err := k.load(arg)
+			return p, err
+		})...)
+	}
+	for _, c := range commands {
 		c.Example = "  " + strings.ReplaceAll(c.Example, "\n", "\n  ") // as help indents everything else
 		group.AddCommand(c)
 	}

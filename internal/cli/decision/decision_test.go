@@ -1,0 +1,21 @@
+package decision_test
+
+import (
+	"testing"
+
+	"github.com/nimbus-epu/epu/internal/cli/decision"
+)
+
+// Goal: what a decision saw is said as short as it goes, and an unknown reading has no number that somebody
+// might take for one. Method: readings as they come over the wire.
+func TestInputText(t *testing.T) {
+	for want, v := range map[string]any{
+		"none": nil, "0.5": 0.5, "unknown": map[string]any{"value": 0.0, "quality": "unknown", "unit": "jobs"},
+		"25 jobs (2 s old, ok)": map[string]any{"value": 25.0, "quality": "ok", "unit": "jobs", "age": 2.0},
+		"(mean 3, count 4, ok)": map[string]any{"mean": 3.0, "count": 4.0, "quality": "ok"},
+	} {
+		if got := decision.Input(v); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
