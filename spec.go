@@ -83,15 +83,26 @@ type DrainSpec struct {
 // Limits are a pool's guard rails: what a policy may cause at most.
 type Limits struct {
 	Min            int           `json:"min"`
-	Max            int           `json:"max"`                  // required unless the policy is npreserving; -1 = none
-	Launches       Count         `json:"launches"`             // default 100 per 10 min
-	InFlight       int           `json:"in_flight"`            // launched and not yet RUNNING; default 50
-	Terminations   Count         `json:"terminations"`         // N 0 = max(1, 20 %) of the workers, per 10 min
-	FailuresInRow  int           `json:"failures_in_row"`      // then launches back off up to FailureBackoff; default 5
-	FailureBackoff time.Duration `json:"failure_backoff"`      // default 30 min
-	MassConfirm    time.Duration `json:"mass_failure_confirm"` // suspicion until a canary is launched; default 10 min
-	Spend          float64       `json:"spend,omitempty"`      // US dollars per hour of open workers whose price is known; 0 = none. Beyond it nothing grows
+	Max            int           `json:"max"`                    // required unless the policy is npreserving; -1 = none
+	Launches       Count         `json:"launches"`               // default 100 per 10 min
+	InFlight       int           `json:"in_flight"`              // launched and not yet RUNNING; default 50
+	Terminations   Count         `json:"terminations"`           // N 0 = max(1, 20 %) of the workers; Window 0 = no such limit. Default 20 % per 10 min
+	Loss           Share         `json:"loss,omitzero"`          // of the workers, at least one, on top of Terminations; Percent 0 = no such limit
+	FailuresInRow  int           `json:"failures_in_row"`        // then launches back off up to FailureBackoff; default 5
+	FailureBackoff time.Duration `json:"failure_backoff"`        // default 30 min
+	FreezeAfter    int           `json:"freeze_after,omitempty"` // failed launches in a row, anywhere, that freeze the pool; 0 = none do
+	MassConfirm    time.Duration `json:"mass_failure_confirm"`   // suspicion until a canary is launched; default 10 min
+	Spend          float64       `json:"spend,omitempty"`        // US dollars per hour of open workers whose price is known; 0 = none. Beyond it nothing grows
 }
+
+// Share is a part of the workers within a window of time.
+type Share struct {
+	Percent int           `json:"percent"` // 1 to 100
+	Window  time.Duration `json:"window"`
+}
+
+// EndsKept is how long ends count toward one of the limits on them.
+func (l *Limits) EndsKept() time.Duration { return max(l.Terminations.Window, l.Loss.Window) }
 
 // Driver names the kind of a site.
 type Driver string

@@ -233,6 +233,7 @@ func (c *Controller) advance(tx *Tx) {
 	c.suspect(tx, now)
 	c.deadlines(tx, now)
 	c.thawInTime(tx, now)
+	c.freezeAfterFailures(tx, now)
 	c.reconcile(tx)
 	c.tick(tx, now)
 	c.forget(tx)

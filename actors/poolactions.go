@@ -62,6 +62,7 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 		Overdue: c.overdue, Canaries: c.suspicion.canaries, Backoff: c.backoffOf,
 		Launched: used(c.st.Launched, now, spec.Limits.Launches.Window),
 		Ended:    used(c.st.Ended, now, spec.Limits.Terminations.Window),
+		Lost:     used(c.st.Ended, now, spec.Limits.Loss.Window),
 		Origin:   func(key string) string { return spec.Origins[key] },
 	}
 	if f := c.st.Freeze; f != nil {
@@ -72,7 +73,7 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 	}
 	if d := c.st.Define; d.EndAll || d.Removing {
 		in.Wish = epu.Wish{}
-		in.Limits.Terminations.Window = 0 // the operator said so
+		in.Limits.Terminations.Window, in.Limits.Loss.Percent = 0, 0 // the operator said so
 		in.Hold, in.Canaries = true, 0
 		in.Freeze = reconcile.Thawed
 		in.DrainTo = in.DrainTo && !d.EndAll

@@ -3,6 +3,7 @@ package actors
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -219,6 +220,19 @@ func (c *Controller) thawInTime(tx *Tx, now time.Time) {
 		c.dirty, c.nextTick = true, now
 		c.record(tx, "pool_thawed", map[string]any{"until": f.Until})
 	}
+}
+
+// freezeAfterFailures freezes a pool whose launches keep failing, if its definition says so: from here on
+// only an operator knows what to do.
+func (c *Controller) freezeAfterFailures(tx *Tx, now time.Time) {
+	n, d := c.st.Row.Failures, &c.st.Define
+	if most := d.Spec.Limits.FreezeAfter; most == 0 || n < most || c.st.Freeze != nil || d.EndAll || d.Removing {
+		return
+	}
+	reason := fmt.Sprintf("%d launches in a row failed", n)
+	tx.Emit(poolFrozen{Freeze: msg.FreezeState{By: msg.FreezeOnFailures, Reason: reason, Since: now}})
+	c.dirty = true
+	c.record(tx, "pool_frozen", map[string]any{"by": msg.FreezeOnFailures, "reason": reason})
 }
 
 // record adds a life-cycle event to the history.

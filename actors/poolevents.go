@@ -105,7 +105,8 @@ type (
 	poolThawed struct {
 		By string `json:"by"`
 	}
-	// streakCleared forgets the failed launches of a place: a newer worker has run there for a while.
+	// streakCleared forgets the failed launches of a place: a newer worker has run there for a while. Without
+	// a place it ends the row of failures anywhere.
 	streakCleared struct {
 		Place string `json:"place"`
 	}
@@ -153,6 +154,7 @@ type poolState struct {
 	Launches  map[epu.LaunchID]*poolLaunch `json:"launches,omitempty"`
 	Freeze    *msg.FreezeState             `json:"freeze,omitempty"`
 	Streaks   map[string]lifecycle.Streak  `json:"streaks,omitempty"`  // by place, of launches that failed there
+	Row       lifecycle.Streak             `json:"row,omitzero"`       // failed launches since one ran, wherever
 	Launched  []stamp                      `json:"launched,omitempty"` // within limits.launches' window
 	Ended     []stamp                      `json:"ended,omitempty"`    // within limits.terminations' window
 	Faults    []msg.HookFault              `json:"faults,omitempty"`   // hooks that were given up, the newest
@@ -252,9 +254,12 @@ func (c *Controller) Apply(ev any) {
 		f := e.Freeze
 		c.st.Freeze = &f
 	case poolThawed:
-		c.st.Freeze = nil
+		c.st.Freeze, c.st.Row = nil, lifecycle.Streak{}
 	case streakCleared:
 		delete(c.st.Streaks, e.Place)
+		if e.Place == "" {
+			c.st.Row = lifecycle.Streak{}
+		}
 	}
 }
 
@@ -269,7 +274,7 @@ func (c *Controller) applyDefined(e poolDefined) {
 	if retuned {
 		c.health = &e.Define.Spec.Health
 	}
-	c.st.Streaks, c.st.Faults = nil, nil // what failed may be mended now
+	c.st.Streaks, c.st.Faults, c.st.Row = nil, nil, lifecycle.Streak{} // what failed may be mended now
 	c.retune = true
 	c.dirty = true
 	for id := range c.st.Launches {
@@ -307,7 +312,7 @@ func (c *Controller) applyEnded(e workerEnded) {
 		c.failed(launch, e.Time)
 	}
 	if e.Limited {
-		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.Terminations.Window)
+		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.EndsKept())
 	}
 }
 
@@ -322,7 +327,7 @@ func (c *Controller) applyDraining(e workerDraining) {
 		}
 	})
 	if e.Limited {
-		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.Terminations.Window)
+		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.EndsKept())
 	}
 }
 

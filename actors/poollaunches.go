@@ -125,6 +125,7 @@ func (c *Controller) failed(launch epu.LaunchID, at time.Time) {
 		c.st.Streaks = map[string]lifecycle.Streak{}
 	}
 	c.st.Streaks[l.place()] = c.st.Streaks[l.place()].Fail(at)
+	c.st.Row = c.st.Row.Fail(at)
 }
 
 // place is where a launch was made, as far as failures of others there are told by its own.

@@ -278,7 +278,8 @@ func (c *Controller) orderOf(id epu.WorkerID) string {
 	return c.st.Launches[launch].Slots[i].Why
 }
 
-// clearStreaks forgets the failed launches of places where a newer worker has run for a while.
+// clearStreaks forgets the failed launches of places where a newer worker has run for a while, and ends the
+// row of failures once one has anywhere.
 func (c *Controller) clearStreaks(tx *Tx, now time.Time) {
 	if len(c.st.Streaks) == 0 {
 		return
@@ -291,7 +292,13 @@ func (c *Controller) clearStreaks(tx *Tx, now time.Time) {
 		w := c.roster.all[i]
 		place := c.st.Launches[w.Launch].place()
 		s, failed := c.st.Streaks[place]
-		if failed && w.Created.After(s.Last) && w.Open() && w.State == epu.Running && !w.Unhealthy() && now.Sub(w.StateSince) > provenAfter {
+		if !w.Open() || w.State != epu.Running || w.Unhealthy() || now.Sub(w.StateSince) <= provenAfter {
+			continue
+		}
+		if c.st.Row.Failures > 0 && w.Created.After(c.st.Row.Last) {
+			tx.Emit(streakCleared{})
+		}
+		if failed && w.Created.After(s.Last) {
 			tx.Emit(streakCleared{Place: place})
 			c.dirty = true
 		}

@@ -344,3 +344,49 @@ func TestProtectedPoolHeals(t *testing.T) {
 	f.Run(10 * time.Minute)
 	settled(t, f, 6, 0)
 }
+
+// A pool of which no launch succeeds is frozen after so many in a row, says so, and stays it until somebody
+// thaws it; failures with a success between them are not in a row.
+func TestFreezeOnFailures(t *testing.T) {
+	f := calmFleet(t, 3, func(p *epu.PoolSpec) { p.Limits.FreezeAfter = 3 })
+	room := func(n int) {
+		for _, s := range f.Sites {
+			s.Cloud.SetCapacity(sim.Place{}, n)
+		}
+	}
+	frozen := func() *msg.FreezeState { return f.Ask(msg.PoolQuery{}).(msg.PoolView).Freeze }
+	for range 2 { // less than three failures each time, and more in all
+		room(0)
+		f.Living()[0].Kill()
+		for range 60 {
+			f.Run(time.Second)
+			if !f.Ask(msg.PoolQuery{}).(msg.PoolView).Backoff.IsZero() {
+				break
+			}
+		}
+		room(-1)
+		f.Run(time.Hour)
+		settled(t, f, 3, 0)
+	}
+	if frozen() != nil {
+		t.Fatalf("got %+v, want no freeze: a worker ran between the failures", frozen())
+	}
+	room(0)
+	f.Living()[0].Kill()
+	f.Run(2 * time.Hour)
+	if got := frozen(); got == nil || got.By != msg.FreezeOnFailures || got.Reason != "3 launches in a row failed" {
+		t.Fatalf("got %+v, want a freeze after 3 launches", got)
+	}
+	room(-1)
+	f.Crash() // the freeze lasts, and the count with it
+	f.Run(2 * time.Hour)
+	if n := len(f.Living()); n != 2 || frozen() == nil {
+		t.Fatalf("got %d machines, frozen %v; want 2 and frozen until somebody thaws it", n, frozen())
+	}
+	f.Command(&msg.Thaw{Pool: "epu-web"})
+	f.Run(time.Hour)
+	settled(t, f, 3, 0)
+	if frozen() != nil {
+		t.Errorf("got %+v, want none after a thaw", frozen())
+	}
+}

@@ -21,7 +21,10 @@ func Alerts(s *msg.Status) []*msg.Alert {
 		case "suspect":
 			add(msg.AlertWorkersSilent, "warning", p.GetName(), "most workers are silent: they may be dead, or this node deaf", "epumgmt instances "+p.GetName())
 		}
-		if p.GetBackoff() != nil && p.GetGap() > 0 {
+		if f := p.GetFreeze(); f.GetBy() == msg.FreezeOnFailures {
+			add(msg.AlertFrozen, "error", p.GetName(), f.GetReason()+": it is frozen, and failed workers are not replaced",
+				"see why with epumgmt events "+p.GetName()+", then epumgmt thaw "+p.GetName())
+		} else if p.GetBackoff() != nil && p.GetGap() > 0 {
 			add(msg.AlertLaunchesFailing, "warning", p.GetName(),
 				"launches failed; the next try is in "+p.GetBackoff().AsDuration().Round(time.Second).String(), "epumgmt events "+p.GetName())
 		}
@@ -119,7 +122,7 @@ func Doctor(s *msg.Status, node string) *msg.Doctor {
 	return &msg.Doctor{Checks: []*msg.Check{
 		byGroup(msg.CheckStore, "store", []string{node}, msg.AlertStore, msg.AlertRecovery),
 		byGroup(msg.CheckSites, "sites", sites, msg.AlertSiteUnreachable, msg.AlertEndingStuck, msg.AlertStrays, msg.AlertSiteRecovery),
-		byGroup(msg.CheckPools, "pools", pools, msg.AlertPolicyFailing, msg.AlertWorkersSilent, msg.AlertLaunchesFailing,
+		byGroup(msg.CheckPools, "pools", pools, msg.AlertPolicyFailing, msg.AlertWorkersSilent, msg.AlertLaunchesFailing, msg.AlertFrozen,
 			msg.AlertSensor, msg.AlertHook, msg.AlertPolicy, msg.AlertPolicyBroken),
 	}}
 }

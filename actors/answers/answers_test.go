@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/answers"
@@ -142,7 +143,9 @@ func TestHealings(t *testing.T) {
 // what to do, with or without machines. Method: a status in which all is wrong.
 func TestAlertsHelp(t *testing.T) {
 	st := &msg.Status{
-		Pools: []*msg.PoolStatus{{Name: "a", Health: "policy-failing", Error: "x"}, {Name: "b", Health: "suspect"}},
+		Pools: []*msg.PoolStatus{{Name: "a", Health: "policy-failing", Error: "x"}, {Name: "b", Health: "suspect"}, {
+			Name: "c", Health: "ok", Gap: 2, Backoff: durationpb.New(time.Minute), Freeze: &msg.Freeze{By: msg.FreezeOnFailures, Reason: "3 launches in a row failed"},
+		}},
 		Sites: []*msg.SiteStatus{
 			{Name: "s1", State: "unreachable", Error: "denied"}, {Name: "s2", State: "ok", Foreign: 1, Stuck: 2}, {Name: "s3", State: "recovery"},
 		},
@@ -164,7 +167,7 @@ func TestAlertsHelp(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	check("policy-failing", "workers-silent", "site-unreachable", "ending-stuck", "strays", "site-recovery", "store")
+	check("policy-failing", "workers-silent", "frozen-by-failures", "site-unreachable", "ending-stuck", "strays", "site-recovery", "store")
 	st.Sites, st.Pools, st.Nodes[0].Store = []*msg.SiteStatus{{Name: "s1", State: "recovery", Foreign: 2}, {Name: "s2", State: "recovery"}}, nil, "recovery"
 	check("recovery")
 	if a := answers.Alerts(st)[0]; !strings.Contains(a.GetText(), "2 machines") || !strings.Contains(a.GetTry(), "epumgmt adopt") {

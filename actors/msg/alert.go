@@ -8,6 +8,7 @@ const (
 	AlertPolicyFailing   AlertCode = "policy-failing"
 	AlertWorkersSilent   AlertCode = "workers-silent"
 	AlertLaunchesFailing AlertCode = "launches-failing"
+	AlertFrozen          AlertCode = "frozen-by-failures" // limits.freeze_on_failures
 	AlertSensor          AlertCode = "sensor-failing"
 	AlertHook            AlertCode = "hook-given-up"
 	AlertPolicy          AlertCode = "policy-alert"  // the policy's own words
@@ -25,10 +26,13 @@ const (
 	CheckActors AlertCode = "actors"
 )
 
+// FreezeOnFailures stands for who froze a pool after too many failed launches in a row.
+const FreezeOnFailures = "limits.freeze_on_failures"
+
 // AlertCodes lists every code that a node of this version may give to an alert or check.
 func AlertCodes() []AlertCode {
 	return []AlertCode{
-		AlertPolicyFailing, AlertWorkersSilent, AlertLaunchesFailing, AlertSensor, AlertHook, AlertPolicy, AlertPolicyBroken,
+		AlertPolicyFailing, AlertWorkersSilent, AlertLaunchesFailing, AlertFrozen, AlertSensor, AlertHook, AlertPolicy, AlertPolicyBroken,
 		AlertEndingStuck, AlertSiteUnreachable, AlertSiteRecovery, AlertStrays, AlertStore, AlertRecovery, CheckSites, CheckPools, CheckActors,
 	}
 }

@@ -105,14 +105,14 @@ func (a *asked) drain(w *epu.Worker, reason string) {
 	if w.Draining && w.Leaving {
 		return
 	}
-	limited := a.Limits.Terminations.Window > 0 && !w.Draining && !w.Replacing &&
+	limited := a.endBy != "" && !w.Draining && !w.Replacing &&
 		(w.Name != "" || a.serving <= max(0, a.Wish.Target-len(a.Wish.Uniques)))
 	if a.dry(w.Site) {
 		a.refuse(dryRule, fmt.Sprintf("site %s is in dry run: %s would be drained", w.Site, w.ID), time.Time{})
 		return
 	}
 	if limited && a.ends == 0 {
-		a.refuse("limits.terminations", "the limit on terminations is used up: "+string(w.ID)+" stays for now", a.Ended.Next)
+		a.usedUp(w)
 		return
 	}
 	if limited {

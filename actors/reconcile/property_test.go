@@ -62,6 +62,9 @@ func draw(rt *rapid.T) *world {
 		Launches:     epu.Count{N: rapid.IntRange(1, 20).Draw(rt, "launches"), Window: 10 * time.Minute},
 		Terminations: epu.Count{N: rapid.IntRange(0, 5).Draw(rt, "terminations"), Window: 10 * time.Minute},
 	}
+	if loss := rapid.IntRange(-40, 60).Draw(rt, "loss"); loss > 0 {
+		in.Limits.Loss = epu.Share{Percent: loss, Window: 5 * time.Minute}
+	}
 	in.Placement = []epu.Placement{{Site: "near", Max: rapid.IntRange(0, 9).Draw(rt, "near")}, {Site: "far", Max: rapid.IntRange(1, 9).Draw(rt, "far")}, {Site: "moon"}}
 	in.DrainTo = rapid.Bool().Draw(rt, "drain")
 	in.Freeze = rapid.SampledFrom([]reconcile.Freeze{reconcile.Thawed, reconcile.Thawed, reconcile.FrozenHeal, reconcile.Frozen}).Draw(rt, "freeze")
@@ -118,6 +121,9 @@ func (w *world) limits(p reconcile.Plan) error {
 	most := in.Limits.Terminations.N
 	if most == 0 {
 		most = max(1, len(in.Workers)/5)
+	}
+	if in.Limits.Loss.Percent > 0 {
+		most = min(most, max(1, len(in.Workers)*in.Limits.Loss.Percent/100))
 	}
 	perSite, ending := map[epu.SiteID]int{}, map[epu.WorkerID]bool{}
 	for _, x := range in.Workers {

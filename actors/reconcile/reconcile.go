@@ -39,6 +39,7 @@ type Input struct {
 	Backoff   func(epu.Placement) time.Time // no launch there before it; nil = none
 	Launched  Used                          // of Limits.Launches
 	Ended     Used                          // of Limits.Terminations
+	Lost      Used                          // of Limits.Loss
 	Origin    func(key string) string       // where a limit is set; nil = unknown
 }
 
@@ -94,7 +95,9 @@ func (p *Plan) Empty() bool {
 type planner struct {
 	Input
 	plan               Plan
-	ends               int // endings still allowed
+	ends               int // endings still allowed, by the rule endBy
+	endBy, endText     string
+	endAt              time.Time
 	starts             int // launches still allowed, by the rule startBy
 	startBy, startText string
 	startAt            time.Time
@@ -131,7 +134,13 @@ func (p *planner) budgets() {
 		n = max(1, len(p.Workers)/5)
 	}
 	if l.Terminations.Window > 0 {
-		p.ends = max(0, n-p.Ended.N)
+		p.ends, p.endBy, p.endText, p.endAt = max(0, n-p.Ended.N), "limits.terminations", "the limit on terminations", p.Ended.Next
+	}
+	if l.Loss.Percent > 0 {
+		share := max(0, max(1, len(p.Workers)*l.Loss.Percent/100)-p.Lost.N)
+		if p.endBy == "" || share < p.ends {
+			p.ends, p.endBy, p.endText, p.endAt = share, "limits.loss", fmt.Sprintf("the limit of %d%% in %s", l.Loss.Percent, l.Loss.Window), p.Lost.Next
+		}
 	}
 	p.starts, p.startBy = math.MaxInt, ""
 	p.cap(l.Launches.Window > 0, l.Launches.N-p.Launched.N, "limits.launches",
@@ -202,7 +211,7 @@ func unhealthyReason(w *epu.Worker) string {
 // end orders an end, within the termination limit if it is limited; a slot that may have no machine yet
 // is not the limit's business.
 func (p *planner) end(w *epu.Worker, reason string, surplus, limited bool) bool {
-	limited = limited && w.State >= epu.Pending && p.Limits.Terminations.Window > 0
+	limited = limited && w.State >= epu.Pending && p.endBy != ""
 	switch {
 	case surplus && p.Freeze != Thawed:
 		return false
@@ -213,7 +222,7 @@ func (p *planner) end(w *epu.Worker, reason string, surplus, limited bool) bool 
 		p.refuse("first sync", "site "+string(w.Site)+" has not been listed since the start: nothing is ended there yet", time.Time{})
 		return false
 	case limited && p.ends == 0:
-		p.refuse("limits.terminations", "the limit on terminations is used up: "+string(w.ID)+" stays for now", p.Ended.Next)
+		p.usedUp(w)
 		return false
 	}
 	if limited {
@@ -221,6 +230,11 @@ func (p *planner) end(w *epu.Worker, reason string, surplus, limited bool) bool 
 	}
 	p.plan.Ends = append(p.plan.Ends, End{Worker: w, Reason: reason, Surplus: surplus, Limited: limited})
 	return true
+}
+
+// usedUp says that a limit on ends keeps a worker.
+func (p *planner) usedUp(w *epu.Worker) {
+	p.refuse(p.endBy, p.endText+" is used up: "+string(w.ID)+" stays for now", p.endAt)
 }
 
 // dryRule is the rule that holds back what a site in dry run would do.

@@ -149,6 +149,9 @@ func (w *world) set(t *testing.T, key, value string) {
 		} else {
 			w.in.Limits.Terminations = count
 		}
+	case "loss":
+		n, d, _ := strings.Cut(value, "%/")
+		w.in.Limits.Loss = epu.Share{Percent: number(t, n), Window: duration(t, d)}
 	case "freeze":
 		w.in.Freeze = map[string]reconcile.Freeze{"off": reconcile.Thawed, "heal": reconcile.FrozenHeal, "on": reconcile.Frozen}[value]
 	case "hold":

@@ -38,6 +38,7 @@ func newWorld() *world {
 func (w *world) plan() reconcile.Plan {
 	w.in.Launched = used(w.launched, w.in.Now, w.in.Limits.Launches.Window)
 	w.in.Ended = used(w.ended, w.in.Now, w.in.Limits.Terminations.Window)
+	w.in.Lost = used(w.ended, w.in.Now, w.in.Limits.Loss.Window)
 	return reconcile.Actions(w.in)
 }
 

@@ -108,11 +108,13 @@ func poolFields(s epu.PoolSpec) []field {
 			maxField(l.Max),
 			leaf("launches", formatCount(l.Launches), formatCount(def.Limits.Launches)),
 			leaf("in_flight", l.InFlight, def.Limits.InFlight),
-			terminationsField(l.Terminations, def.Limits.Terminations),
+			terminationsField(&l),
+			lossField(&l, def.Limits.Terminations),
 			leaf("failures_in_row", l.FailuresInRow, def.Limits.FailuresInRow),
 			leaf("failure_backoff", l.FailureBackoff, def.Limits.FailureBackoff),
 			leaf("mass_failure_confirm", l.MassConfirm, def.Limits.MassConfirm),
 			spendField(l.Spend),
+			freezeField(l.FreezeAfter),
 		),
 		leaf("protect_from_terminate_all", s.Protected, false),
 	)
@@ -126,12 +128,32 @@ func maxField(n int) field {
 	return field{key: "max", value: n}
 }
 
-// terminationsField is limits.terminations, or loss where it is a share.
-func terminationsField(c, def epu.Count) field {
-	if c.N == 0 {
-		return field{key: "loss", value: "20% per " + strictyaml.FormatDuration(c.Window), def: c == def}
+// terminationsField is limits.terminations where there is such a count.
+func terminationsField(l *epu.Limits) field {
+	if l.Terminations.N == 0 {
+		return section("terminations")
 	}
-	return field{key: "terminations", value: formatCount(c)}
+	return field{key: "terminations", value: formatCount(l.Terminations)}
+}
+
+// lossField is limits.loss: the share that may be ended, alone or beside a count.
+func lossField(l *epu.Limits, def epu.Count) field {
+	share := l.Loss
+	if c := l.Terminations; c.N == 0 && c.Window > 0 {
+		share = epu.Share{Percent: shareDefault, Window: c.Window}
+	}
+	if share.Percent == 0 {
+		return section("loss")
+	}
+	return field{key: "loss", value: fmt.Sprintf("%d%% per %s", share.Percent, strictyaml.FormatDuration(share.Window)), def: l.Terminations == def && l.Loss.Percent == 0}
+}
+
+// freezeField is limits.freeze_on_failures.
+func freezeField(n int) field {
+	if n == 0 {
+		return section("freeze_on_failures")
+	}
+	return field{key: "freeze_on_failures", value: fmt.Sprintf("%d in a row", n)}
 }
 
 // varFields lists variables by name.

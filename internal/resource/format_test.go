@@ -99,6 +99,17 @@ func genPool(t *rapid.T) epu.PoolSpec {
 	}
 	s.Limits.Launches = epu.Count{N: rapid.IntRange(1, 500).Draw(t, "n"), Window: time.Duration(rapid.Int64Range(int64(time.Second), int64(windowMax)).Draw(t, "w"))}
 	s.Limits.Terminations.N = rapid.IntRange(0, 3).Draw(t, "terminations")
+	s.Limits.Loss = epu.Share{Percent: rapid.IntRange(0, 100).Draw(t, "loss"), Window: time.Minute}
+	switch {
+	case s.Limits.Loss.Percent == 0:
+		s.Limits.Loss = epu.Share{}
+	case s.Limits.Terminations.N > 0:
+	case s.Limits.Loss.Percent == shareDefault: // is said with limits.terminations
+		s.Limits.Terminations.Window, s.Limits.Loss = time.Minute, epu.Share{}
+	default:
+		s.Limits.Terminations = epu.Count{}
+	}
+	s.Limits.FreezeAfter = rapid.IntRange(0, 9).Draw(t, "freeze after")
 	s.Protected = rapid.Bool().Draw(t, "protected")
 	genAround(t, &s)
 	return s

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -213,16 +214,16 @@ func limitsOf(pool *strictyaml.Map, def epu.Limits, policy string) epu.Limits {
 		Max:            maxOf(m.Get("max"), policy),
 		Launches:       countOf(m.Get("launches"), def.Launches),
 		InFlight:       m.Get("in_flight").Int(def.InFlight, 1, workersMax),
-		Terminations:   terminationsOf(m, def.Terminations),
 		FailuresInRow:  m.Get("failures_in_row").Int(def.FailuresInRow, 1, 1000),
 		FailureBackoff: m.Get("failure_backoff").Duration(def.FailureBackoff, time.Second, periodMax),
 		MassConfirm:    m.Get("mass_failure_confirm").Duration(def.MassConfirm, time.Second, periodMax),
+		FreezeAfter:    freezeAfterOf(m.Get("freeze_on_failures")),
 		Spend:          spendOf(m.Get("spend")),
 	}
+	s.Terminations, s.Loss = endsOf(m, def.Terminations)
 	if s.Max != noMax && s.Min > s.Max {
 		m.Get("min").Fail(fmt.Sprintf("%d is above limits.max (%d)", s.Min, s.Max), "raise max or lower min")
 	}
-	m.Later("freeze_on_failures")
 	m.Done()
 	return s
 }
@@ -242,26 +243,46 @@ func maxOf(v strictyaml.Value, policy string) int {
 	return noMax
 }
 
-// terminationsOf reads how many workers may be ended per window: a count, or the share of 20 % that is
-// the default, spelled `loss`.
-func terminationsOf(m *strictyaml.Map, def epu.Count) epu.Count {
-	count, loss := m.Get("terminations"), m.Get("loss")
-	if count.Present() && loss.Present() {
-		loss.Fail("not supported yet beside terminations", "keep one of them")
-		return countOf(count, def)
+// endsOf reads how many workers may be ended per window: a count, a share of them, or both, of which the
+// narrower holds. Without any it is the default, a share of 20 %.
+func endsOf(m *strictyaml.Map, def epu.Count) (count epu.Count, loss epu.Share) {
+	counted, shared := m.Get("terminations"), m.Get("loss")
+	if counted.Present() || !shared.Present() {
+		count = countOf(counted, def)
 	}
-	if !loss.Present() {
-		return countOf(count, def)
+	if !shared.Present() {
+		return count, loss
 	}
-	share, window, ok := perWindow(loss, "20% per 10m")
+	text, window, ok := perWindow(shared, "20% per 10m")
 	if !ok {
-		return def
+		return def, loss
 	}
-	if share != "20%" {
-		loss.Fail(fmt.Sprintf("%q: a share other than 20%% is not supported yet", share), "20% per 10m, or terminations: 5 per 10m")
-		return def
+	digits, percent := strings.CutSuffix(text, "%")
+	n, fault := strictyaml.ParseInt(digits, 1, 100)
+	switch {
+	case !percent || fault != nil:
+		shared.Fail(fmt.Sprintf("%q is no share of the workers", text), "1% to 100%, such as 20% per 10m")
+		return def, loss
+	case n == shareDefault && !counted.Present(): // as the default is told
+		return epu.Count{Window: window}, loss
 	}
-	return epu.Count{Window: window}
+	return count, epu.Share{Percent: int(n), Window: window}
+}
+
+// shareDefault is the percentage that limits.terminations stands for without a count.
+const shareDefault = 20
+
+// freezeAfterOf reads "10 in a row", or just the number.
+func freezeAfterOf(v strictyaml.Value) int {
+	text, ok := v.Scalar()
+	if !ok {
+		return 0
+	}
+	n, fault := strictyaml.ParseInt(strings.TrimSpace(strings.TrimSuffix(text, "in a row")), 1, 1000)
+	if fault != nil {
+		v.Fail(fmt.Sprintf("%q is no number of failed launches", text), "10 in a row")
+	}
+	return int(n)
 }
 
 // hookDefaults is a hook of which only the defaults are known.

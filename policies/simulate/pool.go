@@ -220,12 +220,13 @@ const passesMax = 4
 
 func (p *Pool) reality(now time.Time) reconcile.Input {
 	p.launched = within(p.launched, now, p.cfg.Limits.Launches.Window)
-	p.ended = within(p.ended, now, p.cfg.Limits.Terminations.Window)
+	p.ended = within(p.ended, now, p.cfg.Limits.EndsKept())
 	return reconcile.Input{
 		Now: now, Wish: p.wish, Workers: p.Workers(), Limits: p.cfg.Limits, Placement: p.cfg.Placement, DrainTo: true,
 		Busy:    p.cfg.Drain.ProtectBusy,
 		Overdue: p.overdue, Launched: used(p.launched, p.cfg.Limits.Launches.Window),
-		Ended: used(p.ended, p.cfg.Limits.Terminations.Window),
+		Ended: used(within(p.ended, now, p.cfg.Limits.Terminations.Window), p.cfg.Limits.Terminations.Window),
+		Lost:  used(within(p.ended, now, p.cfg.Limits.Loss.Window), p.cfg.Limits.Loss.Window),
 	}
 }
 
