@@ -7,6 +7,7 @@
 // down how it ended.
 //
 //	<dir>/launches/<hash of token>/launch.json      the request: appears whole, by one rename
+//	                              /0/secrets.json   its secret variables, until the program has been started
 //	                              /0/lock           held by the keeper = the instance is alive
 //	                              /0/state.json     starting, running, ended: written only under the lock
 //	                              /0/terminate.json its end has been asked for

@@ -20,7 +20,7 @@ import (
 type launch struct {
 	Token     epu.Token          `json:"token"`
 	Digest    string             `json:"digest"`
-	Request   iaas.LaunchRequest `json:"request"`
+	Request   iaas.LaunchRequest `json:"request"` // without the values of secrets
 	Argv      []string           `json:"argv"`
 	Path      string             `json:"path"`
 	Grace     time.Duration      `json:"grace_ns"`
@@ -28,6 +28,9 @@ type launch struct {
 	Launched  time.Time          `json:"launched"`
 	Instances []place            `json:"instances"`
 }
+
+// secretsFile holds the values of an instance's secret variables until its program has been started.
+const secretsFile = "secrets.json"
 
 // place is one instance of a launch; its folder is named for its index.
 type place struct {

@@ -32,8 +32,9 @@ type keeper struct {
 	slot   int
 	mark   string // this folder's, and no copy's
 	state  state
-	unsaid bool // the state could not be written down yet
-	asked  bool // its end is wanted
+	secret map[string]string // values of secret variables, until the program has them
+	unsaid bool              // the state could not be written down yet
+	asked  bool              // its end is wanted
 }
 
 // KeeperMain is the whole life of a keeper: the binary was started with KeeperCommand and args. It
@@ -134,11 +135,15 @@ func (k *keeper) run() error {
 	if err := writeFile(k.userData(), []byte(k.l.Request.UserData), false); err != nil {
 		return err
 	}
+	if err := readJSON(filepath.Join(k.dir, secretsFile), &k.secret); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	k.state = state{Phase: phaseStarting, Keeper: os.Getpid(), Cgroup: makeCgroup(k.mark), Boot: bootID(), Started: time.Now().UTC()}
 	if err := writeJSON(k.stateFile(), k.state, true); err != nil {
 		return err // nothing was started, and the next keeper may try again
 	}
 	logs, err := k.start()
+	k.forget()
 	if err != nil {
 		endCgroup(k.state.Cgroup, k.mark)
 		return k.ended("could not be started: " + err.Error())
@@ -151,6 +156,12 @@ func (k *keeper) run() error {
 	endCgroup(k.state.Cgroup, k.mark)
 	logs()
 	return k.ended(k.reason(status))
+}
+
+// forget removes the secrets, which no program needs from here any more.
+func (k *keeper) forget() {
+	k.secret = nil
+	_ = os.Remove(filepath.Join(k.dir, secretsFile)) // tried again at the end
 }
 
 func (k *keeper) reason(otherwise string) string {
@@ -294,6 +305,9 @@ func (k *keeper) environment() []string {
 	for name, v := range k.l.Request.Vars {
 		set[name] = v.Value
 	}
+	for name, value := range k.secret {
+		set[name] = value
+	}
 	set[EnvInstance] = string(k.id())
 	set[EnvAddress] = in.Address
 	set[EnvUserData] = k.userData()
@@ -322,6 +336,7 @@ func (k *keeper) save() {
 // ended writes the end down. It is the last thing a keeper does, and does not give up while there is
 // a folder: an end that is known to nobody would be an instance for ever.
 func (k *keeper) ended(reason string) error {
+	k.forget()
 	k.state.Phase, k.state.Ended, k.state.Reason = phaseEnded, time.Now().UTC(), reason
 	for {
 		err := writeJSON(k.stateFile(), k.state, true)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,12 +75,13 @@ func (p *Provider) make(hash string, req iaas.LaunchRequest) (*launch, error) {
 	if err := iaas.Refusal(req.Token, problems); err != nil {
 		return nil, err
 	}
+	kept, secrets := withoutSecrets(req)
 	l := &launch{
-		Token: req.Token, Digest: req.Digest(), Request: req, Argv: argv, Path: p.opts.Path,
+		Token: req.Token, Digest: req.Digest(), Request: kept, Argv: argv, Path: p.opts.Path,
 		Grace: p.opts.Grace, LogBytes: p.opts.LogBytes, Launched: p.opts.Clock().UTC(),
 	}
 	aside := filepath.Join(p.dir, "tmp", "launch-"+rand.Text())
-	err := p.build(aside, hash, l)
+	err := p.build(aside, hash, l, secrets)
 	if err == nil {
 		err = os.Rename(aside, p.folder(hash))
 	}
@@ -102,7 +104,23 @@ func (p *Provider) make(hash string, req iaas.LaunchRequest) (*launch, error) {
 	return l, nil
 }
 
-func (p *Provider) build(aside, hash string, l *launch) error {
+// withoutSecrets is a request as it is kept, and apart from it what only programs that are being started need.
+func withoutSecrets(req iaas.LaunchRequest) (kept iaas.LaunchRequest, secrets map[string]string) {
+	kept = req
+	kept.Vars = maps.Clone(req.Vars)
+	for name, v := range req.Vars {
+		if v.Secret {
+			if secrets == nil {
+				secrets = map[string]string{}
+			}
+			secrets[name], v.Value = v.Value, ""
+			kept.Vars[name] = v
+		}
+	}
+	return kept, secrets
+}
+
+func (p *Provider) build(aside, hash string, l *launch, secrets map[string]string) error {
 	if err := os.Mkdir(aside, 0o700); err != nil {
 		return err
 	}
@@ -113,14 +131,14 @@ func (p *Provider) build(aside, hash string, l *launch) error {
 			return err
 		}
 		l.Instances = append(l.Instances, place{ID: id, Address: address})
-		if err := buildSlot(slotFolder(aside, slot)); err != nil {
+		if err := buildSlot(slotFolder(aside, slot), secrets); err != nil {
 			return err
 		}
 	}
 	return writeJSON(filepath.Join(aside, "launch.json"), l, true) // the folder itself is synced with it
 }
 
-func buildSlot(dir string) error {
+func buildSlot(dir string, secrets map[string]string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "work"), 0o700); err != nil {
 		return err
 	}
@@ -133,6 +151,9 @@ func buildSlot(dir string) error {
 	}
 	if err := unix.Mkfifo(filepath.Join(dir, "wake"), 0o600); err != nil {
 		return &fs.PathError{Op: "make pipe", Path: filepath.Join(dir, "wake"), Err: err}
+	}
+	if secrets != nil {
+		return writeJSON(filepath.Join(dir, secretsFile), secrets, true) // the folder is synced with it
 	}
 	return syncDir(dir)
 }

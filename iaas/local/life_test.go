@@ -5,9 +5,12 @@ package local_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +108,59 @@ func TestWhatAProgramGets(t *testing.T) {
 		if info, err := os.Stat(path); err == nil && strings.HasPrefix(path, c.dir+"/") && info.Mode().Perm() != 0o700 {
 			t.Errorf("%s can be read by others: %v", path, info.Mode())
 		}
+	}
+}
+
+// Goal: a secret is on the disk no longer than its program needs to be started, and a launch is repeated all
+// the same. Method: every file of the site is looked through, of a launch that runs and of one that was ended
+// before it was started.
+func TestSecretsLeaveTheDisk(t *testing.T) {
+	c := newCloud(t, local.Options{})
+	request := func(token epu.Token) iaas.LaunchRequest {
+		req := c.request(token, 2, "idle")
+		req.Vars = map[string]epu.Var{"PASSWORD": {Value: "hush-hush", Secret: true}, "COLOUR": {Value: "blue"}}
+		return req
+	}
+	holders := func(text string) (files []string) {
+		if err := filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			if strings.Contains(string(b), text) {
+				files = append(files, path)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return files
+	}
+	for _, in := range c.launch(t, request("runs")) {
+		c.awaitState(t, in.ID, iaas.InstanceRunning)
+		c.log(t, in.ID, "ready <nil>")
+	}
+	if again := c.launch(t, request("runs")); len(again) != 2 || again[0].State != iaas.InstanceRunning {
+		t.Errorf("repeated: got %+v", again)
+	}
+	if err := c.MakeOnly(request("never")); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(holders("hush-hush")); n != 2 {
+		t.Errorf("%d files hold the secret of a launch that is to be started, want one of each instance", n)
+	}
+	never := slices.DeleteFunc(slices.Collect(maps.Keys(c.peek(t))), func(id epu.InstanceID) bool {
+		_, err := os.Stat(filepath.Join(c.folder(id), "state.json"))
+		return err == nil
+	})
+	if err := c.Terminate(t.Context(), never); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range never {
+		c.awaitState(t, id, iaas.InstanceTerminated)
+	}
+	if files := holders("hush-hush"); len(files) > 0 || len(holders("blue")) != 2 {
+		t.Errorf("the secret is still in %v", files)
 	}
 }
 

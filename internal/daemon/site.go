@@ -17,7 +17,7 @@ import (
 )
 
 // siteExecutor carries out a site's calls against its provider. Secrets and what differs from node to
-// node are filled in just before a call, and are nowhere kept.
+// node are filled in just before a call, and the node keeps them nowhere.
 type siteExecutor struct {
 	provider iaas.Provider
 	budget   *rate.Limiter // of calls, shared by everything that asks this account and region
