@@ -256,6 +256,9 @@ func (c *campaign) wrong() []string {
 	if c.remove && !c.Removed {
 		wrong = append(wrong, "the pool was not removed")
 	}
+	if v, ok := c.Ask(msg.PoolQuery{}).(msg.PoolView); !c.remove && (!ok || v.Last == nil || v.Last.PolicyHash != c.Define.Version) {
+		wrong = append(wrong, fmt.Sprintf("version %q of the policy does not decide: %+v", c.Define.Version, v.Last))
+	}
 	return wrong
 }
 
@@ -347,10 +350,13 @@ func (c *campaign) hurt() {
 		c.names = r.IntN(5)
 		c.Command(&msg.Reconfigure{Conf: must(structpb.NewStruct(map[string]any{"names": c.names}))})
 	case 11:
-		if r.IntN(2) == 0 {
+		switch r.IntN(3) {
+		case 0:
 			c.Reimage()
-		} else {
+		case 1:
 			c.Rerender()
+		case 2: // a version of the policy is applied, or gone back to
+			c.Redefine(func(d *msg.Define) { d.Version = fmt.Sprintf("%012x", r.IntN(4)) })
 		}
 	case 12:
 		c.Sites[r.IntN(2)].Cloud.Outage(true)

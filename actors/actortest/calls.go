@@ -182,7 +182,7 @@ func Decide(call any) (any, error) {
 	case actors.DecideCall:
 		n := number(c.Conf["preserve_n"])
 		d := epu.Decision{
-			ID: c.Snapshot.Decision, Time: c.Snapshot.Now, Policy: c.Policy, Conf: c.Conf,
+			ID: c.Snapshot.Decision, Time: c.Snapshot.Now, Policy: c.Policy, PolicyHash: c.Version, Conf: c.Conf,
 			Wanted: epu.Wish{Target: n}, Reasons: []epu.Reason{{Rule: "preserve_n", Text: fmt.Sprintf("preserve_n = %d", n)}},
 		}
 		for i := range number(c.Conf["names"]) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,8 +31,9 @@ func (s *Shelf) Check(name string, files []epu.PolicyFile, takers []msg.PoolView
 	}
 	v := epu.PolicyVersion{Name: name, Hash: r.Policy.Hash, Files: r.Policy.Files()}
 	var problems []*msg.Problem
+	c := checker{policy: r.Policy, known: map[string][]params.Problem{}}
 	for _, pool := range takers {
-		problems = append(problems, CheckPool(r.Policy, pool)...)
+		problems = append(problems, c.pool(pool)...)
 	}
 	if len(problems) > 0 {
 		return v, nil, refusal(name, problems)
@@ -39,8 +41,27 @@ func (s *Shelf) Check(name string, files []epu.PolicyFile, takers []msg.PoolView
 	return v, wire(r.Warnings), nil
 }
 
-// CheckPool checks a pool's configuration in force with a policy that it does not run yet.
-func CheckPool(p *policies.Policy, pool msg.PoolView) (out []*msg.Problem) {
+// checker checks configurations of pools with a policy that they do not run yet.
+type checker struct {
+	policy *policies.Policy
+	known  map[string][]params.Problem // by configuration: many pools may have the same, and a policy's validate takes a while
+}
+
+// conf checks one configuration.
+func (c *checker) conf(conf map[string]any) []params.Problem {
+	raw, err := json.Marshal(conf)
+	if found, known := c.known[string(raw)]; known && err == nil {
+		return found
+	}
+	_, found := c.policy.Check(conf)
+	if err == nil {
+		c.known[string(raw)] = found
+	}
+	return found
+}
+
+// pool checks a pool's configuration in force, and that it has the sensors which that names.
+func (c *checker) pool(pool msg.PoolView) (out []*msg.Problem) {
 	add := func(key, text, try string) {
 		at := &msg.Problem{Text: fmt.Sprintf("pool %s: %s", pool.Spec.Name, text), Try: try}
 		if key != "" {
@@ -52,11 +73,10 @@ func CheckPool(p *policies.Policy, pool msg.PoolView) (out []*msg.Problem) {
 		}
 		out = append(out, at)
 	}
-	_, problems := p.Check(pool.Conf)
-	for _, pr := range problems {
+	for _, pr := range c.conf(pool.Conf) {
 		add(pr.Key, pr.Text, pr.Try)
 	}
-	for _, m := range MissingSensors(p.Name, p.Params.Sensors(pool.Conf), pool.Spec.Sensors) {
+	for _, m := range MissingSensors(c.policy.Name, c.policy.Params.Sensors(pool.Conf), pool.Spec.Sensors) {
 		add(m.Key, m.Text, m.Try)
 	}
 	return out
