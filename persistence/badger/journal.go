@@ -36,14 +36,19 @@ func (j *Journal) SetRecovery(ctx context.Context, on bool) error {
 // BeginEpoch implements persistence.Journal.
 func (j *Journal) BeginEpoch(ctx context.Context, epoch epu.Epoch) error {
 	const op = "begin epoch"
+	tried := false
 	_, err := j.submit(ctx, op, func(p *plan) (epu.Revision, error) {
 		if err := p.usable(op); err != nil {
 			return 0, err
 		}
 		meta := p.metaNow()
-		if epoch <= meta.Epoch {
+		switch {
+		case tried && meta.Epoch == epoch:
+			return 0, nil // in doubt at first, it was written after all
+		case epoch <= meta.Epoch:
 			return 0, persistence.Conflictf(op, "", "store at epoch %d, and %d is not above it", meta.Epoch, epoch)
 		}
+		tried = true
 		meta.Epoch, meta.Recovery = epoch, false
 		p.setMeta(meta)
 		return 0, nil

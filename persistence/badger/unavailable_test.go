@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -135,5 +138,59 @@ func TestLargeBatchIsSplit(t *testing.T) {
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Goal: a change whose outcome was unknown is told as it is once the database has been opened again. Method:
+// while a change is written the name of Badger's next log is a link to itself, so that the journal can't
+// make sure of it; the link is gone when the journal looks again.
+func TestOutcomeIsFoundOut(t *testing.T) {
+	dir := t.TempDir()
+	var armed atomic.Bool
+	laid := ""
+	j, err := badger.Open(dir, badger.Options{FreeBytes: func(string) (uint64, error) {
+		switch {
+		case laid != "":
+			if err := os.Remove(laid); err != nil {
+				return 0, err
+			}
+			laid = ""
+		case armed.CompareAndSwap(true, false):
+			newest := one(t, dir, "db/*.mem")
+			var n int
+			if _, err := fmt.Sscanf(filepath.Base(newest), "%d.mem", &n); err != nil {
+				return 0, err
+			}
+			laid = filepath.Join(dir, "db", fmt.Sprintf("%05d.mem", n+1))
+			return 1 << 40, os.Symlink(laid, laid)
+		}
+		return 1 << 40, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	for _, c := range []struct {
+		name   string
+		change func() error
+	}{
+		{"append", func() error { _, err := j.Append(t.Context(), 1, "pool/a", 0, event("1")); return err }},
+		{"snapshot", func() error { return j.Snapshot(t.Context(), 1, "pool/a", 1, json.RawMessage(`{}`)) }},
+		{"recovery", func() error { return j.SetRecovery(t.Context(), true) }},
+		{"epoch", func() error { return j.BeginEpoch(t.Context(), 3) }},
+	} {
+		armed.Store(true)
+		if err := c.change(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if armed.Load() || laid != "" {
+			t.Fatalf("%s: the database was not opened again", c.name)
+		}
+	}
+	if m := j.Meta(); m.Epoch != 3 || m.Recovery {
+		t.Errorf("got %+v, want epoch 3", m)
+	}
+	if err := j.BeginEpoch(t.Context(), 3); !errors.Is(err, persistence.ErrConflict) {
+		t.Errorf("the same epoch again: got %v, want a conflict", err)
 	}
 }

@@ -18,7 +18,6 @@ type History struct {
 	mu      sync.Mutex // guards all below: owners of many pools record at once
 	max     int
 	records []persistence.Record // by time, equal times by ID
-	dropped uint64
 }
 
 // NewHistory keeps up to keep records, oldest dropped first; 0 means 100 000.
@@ -86,7 +85,7 @@ func (h *History) Find(ctx context.Context, q persistence.Query) iter.Seq2[persi
 func (h *History) Flush(ctx context.Context) error { return ctx.Err() }
 
 // Dropped implements persistence.History: memory does not fail, and the bound drops old records only.
-func (h *History) Dropped() uint64 { return h.dropped }
+func (*History) Dropped() uint64 { return 0 }
 
 // Close does nothing.
 func (h *History) Close() error { return nil }
