@@ -1,8 +1,10 @@
 package policytest_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -63,7 +65,7 @@ func TestStockPages(t *testing.T) {
 				examples += example(t, p, block[1])
 			}
 			if examples == 0 {
-				t.Error("got no example with policy.conf on the page")
+				t.Error("got no whole file of a pool with the policy on the page")
 			}
 		})
 	}
@@ -76,23 +78,31 @@ var (
 
 // example checks the configuration that a block holds, if it holds one.
 func example(t *testing.T, p *policies.Policy, block string) int {
-	var pool struct {
-		Policy struct {
-			Name string         `yaml:"name"`
-			Conf map[string]any `yaml:"conf"`
-		} `yaml:"policy"`
+	docs := yaml.NewDecoder(strings.NewReader(block))
+	for found := 0; ; {
+		var pool struct {
+			Schema string `yaml:"schema"`
+			Policy struct {
+				Name string         `yaml:"name"`
+				Conf map[string]any `yaml:"conf"`
+			} `yaml:"policy"`
+		}
+		err := docs.Decode(&pool)
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			t.Errorf("%v in\n%s", err, block)
+			return 0
+		}
+		if pool.Policy.Name != p.Name || pool.Schema == "" { // a fragment is no file that can be tried
+			continue
+		}
+		found++
+		if _, problems := p.Check(pool.Policy.Conf); problems != nil {
+			t.Errorf("the example is refused: %v\n%s", policies.Problems(problems), block)
+		}
 	}
-	if err := yaml.Unmarshal([]byte(block), &pool); err != nil {
-		t.Errorf("%v in\n%s", err, block)
-		return 0
-	}
-	if pool.Policy.Name != p.Name {
-		return 0
-	}
-	if _, problems := p.Check(pool.Policy.Conf); problems != nil {
-		t.Errorf("the example is refused: %v\n%s", policies.Problems(problems), block)
-	}
-	return 1
 }
 
 // table is what a page says of a policy's parameters.

@@ -21,6 +21,8 @@ return {
     end
   end,
 
+  ---@param control epu.Control
+  ---@param state epu.State
   decide = function(control, state, conf)
     local queue = state.sensor(conf.sensor)
     if queue == nil or queue.quality ~= "ok" then
