@@ -31,7 +31,7 @@ type settings struct {
 
 func run(ctx context.Context, args []string, s settings) error {
 	if len(args) == 0 {
-		return errors.New("say what to do: produce or work\n\n" + usage)
+		return errors.New("say what to do: produce or work (sleeper-queue help)")
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	f.SetOutput(io.Discard) // the error says it all
@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, s settings) error {
 	case "help", "-h", "--help":
 		return flag.ErrHelp
 	}
-	return fmt.Errorf("%q is neither produce nor work\n\n%s", args[0], usage)
+	return fmt.Errorf("%q is neither produce nor work (sleeper-queue help)", args[0])
 }
 
 func parse(f *flag.FlagSet, args []string) error {
@@ -63,10 +63,10 @@ func parse(f *flag.FlagSet, args []string) error {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		return fmt.Errorf("%s: %w\n\n%s", f.Name(), err, usage)
+		return fmt.Errorf("%s: %w (sleeper-queue help)", f.Name(), err)
 	}
 	if f.NArg() > 0 {
-		return fmt.Errorf("%s: %q is too much\n\n%s", f.Name(), f.Arg(0), usage)
+		return fmt.Errorf("%s: %q is too much (sleeper-queue help)", f.Name(), f.Arg(0))
 	}
 	return nil
 }

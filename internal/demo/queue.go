@@ -19,9 +19,9 @@ const (
 	filesFolder = "sleeper-queue" // of the example, in the demo's folder
 	most        = 8               // workers, as the example's pool says
 	jobLength   = time.Second
-	burst       = 120              // jobs
-	enough      = 60               // jobs that must wait for the story to go on
-	plenty      = 100              // the same where more must come in any case
+	burst       = 80               // jobs
+	enough      = 40               // jobs that must wait for the story to go on
+	plenty      = 60               // the same where more must come in any case
 	followMax   = 40 * time.Second // for the pool to follow its queue
 )
 

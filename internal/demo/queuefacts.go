@@ -126,8 +126,8 @@ func (q *queue) saw(ctx context.Context, decision string) (string, error) {
 // draw shows the timeline on the terminal, and writes it for a browser.
 func (q *queue) draw() error {
 	r := q.record.result(q.now())
-	title := fmt.Sprintf("epu-queue: %d jobs of %v", q.sent, jobLength)
-	fmt.Fprintf(q.out, "\n%s\n\n", chart.Text(chart.TextOptions{Width: columns, Color: q.color}, r))
+	title := fmt.Sprintf("epu-queue: %d jobs of %v; length of the queue unknown at %s", q.sent, jobLength, q.record.unknown())
+	fmt.Fprintf(q.out, "\n%s\n\n%s\n", title, chart.Text(chart.TextOptions{Width: columns, Color: q.color}, r))
 	var svg bytes.Buffer
 	if err := chart.SVG(&svg, title, r); err != nil {
 		return err

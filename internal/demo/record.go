@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,6 +129,25 @@ func (r *record) read(now time.Time, line []byte) {
 			}
 		})
 	}
+}
+
+// unknown says when the length of the queue was not known, in seconds since the beginning.
+func (r *record) unknown() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var spans []string
+	begin, since, ever := r.moments[0].at, time.Time{}, false
+	for _, m := range r.moments {
+		switch {
+		case m.known && !since.IsZero():
+			spans = append(spans, fmt.Sprintf("%.0f-%.0f s", since.Sub(begin).Seconds(), m.at.Sub(begin).Seconds()))
+			since = time.Time{}
+		case !m.known && ever && since.IsZero():
+			since = m.at
+		}
+		ever = ever || m.known
+	}
+	return strings.Join(spans, " and ")
 }
 
 // drawnEvery is the distance of the points of the drawing.

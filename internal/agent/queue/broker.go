@@ -130,7 +130,7 @@ func (b *broker) connect(ctx context.Context) error {
 	if b.err != nil {
 		b.err = b.refused(b.err)
 		b.close()
-		b.delay = min(max(2*b.delay, retryDelayMin), retryDelayMax)
+		b.delay = min(max(2*b.delay, retryDelayMin), retryDelayMax, 2*b.conf.Every) // nobody waits long for frequent readings
 		b.retry = b.conf.Now().Add(b.delay)
 		return b.err
 	}
