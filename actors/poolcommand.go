@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,13 +55,7 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 		c.audit(tx, m, "freeze", map[string]any{"reason": body.Reason, "healing": body.Healing, "until": f.Until})
 		tx.Answer(&msg.Done{Changed: true, Text: string(c.pool) + " is frozen: no launches, drains or terminations" + healingText(body.Healing)})
 	case *msg.Thaw:
-		frozen := c.st.Freeze != nil
-		if frozen {
-			tx.Emit(poolThawed{By: m.User})
-			c.dirty, c.nextTick = true, tx.Now()
-			c.audit(tx, m, "thaw", nil)
-		}
-		tx.Answer(&msg.Done{Changed: frozen, Text: string(c.pool) + " is not frozen"})
+		c.thaw(tx, m)
 	default:
 		tx.Answer(refuse(epu.Invalid, "carry out", msg.NameOf(m.Body), "this node does not know it"))
 	}
@@ -211,6 +206,25 @@ func (c *Controller) stranger(m msg.CheckInWorker) msg.Refused {
 		return refuse(epu.Unavailable, "check in", string(m.Instance), "its launch is from before the store was restored, or after its last backup")
 	}
 	return refuse(epu.NotFound, "check in", string(m.Instance), "its launch has ended")
+}
+
+// thaw ends a freeze, and pauses after failed launches: who gives the command has mended what failed.
+func (c *Controller) thaw(tx *Tx, m msg.Command) {
+	frozen, places, text := c.st.Freeze != nil, slices.Sorted(maps.Keys(c.st.Streaks)), string(c.pool)+" is not frozen"
+	if frozen {
+		tx.Emit(poolThawed{By: m.User})
+	}
+	for _, place := range places {
+		tx.Emit(streakCleared{Place: place})
+	}
+	if len(places) > 0 {
+		text += ", and does not wait any longer after failed launches"
+	}
+	if frozen || len(places) > 0 {
+		c.dirty, c.nextTick = true, tx.Now()
+		c.audit(tx, m, "thaw", nil)
+	}
+	tx.Answer(&msg.Done{Changed: frozen || len(places) > 0, Text: text})
 }
 
 // thawInTime ends a freeze whose time is over.

@@ -161,6 +161,9 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 		c.sensors[name].series = s
 	}
 	text := fmt.Sprintf("%s has %d new readings", c.pool, len(m.GetValues()))
+	if len(m.GetValues()) == 1 {
+		text = string(c.pool) + " has a new reading"
+	}
 	if len(notes) > 0 {
 		text += "; " + strings.Join(notes, "; ")
 	}

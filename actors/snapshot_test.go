@@ -82,6 +82,27 @@ func TestPolicySeesSiteBackoff(t *testing.T) {
 	}
 }
 
+// An operator who has mended what failed does not wait for the pause's end, and tells so by thaw.
+func TestThawEndsPauses(t *testing.T) {
+	f, see := watching(t, 1, func(p *epu.PoolSpec) { p.Limits.FailuresInRow, p.Limits.FailureBackoff = 1, 20*time.Minute })
+	for _, site := range f.Sites {
+		site.Cloud.SetCapacity(sim.Place{}, 0)
+	}
+	f.Scale(3)
+	f.Run(10 * time.Minute)
+	for _, site := range f.Sites {
+		site.Cloud.SetCapacity(sim.Place{}, -1)
+	}
+	if s := see(); s.Backoff < 2*time.Minute {
+		t.Fatalf("got a pause of %v, want a long one", s.Backoff)
+	}
+	f.Command(&msg.Thaw{})
+	f.Run(2 * time.Minute)
+	if s := see(); s.Backoff != 0 || s.Counts.Running != 3 {
+		t.Errorf("got a pause of %v and %d workers running, want none and 3", s.Backoff, s.Counts.Running)
+	}
+}
+
 // A worker's next charge is seen where machines are charged for whole periods, moves on when it begins, and
 // a surplus worker of a wish that does not hurry is kept until shortly before it.
 func TestPolicySeesCharges(t *testing.T) {

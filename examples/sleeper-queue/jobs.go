@@ -43,15 +43,21 @@ func run(ctx context.Context, args []string, s settings) error {
 		return work(ctx, s)
 	case "produce":
 		burst := f.Int("burst", 100, "jobs to put into the queue at once; 0 only makes the queue")
-		length := f.Duration("length", time.Second, "time that each job takes")
+		length := time.Second
+		f.Func("length", "time that each job takes", func(text string) (err error) {
+			if length, err = time.ParseDuration(text); err != nil {
+				return errors.New("a time has a unit: 2s, 500ms")
+			}
+			return nil
+		})
 		name := f.String("name", "job", "jobs are called NAME-1, NAME-2 and so on")
 		if err := parse(f, args[1:]); err != nil {
 			return err
 		}
-		if *burst < 0 || *length < 0 {
+		if *burst < 0 || length < 0 {
 			return errors.New("produce: neither a burst nor a length can be negative")
 		}
-		return produce(ctx, s, *burst, *length, *name)
+		return produce(ctx, s, *burst, length, *name)
 	case "help", "-h", "--help":
 		return flag.ErrHelp
 	}

@@ -129,8 +129,9 @@ either, unless --healing is given.`,
 
 func thawCommand(s *session) *cobra.Command {
 	return &cobra.Command{
-		Use: "thaw POOL", Short: "Let a frozen pool act again", Args: cli.Takes(1, 1),
-		Long:              `Undo freeze: the pool acts on its newest wish again.`,
+		Use: "thaw POOL", Short: "Let a frozen or failing pool act again", Args: cli.Takes(1, 1),
+		Long: `Undo freeze: the pool acts on its newest wish again. A pool that waits after failed launches tries again at
+once, frozen or not: give the command when what failed is mended.`,
 		Example:           "epumgmt thaw epu-web",
 		ValidArgsFunction: s.completePools(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
