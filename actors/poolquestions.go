@@ -3,7 +3,6 @@ package actors
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -110,11 +109,7 @@ func (c *Controller) unknownSensors(given map[string]float64) (problems []string
 // imagined is a snapshot with other readings. One that is not a number is unknown.
 func (c *Controller) imagined(s *policies.Snapshot, given map[string]float64) *policies.Snapshot {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		r := epu.Reading{Sensor: name, Value: given[name], Time: s.Now, Quality: epu.QualityOK}
-		if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
-			r.Value, r.Quality = 0, epu.QualityUnknown
-		}
-		s = s.With(r)
+		s = s.With(policies.Imagined(name, given[name], s.Now))
 	}
 	if len(given) > 0 {
 		s.Work = c.work(s.Readings)

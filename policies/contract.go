@@ -40,6 +40,11 @@ type Snapshot struct {
 	past *past // of a recorded decision; nil = everything can be read
 }
 
+// Imagined is a reading that was never taken, for asking what would be. A value that is no number is unknown.
+func Imagined(sensor string, value float64, now time.Time) epu.Reading {
+	return tame(epu.Reading{Sensor: sensor, Value: value, Time: now, Quality: epu.QualityOK})
+}
+
 // With is the snapshot with another reading of a sensor, as if its value had been that all along: windows over the
 // sensor and the work that it tells of say the same.
 func (s *Snapshot) With(r epu.Reading) *Snapshot {

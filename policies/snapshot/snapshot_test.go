@@ -3,6 +3,9 @@ package snapshot_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,4 +123,30 @@ func TestReadRefusesOtherDocuments(t *testing.T) {
 			t.Errorf("%+v: %v, want an error of the kind invalid", seen, err)
 		}
 	}
+}
+
+// The page about the form names every field of it.
+func TestPageNamesEveryField(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/reference/policy-snapshot.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var check func(of reflect.Type)
+	check = func(of reflect.Type) {
+		for i := range of.NumField() {
+			f := of.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if !strings.Contains(string(raw), `"`+name+`"`) && !strings.Contains(string(raw), "`"+name+"`") {
+				t.Errorf("the page does not name %s of %s", name, of.Name())
+			}
+			inner := f.Type
+			for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice || inner.Kind() == reflect.Map {
+				inner = inner.Elem()
+			}
+			if inner.Kind() == reflect.Struct && strings.HasSuffix(inner.PkgPath(), "/snapshot") {
+				check(inner)
+			}
+		}
+	}
+	check(reflect.TypeFor[snapshot.Document]())
 }

@@ -56,15 +56,11 @@ func Line(name, text string) (proto *lua.FunctionProto, more bool, problems para
 		}
 	}()
 	lead := text[:len(text)-len(strings.TrimLeft(text, "\n"))] // which count the lines before
-	chunk, problems := parsed(name, []byte(lead+"return "+text[len(lead):]))
+	value := lead + "return " + text[len(lead):]
+	chunk, problems := parsed(name, []byte(value))
 	if problems != nil {
-		if len(text) <= SizeMax {
-			_, err := parse.Parse(strings.NewReader(text), name)
-			e, ok := err.(*parse.Error)
-			more = ok && e.Pos.Line == parse.EOF
-		}
 		if chunk, problems = parsed(name, []byte(text)); problems != nil {
-			return nil, more, problems
+			return nil, len(text) <= SizeMax && (goesOn(value) || goesOn(text)), problems
 		}
 	}
 	if deep := sandbox.Rewrite(chunk); deep != nil {
@@ -75,6 +71,13 @@ func Line(name, text string) (proto *lua.FunctionProto, more bool, problems para
 		return nil, false, params.Problems{{File: name, Text: strings.TrimSpace(err.Error())}}
 	}
 	return proto, false, nil
+}
+
+// goesOn says that a text that does not parse ends too early.
+func goesOn(text string) bool {
+	_, err := parse.Parse(strings.NewReader(text), "")
+	e, ok := err.(*parse.Error)
+	return ok && e.Pos.Line == parse.EOF
 }
 
 // parsed is the tree of a source.

@@ -146,7 +146,9 @@ func questionHost(s *session) question.Host {
 		Order: func(ctx context.Context, m proto.Message, hints ...cli.Line) error {
 			return s.command(ctx, m, hints...)
 		},
-		Load: func(arg string) (*policies.Policy, error) { return policy.Load(&s.env, arg) },
+		Load: func(arg string) (*policies.Policy, error) {
+			return policy.Load(policy.Host{Env: &s.env, IO: &s.io, Print: func() *cli.Printer { return s.print }}, arg)
+		},
 	}
 }
 
@@ -156,6 +158,11 @@ func policyCommand(s *session) *cobra.Command {
 		Env: &s.env, IO: &s.io, Print: func() *cli.Printer { return s.print },
 		Ask: func(ctx context.Context, m proto.Message) (proto.Message, error) {
 			return ask[proto.Message](ctx, s, m)
+		},
+		More: func(load func(string) (*policies.Policy, error)) []*cobra.Command {
+			h := questionHost(s)
+			h.Load = load
+			return question.PolicyCommands(h)
 		},
 	})
 }

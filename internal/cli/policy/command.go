@@ -29,8 +29,8 @@ type Host struct {
 }
 
 // Load finds and compiles a policy by its file, or by its name among the built-in ones.
-func Load(env *cli.Env, arg string) (*policies.Policy, error) {
-	p, _, err := (&kit{Host: Host{Env: env}}).load(arg)
+func Load(h Host, arg string) (*policies.Policy, error) {
+	p, _, err := (&kit{Host: h}).load(arg)
 	return p, err
 }
 
@@ -45,9 +45,9 @@ func Command(h Host) *cobra.Command {
 	k := &kit{Host: h}
 	group := cli.Parent(&cobra.Command{
 		Use: "policy", Short: "Write, check, test and simulate policies, and put them in force",
-		Long: `The commands of this group work on Lua policies. Only apply, rollback and versions need a node. A policy is named by
-its file, such as ./queuelen.lua, or by its name, which is looked up in --policies DIR, then among the built-in ones,
-then in this folder.`,
+		Long: `The commands of this group work on Lua policies. Only apply, rollback, versions, repl and shadow need a node. A
+policy is named by its file, such as ./queuelen.lua, or by its name, which is looked up in --policies DIR, then among the
+built-in ones, then in this folder.`,
 		Example: "epumgmt policy list\nepumgmt policy doc npreserving",
 	})
 	group.PersistentFlags().StringVar(&k.folder, "policies", "", "look in this `DIR` before the built-in policies")

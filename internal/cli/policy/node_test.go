@@ -2,11 +2,13 @@ package policy_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
@@ -14,6 +16,7 @@ import (
 	"github.com/nimbus-epu/epu/actors/versions"
 	"github.com/nimbus-epu/epu/internal/relay"
 	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/snapshot"
 	"github.com/nimbus-epu/epu/policies/source"
 )
 
@@ -53,6 +56,8 @@ func (n *node) Ask(_ context.Context, req *msg.Request, body proto.Message) (pro
 	switch m := body.(type) {
 	case *msg.PolicyApply:
 		return n.apply(req, m)
+	case *msg.SnapshotQuery:
+		return snapshotOf(m)
 	case *msg.PolicyRollback:
 		hash, err := n.book.Find(m.GetName(), m.GetHash(), "")
 		if err != nil {
@@ -120,4 +125,23 @@ func (n *node) list(q *msg.PolicyVersionsQuery) (proto.Message, error) {
 		return nil, epu.E(epu.NotFound, "load policy", q.GetName(), errors.New("there is no such policy"))
 	}
 	return out, nil
+}
+
+// snapshotOf is what a pool of two workers sees, whose policy keeps three.
+func snapshotOf(q *msg.SnapshotQuery) (proto.Message, error) {
+	if q.GetPool() != "epu-web" {
+		return nil, epu.E(epu.NotFound, "find pool", q.GetPool(), errors.New("there is no such pool"))
+	}
+	now := time.Date(2026, 11, 21, 14, 32, 0, 0, time.UTC)
+	conf := map[string]any{"preserve_n": 3}
+	seen := snapshot.Of(&policies.Snapshot{Now: now, Pool: "epu-web", Wish: epu.Wish{Target: 2}, Counts: policies.Counts{Running: 2}}, nil)
+	if q.GetDecision() != "" {
+		seen = snapshot.Seen{Record: &epu.Decision{ID: epu.DecisionID(q.GetDecision()), Time: now, Conf: conf, Inputs: []epu.Input{{Name: "running", Value: 1}}}}
+	}
+	raw, err := json.Marshal(seen)
+	if err != nil {
+		return nil, err
+	}
+	s, err := structpb.NewStruct(conf)
+	return &msg.SnapshotReply{Snapshot: raw, Conf: s, PolicyName: "npreserving"}, err
 }

@@ -34,6 +34,9 @@ type Host struct {
 	Load func(arg string) (*policies.Policy, error)
 }
 
+// PolicyCommands are the commands of the group `policy` that need a node.
+func PolicyCommands(h Host) []*cobra.Command { return []*cobra.Command{Repl(h)} }
+
 // ask asks a question and expects an answer of one type.
 func ask[T proto.Message](ctx context.Context, h Host, m proto.Message) (T, error) {
 	var none T
@@ -46,19 +49,6 @@ func ask[T proto.Message](ctx context.Context, h Host, m proto.Message) (T, erro
 		return none, epu.E(epu.Internal, "ask", "the node", fmt.Errorf("it gave an answer of another kind: %T", answer))
 	}
 	return t, nil
-}
-
-// takes checks the number of arguments.
-func takes(try string, least, most int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least:
-			return cli.Usage(try, "%s: an argument is missing", cmd.CommandPath())
-		case len(args) > most:
-			return cli.Usage(try, "%s: too many arguments", cmd.CommandPath())
-		}
-		return nil
-	}
 }
 
 // readings reads arguments of the form SENSOR=VALUE. An unknown one is not a number.
@@ -89,15 +79,6 @@ func files(p *policies.Policy) []*msg.File {
 	var out []*msg.File
 	for _, f := range p.Files() {
 		out = append(out, &msg.File{Path: f.Path, Content: []byte(f.Text)})
-	}
-	return out
-}
-
-// sources are files of a message as policies are compiled from them.
-func sources(list []*msg.File) []epu.PolicyFile {
-	var out []epu.PolicyFile
-	for _, f := range list {
-		out = append(out, epu.PolicyFile{Path: f.GetPath(), Text: string(f.GetContent())})
 	}
 	return out
 }

@@ -26,7 +26,7 @@ policy, and show both decisions side by side: what it saw, the rule, what the gu
 be launched, drained and ended at once. Nothing is done, and the policy keeps nothing of it. A reading is a number or
 unknown, and counts as if it had been that all along; settings are as for reconfigure.`,
 		Example:           "epumgmt whatif epu-web --sensor queue-length=5000\nepumgmt whatif epu-web --sensor queue-length=unknown --set min_instances=5\nepumgmt whatif epu-web --policy queuelen",
-		Args:              takes("epumgmt whatif epu-web --sensor queue-length=5000", 1, 1),
+		Args:              cli.Takes(1, 1),
 		ValidArgsFunction: h.Pools(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pool, err := h.Pool(args[0])
