@@ -114,6 +114,9 @@ func (p *program) drain(i int, now time.Time, o order) (todo []action) {
 			return append(todo, p.term(i, o.drainBy))
 		}
 	}
+	if !p.killAt.IsZero() && o.drainBy.After(p.killAt) {
+		p.killAt = o.drainBy
+	}
 	if late && !p.termed {
 		todo = append(todo, p.term(i, now.Add(stopGrace)))
 	}

@@ -68,7 +68,7 @@ const (
 // order is what all programs are to do.
 type order struct {
 	goal         goal
-	drainBy      time.Time // zero: as long as it takes
+	drainBy      time.Time // zero: as long as it takes; later while a program is busy
 	drainCommand bool      // there is one
 	stopBy       time.Time
 }
@@ -104,6 +104,7 @@ func newCore(instance epu.InstanceID, user msg.UserData, drainCommand bool, now 
 func (c *core) step(now time.Time) []action {
 	todo := c.pending
 	c.pending = nil
+	c.lengthenDrain(now)
 	if c.link.worker != "" { // the programs need the worker's variables
 		for i, p := range c.programs {
 			todo = append(todo, p.step(i, now, c.order)...)
@@ -127,6 +128,17 @@ func (c *core) step(now time.Time) []action {
 		todo = append(todo, a)
 	}
 	return todo
+}
+
+// lengthenDrain gives a program that says it is busy until the end of its lease. A node that does not wait
+// for that (drain.protect_busy: false) ends the worker when the drain time is over.
+func (c *core) lengthenDrain(now time.Time) {
+	if c.order.goal != goalDrain || c.order.drainBy.IsZero() {
+		return
+	}
+	if by := c.status.busyUntil(now, c.link.period); by.After(c.order.drainBy) {
+		c.order.drainBy = by
+	}
 }
 
 func (c *core) request(now time.Time) action {

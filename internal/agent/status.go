@@ -32,6 +32,7 @@ type said struct {
 	busy, idle bool
 	lease      time.Duration // of busy; 0 = until it says otherwise
 	age        time.Duration // since it said so
+	ahead      time.Time     // when it said so, if by the file's clock that is yet to come
 }
 
 // Clear forgets what was said.
@@ -82,7 +83,9 @@ func (f StatusFile) read(now time.Time) (said, error) {
 		return said{}, err
 	}
 	s, err := parseStatus(string(body))
-	s.age = max(0, now.Sub(info.ModTime()))
+	if s.age = now.Sub(info.ModTime()); s.age < 0 {
+		s.age, s.ahead = 0, info.ModTime()
+	}
 	return s, err
 }
 
@@ -141,7 +144,10 @@ func (s *status) take(now time.Time, in said, runs bool) bool {
 		return false
 	}
 	wasBusy := s.busy(now)
-	s.said, s.since = in, now.Add(-in.age)
+	if in.ahead.IsZero() || !in.ahead.Equal(s.said.ahead) { // else it is what was read before, and no newer
+		s.since = now.Add(-in.age)
+	}
+	s.said = in
 	return s.busy(now) && !wasBusy
 }
 
@@ -151,14 +157,23 @@ func (s *status) busy(now time.Time) bool {
 	return s.said.busy && (s.said.lease == 0 || now.Before(s.since.Add(s.said.lease)))
 }
 
+// busyUntil is the end of the lease in force; zero without one. One without a time holds for some beats.
+func (s *status) busyUntil(now time.Time, period time.Duration) time.Time {
+	switch {
+	case !s.busy(now):
+		return time.Time{}
+	case s.said.lease == 0:
+		return now.Add(leasePeriods * period)
+	}
+	return s.since.Add(s.said.lease)
+}
+
 // wire is what a beat says: how much longer the program is busy, or how long it has been idle; zeros
 // say neither.
-func (s *status) wire(now time.Time, period time.Duration) (busyUntil, idle float64) {
+func (s *status) wire(now time.Time, period time.Duration) (busy, idle float64) {
 	switch {
-	case s.said.busy && s.said.lease == 0:
-		return (leasePeriods * period).Seconds(), 0
 	case s.busy(now):
-		return s.since.Add(s.said.lease).Sub(now).Seconds(), 0
+		return s.busyUntil(now, period).Sub(now).Seconds(), 0
 	case s.said.idle:
 		return 0, max(now.Sub(s.since), time.Millisecond).Seconds()
 	}

@@ -56,6 +56,29 @@ func TestALeaseEndsAndAProgramThatEndedIsNotBusy(t *testing.T) {
 	}
 }
 
+// A file from the future is one that was written when it was first seen: its lease ends, and isn't renewed.
+func TestALeaseFromTheFutureEnds(t *testing.T) {
+	file := StatusFile(filepath.Join(t.TempDir(), "status"))
+	if err := file.Write("busy 1m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(string(file), testStart.AddDate(100, 0, 0), testStart.AddDate(100, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	var s status
+	for second := range 120 {
+		now := testStart.Add(time.Duration(second) * time.Second)
+		in, err := file.read(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.take(now, in, true)
+		if got, want := s.busy(now), second < 60; got != want {
+			t.Fatalf("after %d s: got busy %v, want %v", second, got, want)
+		}
+	}
+}
+
 func TestDrainForever(t *testing.T) {
 	w := newWorld(t, false)
 	w.pass(2 * time.Second)
@@ -73,6 +96,30 @@ func TestDrainForever(t *testing.T) {
 	w.pass(0)
 	if b := w.beats[len(w.beats)-1]; !b.Drained {
 		t.Errorf("after the program's end: got %+v, want drained", b)
+	}
+}
+
+// A program that says it is busy has until the end of its lease, also beyond the drain time.
+func TestDrainWaitsForABusyProgram(t *testing.T) {
+	w := newWorld(t, false)
+	w.pass(2 * time.Second)
+	w.obedient = false
+	w.says = said{busy: true, lease: 100 * time.Second} // from the third second
+	w.pass(time.Second)
+	w.command("c1", "drain") // for 60 s
+	w.trace = nil
+	for range 110 {
+		w.says.age += time.Second
+		w.pass(time.Second)
+	}
+	var ends []string
+	for _, line := range w.trace {
+		if strings.Contains(line, "end kill") {
+			ends = append(ends, line)
+		}
+	}
+	if got, want := strings.Join(ends, "; "), "103.0s end kill=true"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

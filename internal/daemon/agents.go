@@ -103,12 +103,12 @@ func (a *agents) gone(ctx context.Context, claims identity.Claims, err error) er
 }
 
 // mayLive reports that an agent may be one of these workers', or become it. The end of a worker may be
-// decided and still wait for its hook: until its machine is being ended its agent goes on.
+// decided and still wait for its hook, which only its actor is told of: until that is there, nobody knows.
 func mayLive(workers []*epu.Worker, claims identity.Claims) bool {
 	return slices.ContainsFunc(workers, func(w *epu.Worker) bool {
 		if claims.Worker == "" {
 			return w.Launch == claims.Launch && w.Open()
 		}
-		return w.ID == claims.Worker && w.State < epu.Terminating
+		return w.ID == claims.Worker && !w.State.Gone()
 	})
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/nimbus-epu/epu/cluster/identity"
 )
 
-// Goal: no agent is turned away whose machine nobody ends yet: between a start of the node and that of a
+// Goal: no agent is turned away whose worker's end may still wait: between a start of the node and that of a
 // worker's actor the controller's list decides. Method: agents of workers in each state, with and without
 // a decided end.
-func TestOnlyWhoIsEndingIsTurnedAway(t *testing.T) {
+func TestOnlyWhoIsGoneIsTurnedAway(t *testing.T) {
 	const launch, worker = epu.LaunchID("epu-web-1-1"), epu.WorkerID("epu-web-1-1/0")
 	for _, c := range []struct {
 		name            string
@@ -19,8 +19,7 @@ func TestOnlyWhoIsEndingIsTurnedAway(t *testing.T) {
 	}{
 		{"works", &epu.Worker{State: epu.Running}, true, true},
 		{"boots", &epu.Worker{State: epu.Pending}, true, true},
-		{"is to end and waits for its hook", &epu.Worker{State: epu.Running, Ended: true}, true, false},
-		{"is being ended", &epu.Worker{State: epu.Terminating, Ended: true}, false, false},
+		{"is to end, now or after its hook", &epu.Worker{State: epu.Terminating, Ended: true}, true, false},
 		{"is gone", &epu.Worker{State: epu.Terminated, Ended: true}, false, false},
 	} {
 		c.worker.ID, c.worker.Launch = worker, launch

@@ -33,8 +33,10 @@ trap '[ -n "$nap" ] && kill "$nap"; echo "stopped $EPU_WORKER" >>"${0%/*}/book";
 while :; do sleep 5 & nap=$!; wait "$nap"; done
 `
 	bookDrain = `#!/bin/sh
+hold=
+[ -e "${0%/*}/hold" ] && hold=on
 echo "drain $EPU_WORKER" >>"${0%/*}/book"
-[ -e "${0%/*}/hold" ] && exec sleep 1000
+[ -n "$hold" ] && exec sleep 1000
 kill -TERM "$EPU_PROGRAM_PID"
 `
 	bookHook = `#!/bin/sh
@@ -190,6 +192,8 @@ func (b *book) judge(t *testing.T) {
 			t.Errorf("worker %s: it was told of as running after its end: %v", worker, life)
 		case slices.Contains(life, "ending ended"):
 			t.Errorf("worker %s: its machine ended before its hook: %v", worker, life)
+		case count(life, "drain") > 1:
+			t.Errorf("worker %s: its drain command ran more than once: %v", worker, life)
 		case count(life, "began") > 1 || count(life, "stopped") > 1:
 			t.Errorf("worker %s: its program was started anew: %v", worker, life)
 		}

@@ -140,7 +140,12 @@ func (s *story) insist(next step) {
 func (s *story) attempt(next step, command []string, again bool) string {
 	s.t.Helper()
 	if command != nil {
-		if out, errs, code := s.run("epumgmt", command...); code != 0 && (!again || code != cli.CodeNotFound) {
+		out, errs, code := s.run("epumgmt", command...)
+		for tries := 0; again && code == cli.CodeUnreachable && tries < listingsMax; tries++ {
+			pass(s.t, listingMax)
+			out, errs, code = s.run("epumgmt", command...)
+		}
+		if code != 0 && (!again || code != cli.CodeNotFound) {
 			return fmt.Sprintf("%v: exit status %d\n%s%s", command, code, out, errs)
 		}
 	}
@@ -164,6 +169,12 @@ func (s *story) attempt(next step, command []string, again bool) string {
 	}
 	return strings.Join(problems, "\n")
 }
+
+// A node that has just started ends nothing before its site is listed, which takes a moment.
+const (
+	listingMax  = time.Second
+	listingsMax = 5
+)
 
 // died reports that epud's first life ended by its crash point, as it did if a command met its end.
 func (s *story) died() bool {
