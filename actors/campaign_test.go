@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -314,7 +315,7 @@ func (c *campaign) hurt() {
 	case 19:
 		victim(func(m actortest.Machine) { c.Busy(m.ID, time.Duration(r.Int64N(int64(10*time.Minute)))) })
 	case 20:
-		c.Command(&msg.SensorPush{Values: []*msg.SensorValue{{Sensor: "load", Value: r.Float64(), Unknown: r.IntN(4) == 0}}})
+		c.Command(&msg.SensorPush{Values: []*msg.SensorValue{{Sensor: "load", Value: proto.Float64(r.Float64()), Unknown: r.IntN(4) == 0}}})
 	case 0, 1, 2:
 		c.want = r.IntN(30)
 		c.Scale(c.want)

@@ -294,6 +294,7 @@ func (c *Controller) protect(tx *Tx, m msg.Command, instance, reason string, on 
 	case w == nil:
 	case w.Ended:
 		no := refuse(epu.Conflict, verb, instance, "it is ending: "+w.EndReason)
+		no.Err.Try = "epumgmt instances lists the workers that stay"
 		tx.Answer(no)
 	default:
 		if changed := w.Protected != on; changed {

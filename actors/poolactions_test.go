@@ -350,7 +350,7 @@ func TestOrdersThroughTheGateway(t *testing.T) {
 				t.Errorf("%T: got %v", body, err)
 			}
 		}
-		o.says(&msg.SensorPush{Pool: "web", Values: []*msg.SensorValue{{Sensor: "load", Value: 5}}}, "a new reading")
+		o.says(&msg.SensorPush{Pool: "web", Values: []*msg.SensorValue{{Sensor: "load", Value: proto.Float64(5)}}}, "a new reading")
 		if s := o.ask(&msg.SensorsQuery{}).(*msg.Sensors).GetSensors(); len(s) != 1 || s[0].GetValue() != 5 || s[0].GetPool() != "web" {
 			t.Errorf("got %v", s)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
@@ -57,7 +58,7 @@ func TestWhatIfShowsBothSides(t *testing.T) {
 		p.Limits.Max = 8
 	})
 	f.Policy = demanding
-	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: 60}))
+	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: proto.Float64(60)}))
 	f.Run(time.Minute)
 	w := whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": 500}})
 	if w.Now.Wish.Target != 3 || len(w.Now.Actions) != 0 || w.Now.Before != 3 {
@@ -131,7 +132,7 @@ func TestWhatIfRefusesWhatThereIsNot(t *testing.T) {
 func TestQuestionsChangeNothing(t *testing.T) {
 	f := calmFleet(t, 3, loadSensors)
 	f.Policy = demanding
-	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: 60}))
+	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: proto.Float64(60)}))
 	f.Run(time.Second)
 	stored := func() string {
 		l, err := f.Journal.Load(context.Background(), epu.PoolStream(epu.DefaultOwner, "epu-web"))

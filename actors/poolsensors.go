@@ -130,6 +130,9 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 		case s.spec.Source.Pulled():
 			problems = append(problems, fmt.Sprintf("the node itself fetches sensor %s (source %s): nothing is pushed to it", name, s.spec.Source))
 			continue
+		case v.Value == nil && !v.GetUnknown():
+			problems = append(problems, fmt.Sprintf("the reading of %s says neither a value nor that it is unknown", name))
+			continue
 		}
 		series, ok := next[name]
 		if !ok {

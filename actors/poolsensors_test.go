@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/nimbus-epu/epu"
@@ -37,7 +38,7 @@ func TestReadingsReachPolicy(t *testing.T) {
 	f.Sensor = func(string) (sensing.Point, error) { return sensing.Point{Value: 40}, nil }
 	var saw *policies.Snapshot
 	f.Policy = func(s *policies.Snapshot, _ *epu.Decision) { saw = s }
-	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: 3, Age: durationpb.New(10 * time.Second)}))
+	done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: proto.Float64(3), Age: durationpb.New(10 * time.Second)}))
 	f.Run(20 * time.Second)
 	if r := saw.Readings["load"]; r.Value != 3 || r.Quality != epu.QualityOK || r.Age < 10*time.Second {
 		t.Errorf("load is %+v", r)
@@ -87,9 +88,10 @@ func TestFailingSourceIsUnknown(t *testing.T) {
 // A push is taken whole or not at all, and what is wrong with it is said at once.
 func TestPushIsAllOrNone(t *testing.T) {
 	f := calmFleet(t, 1, loadSensors)
-	no, ok := f.Order(pushed(&msg.SensorValue{Sensor: "load", Value: 1}, &msg.SensorValue{Sensor: "laod", Value: 1},
-		&msg.SensorValue{Sensor: "depth", Value: 1})).(msg.Refused)
-	if !ok || len(no.Problems) != 2 || !strings.Contains(no.Problems[0], "depth, load") {
+	no, ok := f.Order(pushed(&msg.SensorValue{Sensor: "load", Value: proto.Float64(1)}, &msg.SensorValue{Sensor: "laod", Value: proto.Float64(1)},
+		&msg.SensorValue{Sensor: "load"},
+		&msg.SensorValue{Sensor: "depth", Value: proto.Float64(1)})).(msg.Refused)
+	if !ok || len(no.Problems) != 3 || !strings.Contains(no.Problems[0], "depth, load") {
 		t.Fatalf("got %+v", no)
 	}
 	refused(t, f, epu.Invalid, pushed())
@@ -118,7 +120,7 @@ func TestNoShrinkOnUnknownReadings(t *testing.T) {
 	settled(t, f, 4, 0)
 	target = 2
 	for range 80 {
-		done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: 1}))
+		done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: proto.Float64(1)}))
 		f.Run(15 * time.Second)
 	}
 	settled(t, f, 2, 0)

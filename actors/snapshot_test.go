@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/nimbus-epu/epu"
@@ -207,8 +208,8 @@ func TestPolicySeesWork(t *testing.T) {
 		t.Errorf("got %+v before any reading", w)
 	}
 	until := f.Now().Add(2 * time.Hour).Truncate(time.Second)
-	done(t, f, true, pushed(&msg.SensorValue{Sensor: "left", Value: 120}, &msg.SensorValue{Sensor: "rate", Value: 2.5},
-		&msg.SensorValue{Sensor: "until", Value: float64(until.Unix())}))
+	done(t, f, true, pushed(&msg.SensorValue{Sensor: "left", Value: proto.Float64(120)}, &msg.SensorValue{Sensor: "rate", Value: proto.Float64(2.5)},
+		&msg.SensorValue{Sensor: "until", Value: proto.Float64(float64(until.Unix()))}))
 	if w := see().Work; w.Left.Value != 120 || w.Left.Quality != epu.QualityOK || w.Rate.Value != 2.5 || !w.Deadline.Equal(until) {
 		t.Errorf("got %+v", w)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 )
@@ -42,7 +44,7 @@ func PoolAlerts(v msg.PoolView, now time.Time) []*msg.Alert {
 			continue
 		}
 		out = append(out, &msg.Alert{
-			Code: string(msg.AlertHook), Severity: "warning", Subject: pool,
+			Code: string(msg.AlertHook), Severity: "warning", Subject: pool, Since: timestamppb.New(f.Time),
 			Text: fmt.Sprintf("the %s hook of %s was given up: %s", f.Hook, f.Worker, f.Error),
 			Try:  "do by hand what it does, then epumgmt apply -f FILE of the pool with the hook mended",
 		})

@@ -725,7 +725,7 @@ type DecisionSummary struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
-	Direction     string                 `protobuf:"bytes,3,opt,name=direction,proto3" json:"direction,omitempty"` // up | down | hold
+	Direction     string                 `protobuf:"bytes,3,opt,name=direction,proto3" json:"direction,omitempty"` // up | down | hold | heal
 	Before        int32                  `protobuf:"varint,4,opt,name=before,proto3" json:"before,omitempty"`
 	After         int32                  `protobuf:"varint,5,opt,name=after,proto3" json:"after,omitempty"`
 	Text          string                 `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"` // "up 5->8: preserve_n = 8"
@@ -3652,10 +3652,10 @@ func (x *Replace) GetReason() string {
 type SensorValue struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sensor        string                 `protobuf:"bytes,1,opt,name=sensor,proto3" json:"sensor,omitempty"`
-	Value         float64                `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
-	Unknown       bool                   `protobuf:"varint,3,opt,name=unknown,proto3" json:"unknown,omitempty"` // the source can't know the value now
-	Age           *durationpb.Duration   `protobuf:"bytes,4,opt,name=age,proto3" json:"age,omitempty"`          // at sending, by the sender's monotonic clock
-	Source        string                 `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`    // who measured: a start of the source under a new name begins its warm-up
+	Value         *float64               `protobuf:"fixed64,2,opt,name=value,proto3,oneof" json:"value,omitempty"` // one of value and unknown must be said: what is missing is never 0
+	Unknown       bool                   `protobuf:"varint,3,opt,name=unknown,proto3" json:"unknown,omitempty"`    // the source can't know the value now
+	Age           *durationpb.Duration   `protobuf:"bytes,4,opt,name=age,proto3" json:"age,omitempty"`             // at sending, by the sender's monotonic clock
+	Source        string                 `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`       // who measured: a start of the source under a new name begins its warm-up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3698,8 +3698,8 @@ func (x *SensorValue) GetSensor() string {
 }
 
 func (x *SensorValue) GetValue() float64 {
-	if x != nil {
-		return x.Value
+	if x != nil && x.Value != nil {
+		return *x.Value
 	}
 	return 0
 }
@@ -5437,13 +5437,14 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"=\n" +
 	"\aReplace\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x9a\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa9\x01\n" +
 	"\vSensorValue\x12\x16\n" +
-	"\x06sensor\x18\x01 \x01(\tR\x06sensor\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x18\n" +
+	"\x06sensor\x18\x01 \x01(\tR\x06sensor\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x18\n" +
 	"\aunknown\x18\x03 \x01(\bR\aunknown\x12+\n" +
 	"\x03age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\tR\x06source\"M\n" +
+	"\x06source\x18\x05 \x01(\tR\x06sourceB\b\n" +
+	"\x06_value\"M\n" +
 	"\n" +
 	"SensorPush\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12+\n" +
@@ -5754,6 +5755,7 @@ func file_actors_msg_remote_proto_init() {
 		(*Reply_Body)(nil),
 		(*Reply_Fault)(nil),
 	}
+	file_actors_msg_remote_proto_msgTypes[55].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/nimbus-epu/epu"
@@ -20,7 +21,7 @@ func TestWhatIfThroughTheNode(t *testing.T) {
 	pool := strings.Replace(files, "policy: {conf: {preserve_n: 2}}", "policy: {name: queuelen, conf: {sensor: depth, queuelen_high_water: 10, queuelen_low_water: 2, step_up: 8, max_instances: 8}}\nsensors: {depth: {source: push}}", 1)
 	pool = strings.Replace(pool, "limits: {", "limits: {max: 4, ", 1)
 	ask[*msg.Applied](t, r, &msg.Apply{Files: []*msg.File{{Path: "pool.yaml", Content: []byte(pool)}}})
-	ask[*msg.Done](t, r, &msg.SensorPush{Pool: "epu-test", Values: []*msg.SensorValue{{Sensor: "depth", Value: 5}}})
+	ask[*msg.Done](t, r, &msg.SensorPush{Pool: "epu-test", Values: []*msg.SensorValue{{Sensor: "depth", Value: proto.Float64(5)}}})
 
 	w := ask[*msg.WhatIf](t, r, &msg.WhatIfQuery{Pool: "epu-test", Sensors: map[string]float64{"depth": 5000}})
 	then, now := w.GetDecision().AsMap(), w.GetNow().AsMap()

@@ -101,9 +101,9 @@ drain: {timeout: 10m, command: [./drain.sh]}
 				return stays(ws)
 			}},
 			{command: func() []string { return []string{"drain", kept} }, until: func() error { return b.await(1, "drain "+kept) }},
-			{command: func() []string { b.remove(t, "hold"); return []string{"resume", kept} }, workers: 2, machines: 6, check: stays},
-			{command: pick(s, "drain"), workers: 2, machines: 7, check: gone},
-			{command: pick(s, "kill"), workers: 2, machines: 8, check: gone},
+			{command: func() []string { b.remove(t, "hold"); return []string{"resume", kept} }, workers: 2, check: stays},
+			{command: pick(s, "drain"), workers: 2, check: gone},
+			{command: pick(s, "kill"), workers: 2, check: gone},
 		}
 	}}
 }

@@ -3,7 +3,6 @@ package hook
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -52,7 +51,7 @@ func (p Program) Do(ctx context.Context) error {
 	select {
 	case <-exited:
 	case <-ctx.Done():
-		late = fmt.Errorf("it had not ended in time: %w", ctx.Err())
+		late = errors.New("it had not ended in time")
 	}
 	// The program is not reaped yet, so nobody else can have its number.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

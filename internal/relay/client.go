@@ -41,15 +41,16 @@ type Client struct {
 	opts   ClientOptions
 	conn   *grpc.ClientConn
 	relay  msg.RelayClient
+	shake  *handshake
 }
 
 // Dial prepares a connection to host:port or unix:PATH. Nothing is sent before the first request; a
 // node that can't be reached is an error of kind Unavailable there.
 func Dial(target string, opts ClientOptions) (*Client, error) {
 	opts.MessageBytesMax = orDefault(opts.MessageBytesMax, messageBytesMax)
-	creds := insecure.NewCredentials()
+	creds, shake := insecure.NewCredentials(), &handshake{}
 	if opts.TLS != nil {
-		creds = credentials.NewTLS(opts.TLS)
+		creds = credentials.NewTLS(shake.watch(opts.TLS))
 	}
 	address, err := grpcTarget(target)
 	if err != nil {
@@ -67,7 +68,7 @@ func Dial(target string, opts ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, epu.E(epu.Invalid, "dial", target, err)
 	}
-	return &Client{target: target, opts: opts, conn: conn, relay: msg.NewRelayClient(conn)}, nil
+	return &Client{target: target, opts: opts, conn: conn, relay: msg.NewRelayClient(conn), shake: shake}, nil
 }
 
 // grpcTarget writes an address in gRPC's way. The passthrough resolver hands it to the dialer as it
@@ -108,6 +109,7 @@ func Ask[T proto.Message](ctx context.Context, c *Client, body proto.Message) (T
 	if err != nil {
 		return none, c.journeyError(ctx, NameOf(body), err)
 	}
+	c.shake.answered.Store(true)
 	return answerOf[T](c, body, r)
 }
 
@@ -129,6 +131,7 @@ func Watch[T proto.Message](ctx context.Context, c *Client, body proto.Message) 
 			if r, err = stream.Recv(); err != nil {
 				break
 			}
+			c.shake.answered.Store(true)
 			answer, aerr := answerOf[T](c, body, r)
 			if !yield(answer, aerr) || aerr != nil {
 				return
@@ -180,6 +183,10 @@ func (c *Client) journeyError(ctx context.Context, op string, err error) error {
 	e.Err = errors.New(reasonIn(st.Message()))
 	switch st.Code() {
 	case codes.Unavailable:
+		if known := c.shake.explain(c.opts.TLS, st.Message()); known != nil {
+			known.Op, known.On = e.Op, e.On
+			return known
+		}
 		e.Kind, e.Op = epu.Unavailable, "reach"
 		e.Try = "start a node with: epud dev   or name another with: --node HOST:PORT   or look closer with: epumgmt doctor"
 	case codes.DeadlineExceeded:

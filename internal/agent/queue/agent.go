@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/nimbus-epu/epu"
@@ -175,7 +176,7 @@ func (a *Agent) push(all []reading) *msg.SensorPush {
 		if r.err != nil {
 			v.Unknown = true
 		} else {
-			v.Value = float64(r.value)
+			v.Value = proto.Float64(float64(r.value))
 		}
 		push.Values = append(push.Values, v)
 	}

@@ -249,9 +249,14 @@ func (s *session) onWorker(cmd *cobra.Command, instance string, body proto.Messa
 	if instance == "" {
 		return cli.Usage("epumgmt instances", "an empty name is no worker")
 	}
-	err := s.command(cmd.Context(), body, hint)
-	if epu.KindOf(err) == epu.NotFound && epu.TryOf(err) == "" {
+	done, err := ask[*msg.Done](cmd.Context(), s, body)
+	switch {
+	case epu.KindOf(err) == epu.NotFound && epu.TryOf(err) == "":
 		return &epu.Error{Kind: epu.NotFound, Err: err, Try: "epumgmt instances"}
+	case err != nil:
+		return err
+	case !done.GetChanged(): // there is nothing to undo
+		return s.done(done, cli.L("Next: epumgmt instances"))
 	}
-	return err
+	return s.done(done, hint)
 }

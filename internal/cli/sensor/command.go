@@ -139,7 +139,7 @@ func parse(text string) (*msg.SensorValue, error) {
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) || strings.ContainsAny(value, "xX_") {
 		return nil, errors.New("the value is neither a number nor unknown")
 	}
-	return &msg.SensorValue{Sensor: name, Value: n}, nil
+	return &msg.SensorValue{Sensor: name, Value: &n}, nil
 }
 
 // plain reports that the terminal's characters are not those of Unicode.
