@@ -38,12 +38,15 @@ func (p *planned) Plan(view msg.RegistryView, _ map[epu.PoolID]msg.PoolView, _ s
 	return &msg.Plan{}, m, nil
 }
 
-// compiled checks policies as far as this package can: it compiles them. The node's own has no parameters.
-type compiled struct{}
+// compiled checks policies as far as this package can: it compiles them. The node's own takes preserve_n.
+type compiled struct{ during func() } // during a check
 
-const ownPolicy = `return { doc = "of the node", decide = function(control) control.scale_to(1) end }`
+const ownPolicy = `return { doc = "of the node", params = { preserve_n = { type = "integer", default = 0 } }, decide = function(control) control.scale_to(1) end }`
 
-func (compiled) Check(name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error) {
+func (c compiled) Check(name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error) {
+	if c.during != nil && takers != nil {
+		c.during()
+	}
 	p, err := policies.Compile(name, []byte(files[0].Text), nil)
 	if err != nil {
 		return epu.PolicyVersion{}, nil, err

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/relay"
@@ -95,6 +97,14 @@ func TestPolicyVersions(t *testing.T) {
 	other.Files[0].Content = []byte(strings.ReplaceAll(string(other.GetFiles()[0].GetContent()), "conf.keep", "conf.hold"))
 	_, err = relay.Ask[*msg.PolicyApplied](t.Context(), r.client, other)
 	r.refused(t, "a policy that the pool's configuration does not fit", err, epu.Invalid, "pool epu-test", "keep", "pool.yaml")
+	_, err = relay.Ask[*msg.PolicyApplied](t.Context(), r.client, &msg.PolicyApply{Name: "keeper", Files: []*msg.File{{Path: "keeper.lua", Content: []byte("-- \xff\n" + keeper)}}})
+	r.refused(t, "a policy in another encoding", err, epu.Invalid, "not written in UTF-8")
+	ask[*msg.Done](t, r, &msg.Reconfigure{Pool: "epu-test", Conf: &structpb.Struct{Fields: map[string]*structpb.Value{"keep": structpb.NewNumberValue(0)}}})
+	other = keeping("1")
+	other.Files[0].Content = []byte(strings.Replace(string(other.GetFiles()[0].GetContent()), "min = 0", "min = 1", 1))
+	_, err = relay.Ask[*msg.PolicyApplied](t.Context(), r.client, other)
+	r.refused(t, "a policy that a reconfigured pool does not fit", err, epu.Invalid, "pool epu-test", "keep")
+	ask[*msg.Done](t, r, &msg.Reconfigure{Pool: "epu-test", Conf: &structpb.Struct{Fields: map[string]*structpb.Value{"keep": structpb.NewNumberValue(1)}}})
 	if got := r.version(t); got != second.GetHash() {
 		t.Errorf("after refusals version %s decides, want %s", got, second.GetHash())
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/ast"
@@ -84,6 +85,16 @@ func goesOn(text string) bool {
 func parsed(name string, src []byte) ([]ast.Stmt, params.Problems) {
 	if len(src) > SizeMax {
 		return nil, params.Problems{{File: name, Text: fmt.Sprintf("is %d bytes long: at most %d", len(src), SizeMax)}}
+	}
+	if !utf8.Valid(src) { // it is stored, sent and shown as a text
+		line := 1
+		for text := range bytes.Lines(src) {
+			if !utf8.Valid(text) {
+				break
+			}
+			line++
+		}
+		return nil, params.Problems{{File: name, Line: line, Text: "is not written in UTF-8", Try: "save it in that encoding; a single byte in a text is \\255"}}
 	}
 	chunk, err := parse.Parse(strings.NewReader(string(src)), name)
 	if err != nil {

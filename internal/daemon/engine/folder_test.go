@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -266,4 +267,38 @@ func TestEngineKeepsItsVersion(t *testing.T) {
 	if first != again || err1 != nil || err2 != nil {
 		t.Errorf("a version was compiled twice (%v, %v)", err1, err2)
 	}
+}
+
+// Goal: engines of many pools may use one shelf at once, whatever versions they want. Method: the race detector over
+// engines that change between two versions.
+func TestShelfIsShared(t *testing.T) {
+	b := newBench(t)
+	var hashes []string
+	for _, extra := range []string{"1", "2"} {
+		v, err := b.check("keeper", keeper(extra))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.put(v, epu.PolicyApplied)
+		hashes = append(hashes, v.Hash)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			e := engine.New(engine.Options{
+				Shelf: b.shelf, Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler), Getenv: func(string) string { return "" },
+			})
+			for i := range 6 {
+				want := hashes[i%2]
+				result, err := e.Do(t.Context(), actors.DecideCall{
+					Policy: "keeper", Version: want, Conf: map[string]any{}, Snapshot: &policies.Snapshot{Now: b.now, Decision: "d"},
+				})
+				if d, _ := result.(epu.Decision); err != nil || d.PolicyHash != want || d.Wanted.Target != 2+i%2 {
+					t.Errorf("got %d by %s (%v), want version %s", d.Wanted.Target, d.PolicyHash, err, want)
+				}
+				b.shelf.Alerts()
+			}
+		})
+	}
+	all.Wait()
 }

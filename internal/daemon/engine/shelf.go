@@ -74,6 +74,9 @@ func (s *Shelf) Policy(ctx context.Context, name, hash string) (*policies.Policy
 // this node can change it.
 func (s *Shelf) compile(v epu.PolicyVersion) (*policies.Policy, error) {
 	p, err := policies.NewLibrary(source.FS(v.Files)).Timed(s.opts.Now).Compile(v.Name, []byte(v.Files[0].Text))
+	if err == nil && p.Hash != v.Hash {
+		err = epu.E(epu.Internal, "load policy", v.Name+" "+v.Hash, errors.New("its sources have another hash: they are not what was kept"))
+	}
 	if err != nil {
 		return nil, err
 	}
