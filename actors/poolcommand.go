@@ -123,6 +123,10 @@ func (c *Controller) confChecked(tx *Tx, call CheckConfCall, r CallResult) {
 		tx.Reply(call.From, refused)
 		return
 	}
+	if err := tx.Fits(confChanged{Conf: checked.Conf, Changed: checked.Changed}); err != nil {
+		tx.Reply(call.From, refuse(epu.Invalid, "reconfigure", string(c.pool), err.Error()))
+		return
+	}
 	tx.Because(call.Command.ID)
 	verb := "reconfigure"
 	if _, ok := call.Command.Body.(*msg.Scale); ok {

@@ -128,6 +128,17 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	if !c.decides() {
 		return // frozen or being removed meanwhile: the wish stays as it was
 	}
+	news := false
+	if d.Error == "" {
+		c.guard(&d)
+		news = len(d.Actions) > 0 || !reflect.DeepEqual(d.Wish, c.st.Wish) || c.st.Decision == "" || !bytes.Equal(d.MemoryAfter, c.st.Memory)
+	}
+	wish := wished{Decision: d.ID, Wish: d.Wish, Memory: d.MemoryAfter}
+	if news {
+		if err := tx.Fits(wish); err != nil {
+			d.Error = "what the policy wants can't be kept: " + err.Error()
+		}
+	}
 	if d.Error != "" {
 		all := append(slices.Clone(call.Snapshot.Changes), c.changes...)
 		c.changes = all[max(0, len(all)-policies.ChangesMax):]
@@ -138,13 +149,12 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		c.failure = d.Error
 	} else {
 		c.failure = ""
-		c.guard(&d)
 		if d.TickEvery > 0 {
 			c.nextTick = tx.Now().Add(max(d.TickEvery, 100*time.Millisecond))
 		}
-		if len(d.Actions) > 0 || !reflect.DeepEqual(d.Wish, c.st.Wish) || c.st.Decision == "" || !bytes.Equal(d.MemoryAfter, c.st.Memory) {
+		if news {
 			tx.Because(string(d.ID))
-			tx.Emit(wished{Decision: d.ID, Wish: d.Wish, Memory: d.MemoryAfter})
+			tx.Emit(wish)
 			c.dirty = true
 		}
 		c.asked = c.deeds(tx, &d)

@@ -282,6 +282,11 @@ func (r *Registry) apply(tx *Tx, m msg.ApplySpecs) {
 			return
 		}
 	}
+	parts, err := eventsOf(m)
+	if err != nil {
+		tx.Answer(refusedFor(err))
+		return
+	}
 	tx.Because(m.ID)
 	for _, v := range m.Keep {
 		if err := r.st.Policies.Fits(v, r.pinned()); err != nil {
@@ -292,7 +297,9 @@ func (r *Registry) apply(tx *Tx, m msg.ApplySpecs) {
 	for _, v := range m.Keep {
 		tx.Emit(policyKept{Version: v})
 	}
-	tx.Emit(specsApplied{Pools: m.Pools, Sites: m.Sites, Types: m.Types, By: m.By})
+	for _, e := range parts {
+		tx.Emit(e)
+	}
 	names := []string{}
 	for _, p := range m.Pools {
 		names = append(names, string(p.Spec.Name))

@@ -1,13 +1,16 @@
 package actors
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/versions"
+	"github.com/nimbus-epu/epu/persistence"
 )
 
 // Events of the registry's stream that are about policies. A version that is kept is in force only once
@@ -110,4 +113,50 @@ func refusedFor(err error) msg.Refused {
 		e = epu.E(epu.KindOf(err), "", "", err)
 	}
 	return msg.Refused{Err: e}
+}
+
+// specsBytesMax bounds what one event takes over, and with it each pool, site and type: a pool's own stream has
+// room for a little more than that.
+const specsBytesMax = persistence.EventMax - 16<<10
+
+// eventsOf makes the events of an apply: as few as hold it. Sites and types come first; each pool is resolved
+// already, so every event is a valid step by itself.
+func eventsOf(m msg.ApplySpecs) ([]specsApplied, error) {
+	out, size := []specsApplied{{By: m.By}}, 0
+	next := func(kind, name string, spec any) (*specsApplied, error) {
+		raw, err := json.Marshal(spec)
+		switch {
+		case err != nil:
+			return nil, epu.E(epu.Internal, "apply", kind+" "+name, err)
+		case len(raw) > specsBytesMax:
+			err := fmt.Errorf("it takes %d KiB, at most %d KiB can be kept", len(raw)>>10, specsBytesMax>>10)
+			return nil, &epu.Error{Kind: epu.Invalid, Op: "apply", On: kind + " " + name, Err: err, Try: "move what is large out of it, into files of its workers"}
+		case size > 0 && size+len(raw) > specsBytesMax:
+			out, size = append(out, specsApplied{By: m.By}), 0
+		}
+		size += len(raw)
+		return &out[len(out)-1], nil
+	}
+	for _, s := range m.Sites {
+		e, err := next("site", string(s.Name), s)
+		if err != nil {
+			return nil, err
+		}
+		e.Sites = append(e.Sites, s)
+	}
+	for _, t := range m.Types {
+		e, err := next("deployable type", t.Name, t)
+		if err != nil {
+			return nil, err
+		}
+		e.Types = append(e.Types, t)
+	}
+	for _, p := range m.Pools {
+		e, err := next("pool", string(p.Spec.Name), p)
+		if err != nil {
+			return nil, err
+		}
+		e.Pools = append(e.Pools, p)
+	}
+	return out, nil
 }

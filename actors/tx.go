@@ -84,6 +84,16 @@ func (tx *Tx) Emit(ev any) {
 	tx.rev++
 }
 
+// Fits says why no stream takes an event: it is too large. Whoever emits what others made asks first, for an
+// event that is refused fails its actor.
+func (tx *Tx) Fits(ev any) error {
+	e, err := tx.d.codec.Encode(ev)
+	if err == nil && len(e.Data) > persistence.EventMax {
+		err = fmt.Errorf("it takes %d KiB, at most %d KiB can be kept", len(e.Data)>>10, persistence.EventMax>>10)
+	}
+	return err
+}
+
 // Reply sends a message when the batch is durable.
 func (tx *Tx) Reply(to msg.Address, m any) {
 	if to != "" {

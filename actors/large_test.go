@@ -1,0 +1,58 @@
+package actors_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors"
+	"github.com/nimbus-epu/epu/actors/msg"
+)
+
+// Goal: what is larger than one event of a stream neither fails an actor nor is lost: an apply of many pools is
+// done in parts, and a wish that can't be kept is its policy's fault. Method: pools with as much behind them as
+// files leave, and a policy that wants more named workers than a stream takes.
+func TestMoreThanAnEventHolds(t *testing.T) {
+	inNode(t, func(n *node) {
+		origins := map[string]string{}
+		for i := range 60 {
+			origins[fmt.Sprint("a.rather.long.key.of.a.pool", i)] = "a/rather/long/path/of/a/file/of/pools.yaml:117"
+		}
+		many := func(count int) (pools []epu.PoolSpec) {
+			for i := range count {
+				p := treePool(epu.PoolID(fmt.Sprint("many-", i)), 0)
+				p.Origins = origins
+				pools = append(pools, p)
+			}
+			return pools
+		}
+		n.apply(many(100)...)
+		n.apply(many(100)...) // as when their type changes
+		n.expect(time.Minute, 0, map[epu.PoolID]int{"many-0": 0, "many-99": 0})
+		v := ask[msg.RegistryView](n, actors.RegistryAddress, msg.RegistryQuery{})
+		if len(v.Pools) != 100 || n.pool("many-99").Gen != v.Pools["many-99"].Gen || v.Pools["many-99"].Gen <= 1 {
+			t.Errorf("got %d pools, and many-99 knows generation %d of %d", len(v.Pools), n.pool("many-99").Gen, v.Pools["many-99"].Gen)
+		}
+		huge := treePool("huge", 0)
+		huge.Description = strings.Repeat("x", 300<<10)
+		m := msg.ApplySpecs{Gen: v.Gen, Pools: []msg.PoolEntry{{Spec: huge}}}
+		if _, err := n.Ask(context.Background(), actors.RegistryAddress, m); epu.KindOf(err) != epu.Invalid || !strings.Contains(err.Error(), "huge") {
+			t.Errorf("a pool that no event holds: got %v, want a refusal that names it", err)
+		}
+		greedy := treePool("greedy", 1)
+		n.apply(greedy)
+		n.expect(time.Minute, 1, map[epu.PoolID]int{"greedy": 1})
+		greedy.Policy.Conf = map[string]any{"preserve_n": 8000, "names": 8000}
+		n.apply(greedy)
+		n.expect(time.Minute, 1, map[epu.PoolID]int{"greedy": 1})
+		if got := n.pool("greedy"); !strings.Contains(got.Failure, "KiB") || got.Wish.Target != 1 {
+			t.Errorf("got the failure %q and a target of %d, want the last wish to stand", got.Failure, got.Wish.Target)
+		}
+		if got := n.Restarts.Load(); got != 0 {
+			t.Errorf("%d actors failed", got)
+		}
+	})
+}
