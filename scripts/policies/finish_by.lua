@@ -32,6 +32,15 @@ local function workers_for(state, amount, span, per, boot)
   return n + math.ceil(rest / (per * (span - boot)) - 1e-9)
 end
 
+-- How many workers to have once it is too late: as many as can do the rest in the time that one needs to boot.
+-- More would come up to find nothing left, as after the last long job of many.
+local function needed_late(amount, per, conf)
+  if per == nil then
+    return conf.max_instances
+  end
+  return math.min(conf.max_instances, math.ceil(amount / (per * math.max(conf.boot_time, 60))))
+end
+
 return {
   doc = "Finish a finite amount of work by its deadline, with the fewest workers that make it.",
 
@@ -52,7 +61,8 @@ return {
     },
     late = {
       type = "enum", values = { "max", "keep" }, default = "max",
-      doc = "what to do when the deadline has passed or can't be met: go to max_instances, or keep what there is",
+      doc = "what to do when the deadline has passed or can't be met: go to max_instances, or to fewer if they can do the rest within a "
+        .. "boot_time, or keep what there is",
     },
   },
 
@@ -91,7 +101,7 @@ return {
       return
     end
 
-    local per, count = rate.median(memory.learned)
+    local per, count = rate.learned(memory.learned)
     if work.rate and work.rate > 0 and serving > 0 then
       per = work.rate / serving
     elseif count < 3 then
@@ -116,7 +126,7 @@ return {
     local p = { n = n, floor = 1, text = text, rule = "deadline" }
     if not n or n > conf.max_instances then
       control.alert("the work can't be done by its deadline with at most " .. pool.plural(conf.max_instances, "worker"))
-      p.n, p.rule = n or conf.max_instances, "late"
+      p.n, p.rule = n or needed_late(left, per, conf), "late"
       if conf.late == "keep" then
         p.n = math.min(p.n, math.max(target, 1))
       end

@@ -95,6 +95,17 @@ test.case {
 }
 
 test.case {
+  name = "too late for the last bit of work is no reason for a crowd",
+  doc = "Of many jobs the last long one ends after the deadline. Workers that come up then find nothing to do.",
+  conf = { max_instances = 20, rate_per_worker = 1, margin = 0, boot_time = "5m", stabilisation = "0s" },
+  steps = {
+    { workers = { { count = 2 } }, wish = 2, work = work(500, 60), expect = { target = 2, because = "new ones would come too late", alert = "can't be done" } },
+    { work = work(500, -60), expect = { target = 2, because = "the deadline passed 1m ago" } },
+    { work = work(1600, -60), expect = { target = 6 } },
+  },
+}
+
+test.case {
   name = "when nothing is left the pool goes to its minimum, once that has lasted",
   conf = { max_instances = 20, rate_per_worker = 1, min_instances = 1, stabilisation = "1m" },
   steps = {

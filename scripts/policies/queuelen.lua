@@ -5,12 +5,14 @@
 -- least one worker stays, whatever else is configured (but never more than max_instances).
 --
 -- A step up waits for the last one: workers that still start can't have shortened the queue yet. A step
--- down waits until the queue has been low for a whole window. A reading that can't be trusted changes
--- nothing.
+-- down waits until the queue has been low for a whole window, and then for the last step, so that the queue
+-- can show what came of it. A reading that can't be trusted changes nothing.
 
 local demand = require "lib.demand"
 local reading = require "lib.reading"
 local show = require "lib.show"
+
+local patience = 60 -- seconds between steps down at most, unless something else is said
 
 return {
   doc = "Keep a queue between two marks: grow above the high one, shrink below the low one.",
@@ -25,6 +27,10 @@ return {
       doc = "shrink while the queue is shorter than this; 0 never shrinks",
     },
     sensor = { type = "sensor", default = "queue-length", doc = "sensor that gives the length of the queue" },
+    step_down_every = {
+      type = "duration", min = 0, max = 86400,
+      doc = "time between two steps down; without it as long as stabilisation, but at most 1m",
+    },
     outgrow = {
       type = "number", min = 0, default = 0, unit = "messages",
       doc = "step up although workers still start once the queue is this much longer than at the last step; 0 always waits",
@@ -72,10 +78,17 @@ return {
     elseif queue < low then
       local n = math.max(target - conf.step_down, floor, conf.min_instances)
       local text = what .. " below low water " .. show.number(low)
-      if n >= target then
+      local since = memory.shrunk and state.now - memory.shrunk
+      local every = conf.step_down_every or math.min(conf.stabilisation, patience)
+      if n < target and since and since >= 0 and since < every then
+        n, text = target, text .. ", but the last step down was " .. show.span(since) .. " ago"
+      elseif n >= target then
         text = text .. (floor > conf.min_instances and ", and the last worker stays while there is work" or ", and min_instances is reached")
       end
-      demand.settle(control, state, conf, { n = math.min(n, target), allows = floor, floor = floor, text = text, rule = "low_water" })
+      n = demand.settle(control, state, conf, { n = math.min(n, target), allows = floor, floor = floor, text = text, rule = "low_water" })
+      if n < target then
+        memory.shrunk = state.now
+      end
     else
       demand.settle(control, state, conf, {
         n = target, floor = floor, text = what .. " within " .. show.number(low) .. "-" .. show.number(high), rule = "within",

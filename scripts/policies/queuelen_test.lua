@@ -69,7 +69,7 @@ test.case {
 
 test.case {
   name = "shrinks only when the whole window would have allowed it, then step by step",
-  conf = conf { stabilisation = "1m", step_down = 2, min_instances = 1 },
+  conf = conf { stabilisation = "1m", step_down = 2, min_instances = 1, step_down_every = "5s" },
   workers = { { count = 6 } },
   steps = {
     { wish = 6, sensors = queue(50), expect = { target = 6 } },
@@ -79,6 +79,34 @@ test.case {
     { expect = { target = 2 } },
     { expect = { target = 1 } },
     { expect = { target = 1, because = "min_instances is reached" } },
+  },
+}
+
+test.case {
+  name = "a step down waits for the last one, as long as the window but at most a minute",
+  conf = conf { stabilisation = "5m", step_down = 2 },
+  workers = { { count = 9 } },
+  steps = {
+    { wish = 9, sensors = queue(50), expect = { target = 9 } },
+    { after = 10, sensors = queue(3), expect = { target = 9 } },
+    { after = 100, expect = { target = 9 } },
+    { after = 100, expect = { target = 9 } },
+    { after = 110, expect = { target = 7 } },
+    { after = 30, expect = { target = 7, because = "queue 3 below low water 10, but the last step down was 30s ago" } },
+    { after = 30, expect = { target = 5 } },
+    { after = 30, workers = { { count = 5 } }, sensors = queue(500), expect = { target = 6 } },
+    { after = 60, sensors = queue(3), expect = { target = 6, because = "not shrunk to 4" } },
+  },
+}
+
+test.case {
+  name = "with a window of 0s every evaluation may shrink",
+  conf = conf { stabilisation = "0s" },
+  workers = { { count = 3 } },
+  steps = {
+    { wish = 3, sensors = queue(0), expect = { target = 2 } },
+    { expect = { target = 1 } },
+    { expect = { target = 0 } },
   },
 }
 

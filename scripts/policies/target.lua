@@ -77,7 +77,10 @@ return {
     if conf.mode == "total" then
       off = sharing > 0 and ratio / sharing - 1 or ratio > 0 and math.huge or 0
     end
-    local p = { n = target, rule = "target" }
+    -- An average says something of as many workers as it was taken over. Those may be more than are wanted:
+    -- protected ones, busy ones, or in `combine` those of another rule.
+    local base = conf.mode == "per-worker" and math.max(target, sharing) or target
+    local p = { n = base, rule = "target" }
     if sharing > 0 and math.abs(off) <= conf.tolerance then
       p.text = what .. " within " .. show.number(conf.tolerance * 100) .. "% of the target " .. show.number(conf.target)
       demand.settle(control, state, conf, p)
@@ -86,20 +89,20 @@ return {
 
     p.text = what .. ", target " .. show.number(conf.target) .. ": " .. pool.plural(wanted, "worker") .. " wanted"
     if off > 0 then
-      p.n = math.max(wanted, target)
+      p.n = math.max(wanted, base)
       if conf.step_up then
-        p.n = math.min(p.n, target + conf.step_up)
+        p.n = math.min(p.n, base + conf.step_up)
       end
       -- Workers that start do not share in the average yet; a total does not depend on them.
-      local wait = conf.mode == "per-worker" and p.n > target and demand.wait(state, conf)
+      local wait = conf.mode == "per-worker" and p.n > base and demand.wait(state, conf)
       if wait then
-        p.n, p.text = target, p.text .. ", but " .. wait
+        p.n, p.text = base, p.text .. ", but " .. wait
       end
     else
-      p.n = math.min(wanted, target)
+      p.n = math.min(wanted, base)
       p.allows = p.n
       if conf.step_down then
-        p.n = math.max(p.n, math.min(target, target - conf.step_down))
+        p.n = math.max(p.n, base - conf.step_down)
       end
     end
     demand.settle(control, state, conf, p)

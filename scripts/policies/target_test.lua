@@ -35,6 +35,17 @@ test.case {
 }
 
 test.case {
+  name = "an average over more workers than are wanted says what they all need",
+  doc = "They may be protected, or busy, or those of another rule in combine: taking them for the target's would shrink too far.",
+  conf = conf {},
+  steps = {
+    { workers = { { count = 10 } }, wish = 2, sensors = load(20), expect = { target = 4, because = "4 workers wanted" } },
+    { workers = { { count = 10 } }, wish = 2, sensors = load(50), expect = { target = 10, because = "within 10%" } },
+    { workers = { { count = 10 } }, wish = 2, sensors = load(80), expect = { target = 16 } },
+  },
+}
+
+test.case {
   name = "quotients that should be whole are",
   conf = conf { target = 0.1, tolerance = 0 },
   steps = { { workers = { { count = 3 } }, wish = 3, sensors = load(0.2), expect = { target = 6 } } },

@@ -2,12 +2,13 @@
 --
 -- A sample is what became less between two readings, over the seconds that workers worked meanwhile. It is
 -- closed once a minute has passed and something was done, so coarse work (a few long jobs) gives few but
--- right samples. Work that is added spoils a sample, which is then thrown away. The median of the last
--- samples is the rate: one odd sample does not move it far.
+-- right samples. Work that is added spoils a sample, which is then thrown away. The rate is all that was
+-- done over all the seconds of the last samples: their mean or median would count a lucky minute as much as
+-- a long dull one. The fastest and the slowest are left out, so one odd sample does not move it far.
 
 local rate = {}
 
-local samples = 9 -- that are kept
+local samples = 15 -- that are kept
 local least = 60 -- seconds of a sample
 
 ---@class lib.Learned what is kept in the policy's memory
@@ -16,7 +17,7 @@ local least = 60 -- seconds of a sample
 ---@field work number seconds that workers have worked since
 ---@field tick number unix seconds of the last evaluation
 ---@field workers number that worked then
----@field rates number[] the last samples, oldest first
+---@field samples number[][] {done, seconds worked} of the last samples, oldest first
 
 -- Takes what is known now.
 ---@param kept lib.Learned an empty table at first, changed in place
@@ -25,7 +26,7 @@ local least = 60 -- seconds of a sample
 ---@param left number? work left; nil when not known
 ---@param at number? unix seconds of that reading
 function rate.learn(kept, now, workers, left, at)
-  kept.rates = kept.rates or {}
+  kept.samples = kept.samples or {}
   kept.work = (kept.work or 0) + (kept.workers or 0) * math.max(0, now - (kept.tick or now))
   kept.tick, kept.workers = now, workers
   if left == nil or kept.at and at <= kept.at then
@@ -36,28 +37,35 @@ function rate.learn(kept, now, workers, left, at)
   if kept.left == nil or done < 0 then
     kept.left, kept.at, kept.work = left, at, since
   elseif done > 0 and at - kept.at >= least and work > 0 then
-    table.insert(kept.rates, done / work)
-    if #kept.rates > samples then
-      table.remove(kept.rates, 1)
+    table.insert(kept.samples, { done, work })
+    if #kept.samples > samples then
+      table.remove(kept.samples, 1)
     end
     kept.left, kept.at, kept.work = left, at, since
   end
 end
 
--- The median of the samples; nil without any.
+-- Work that a worker does per second, by the samples; nil without any.
 ---@param kept lib.Learned
 ---@return number? rate, integer samples
-function rate.median(kept)
+function rate.learned(kept)
   local sorted = {}
-  for i, r in ipairs(kept.rates or {}) do
-    sorted[i] = r
+  for i, sample in ipairs(kept.samples or {}) do
+    sorted[i] = sample
   end
-  table.sort(sorted)
+  table.sort(sorted, function(a, b)
+    return a[1] * b[2] < b[1] * a[2]
+  end)
   local n = #sorted
   if n == 0 then
     return nil, 0
   end
-  return (sorted[math.floor((n + 1) / 2)] + sorted[math.floor(n / 2) + 1]) / 2, n
+  local odd = n >= 3 and 1 or 0
+  local done, work = 0, 0
+  for i = 1 + odd, n - odd do
+    done, work = done + sorted[i][1], work + sorted[i][2]
+  end
+  return done / work, n
 end
 
 return rate
