@@ -5,7 +5,7 @@
 //	root
 //	├── provisioner ── site/<name>         launches and their machines
 //	├── controllers ── controller/<pool> ── worker/<slot>
-//	├── registry                           applied files and switches
+//	├── registry                           applied files, versions of policies, switches
 //	└── gateway                            commands, agents, events
 //
 // Start reading at durable.go, then site.go and controller.go.

@@ -120,7 +120,7 @@ func (e *Engine) load(ctx context.Context, name, version string) error {
 		if e.policy == nil || e.policy.Name != name {
 			return err
 		}
-		if e.opts.Shelf.Broken(FromVersions, name, err.Error()) {
+		if e.opts.Shelf.Broken(FromVersions, name, faultText(err)) {
 			e.opts.Log.Warn("the policy's version can't be used; the one before goes on", "pool", e.opts.Pool, "policy", name, "version", version, "error", err)
 		}
 		return nil

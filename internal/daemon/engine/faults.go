@@ -2,6 +2,8 @@ package engine
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/policies/params"
 )
 
 // Where a version of a policy comes from that is not in force because something is wrong with it.
@@ -49,6 +52,27 @@ func (s *Shelf) Broken(from, name, text string) bool {
 	return old.text != text
 }
 
+// faultText is what is wrong in one line, with file and line where they are known.
+func faultText(err error) string {
+	var refused *msg.Refusal
+	var own params.Problems
+	text, more := err.Error(), 0
+	switch {
+	case errors.As(err, &refused) && len(refused.List) > 0:
+		p := refused.List[0]
+		text, more = p.GetText(), len(refused.List)-1
+		if p.GetFile() != "" {
+			text = fmt.Sprintf("%s:%d: %s", p.GetFile(), p.GetLine(), text)
+		}
+	case errors.As(err, &own) && len(own) > 0:
+		text, more = own[0].String(), len(own)-1
+	}
+	if more > 0 {
+		text += ", and more: epumgmt policy check lists all"
+	}
+	return text
+}
+
 // Alerts tells of the policies whose newest version is not in force.
 func (s *Shelf) Alerts() (out []*msg.Alert) {
 	s.mu.Lock()
@@ -62,10 +86,11 @@ func (s *Shelf) Alerts() (out []*msg.Alert) {
 		}
 		a := &msg.Alert{
 			Code: string(msg.AlertPolicyBroken), Severity: "error", Subject: at.name, Since: timestamppb.New(f.since),
-			Text: "its version of " + at.from + " is not in force, the last good one goes on: " + f.text,
+			Text: "its version can't be used, the last good one goes on: " + f.text,
 			Try:  "epumgmt policy rollback " + at.name + ", or apply a version that is mended",
 		}
 		if at.from == FromFolder {
+			a.Text = "its file is not in force, the last good version goes on: " + f.text
 			a.Try = "mend the file: it is read again when it changes"
 		}
 		out = append(out, a)

@@ -193,25 +193,15 @@ func used(view msg.RegistryView, name string) bool {
 	return false
 }
 
-// broken notes what is wrong with a file. One that no pool uses and that never was sound may be no policy at
-// all.
+// broken notes what is wrong with a file. A file of the operator's own that no pool uses and that never was
+// sound may be no policy at all; and a built-in policy that requires a broken one matters to those who use it.
 func (f *Folder) broken(view msg.RegistryView, name string, err error) {
-	if _, looked := f.hashes[name]; !looked && !used(view, name) {
-		f.opts.Log.Debug("a file in the folder of policies is no policy", "file", name+".lua", "error", err)
+	_, looked := f.hashes[name]
+	if _, missing := fs.Stat(f.opts.Dir, name+".lua"); !used(view, name) && (!looked || missing != nil) {
+		f.opts.Log.Debug("a policy of the folder can't be loaded, and no pool uses it", "policy", name, "error", err)
 		return
 	}
-	text := err.Error()
-	var refused *msg.Refusal
-	if errors.As(err, &refused) && len(refused.List) > 0 {
-		p := refused.List[0]
-		text = p.GetText()
-		if p.GetFile() != "" {
-			text = fmt.Sprintf("%s:%d: %s", p.GetFile(), p.GetLine(), text)
-		}
-		if more := len(refused.List) - 1; more > 0 {
-			text += fmt.Sprintf(", and %d more problems", more)
-		}
-	}
+	text := faultText(err)
 	if f.opts.Shelf.Broken(FromFolder, name, text) {
 		f.opts.Log.Warn("a changed policy is not in force; the last good one goes on", "policy", name, "error", text)
 	}

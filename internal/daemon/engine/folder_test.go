@@ -153,6 +153,14 @@ func TestFolder(t *testing.T) {
 	if got := b.alert(); !strings.Contains(got, "policy-broken keeper ") || !strings.Contains(got, "keeper.lua:1") {
 		t.Errorf("a file that fails: the alert is %q", got)
 	}
+	b.write("npreserving.lua", "return 1")
+	b.look("a file that others require", "10")
+	if got := b.alert(); strings.Contains(got, "combine") {
+		t.Errorf("policies that nobody uses and nobody wrote: the alert is %q", got)
+	}
+	if err := os.Remove(filepath.Join(b.dir, "npreserving.lua")); err != nil {
+		t.Fatal(err)
+	}
 	b.write("keeper.lua", keeper("10"))
 	b.look("the same as before again", "10")
 	if got := b.alert(); got != "" {
@@ -253,7 +261,7 @@ func TestEngineKeepsItsVersion(t *testing.T) {
 	if n, hash, err := target(e, broken.Hash); n != 3 || hash != hashes[1] || err != nil {
 		t.Errorf("a version that does not load: got %d by %s (%v), want the second to go on", n, hash, err)
 	}
-	if got := b.alert(); !strings.Contains(got, "policy-broken keeper its version of the registry") || !strings.Contains(got, "keeper.lua") {
+	if got := b.alert(); !strings.Contains(got, "policy-broken keeper its version can't be used") || !strings.Contains(got, "keeper.lua") {
 		t.Errorf("the alert is %q", got)
 	}
 	if _, _, err := target(newEngine(), broken.Hash); epu.KindOf(err) != epu.Invalid {
