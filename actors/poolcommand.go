@@ -120,6 +120,10 @@ func (c *Controller) confChecked(tx *Tx, call CheckConfCall, r CallResult) {
 		refused := refuse(epu.Invalid, "reconfigure", string(c.pool), strings.Join(checked.Problems, "; "))
 		refused.Problems = checked.Problems
 		refused.Err.Try = "epumgmt explain " + string(c.pool) + " shows the configuration in force"
+		if _, scale := call.Command.Body.(*msg.Scale); scale && strings.HasPrefix(checked.Problems[0], SizeKey+": is no parameter") {
+			refused = refuse(epu.Invalid, "scale", string(c.pool), "its policy "+c.st.Define.Spec.Policy.Name+" decides by itself how many workers there are")
+			refused.Err.Try = "epumgmt reconfigure " + string(c.pool) + " KEY=VALUE; epumgmt policy doc " + c.st.Define.Spec.Policy.Name + " lists what it takes"
+		}
 		tx.Reply(call.From, refused)
 		return
 	}

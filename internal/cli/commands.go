@@ -104,6 +104,10 @@ func FlagError(cmd *cobra.Command, err error) error {
 		}
 		return Usage(help, "%s: %w", cmd.CommandPath(), err)
 	}
+	var shorthand *pflag.NotExistError
+	if errors.As(err, &shorthand) && strings.Trim(shorthand.GetSpecifiedShortnames(), "0123456789") == "" {
+		return Usage(help, "%s: -%s is a number below zero, which makes no sense here", cmd.CommandPath(), shorthand.GetSpecifiedShortnames())
+	}
 	var value *pflag.InvalidValueError
 	if !errors.As(err, &value) {
 		return Usage(help, "%s: %w", cmd.CommandPath(), err)

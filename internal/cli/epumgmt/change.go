@@ -161,7 +161,8 @@ func killCommand(s *session) *cobra.Command {
 		Use: "kill INSTANCE", Short: "End one worker; its pool replaces it", Args: cli.Takes(1, 1),
 		Long: `End one worker at once, without draining. INSTANCE is the worker's ID or the cloud's ID of its machine,
 as instances shows them. Its pool launches another one if it still wants as many; to have fewer, scale.`,
-		Example: "epumgmt kill epu-web-1-1/0 --reason 'disk is full'",
+		Example:           "epumgmt kill epu-web-1-1/0 --reason 'disk is full'",
+		ValidArgsFunction: s.completeWorkers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.onWorker(cmd, args[0], &msg.Kill{Instance: args[0], Reason: reason}, cli.L("Next: epumgmt instances"))
 		},
@@ -233,7 +234,8 @@ func (o order) command(s *session) *cobra.Command {
 	var reason string
 	c := &cobra.Command{
 		Use: o.use, Short: o.short, Args: cli.Takes(1, 1), Example: o.example,
-		Long: o.long + "\n\nINSTANCE is the worker's ID or the cloud's ID of its machine, as instances shows them.",
+		ValidArgsFunction: s.completeWorkers,
+		Long:              o.long + "\n\nINSTANCE is the worker's ID or the cloud's ID of its machine, as instances shows them.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.onWorker(cmd, args[0], o.body(args[0], reason), o.hint(args[0]))
 		},

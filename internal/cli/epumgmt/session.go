@@ -262,6 +262,30 @@ func (s *session) completePools(n int) cobra.CompletionFunc {
 	}
 }
 
+// completeWorkers completes the ID of one worker, and is silent on failure.
+func (s *session) completeWorkers(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), s.env.Guess)
+	defer cancel()
+	c, err := s.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	list, err := relay.Ask[*msg.Instances](ctx, c, &msg.InstancesQuery{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []string
+	for _, i := range list.GetInstances() {
+		if strings.HasPrefix(i.GetWorker(), start) {
+			ids = append(ids, i.GetWorker())
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
 // path makes a file's name absolute, in the folder the program was started in.
 func (s *session) path(name string) string {
 	if filepath.IsAbs(name) {
