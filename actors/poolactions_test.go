@@ -350,7 +350,22 @@ func TestOrdersThroughTheGateway(t *testing.T) {
 				t.Errorf("%T: got %v", body, err)
 			}
 		}
-		o.says(&msg.SensorPush{Pool: "web", Values: []*msg.SensorValue{{Sensor: "load", Value: proto.Float64(5)}}}, "a new reading")
+		load := func(v *msg.SensorValue) *msg.SensorStatus {
+			if v != nil {
+				v.Sensor = "load"
+				o.says(&msg.SensorPush{Pool: "web", Values: []*msg.SensorValue{v}}, "a new reading")
+			}
+			return o.ask(&msg.SensorsQuery{Pool: "web"}).(*msg.Sensors).GetSensors()[0]
+		}
+		if s := load(nil); s.GetError() != "nothing has been sent to it yet" || s.GetQuality() != "unknown" {
+			t.Errorf("got %v", s)
+		}
+		if s := load(&msg.SensorValue{Unknown: true, Error: "no\nqueue " + strings.Repeat("x", 1000)}); !strings.HasPrefix(s.GetError(), "no queue x") || len(s.GetError()) > 300 {
+			t.Errorf("got %v", s)
+		}
+		if s := load(&msg.SensorValue{Value: proto.Float64(5), Error: "not for a value"}); s.GetError() != "" {
+			t.Errorf("got %v", s)
+		}
 		if s := o.ask(&msg.SensorsQuery{}).(*msg.Sensors).GetSensors(); len(s) != 1 || s[0].GetValue() != 5 || s[0].GetPool() != "web" {
 			t.Errorf("got %v", s)
 		}

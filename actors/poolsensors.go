@@ -140,6 +140,7 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 		}
 		added, note, err := series.Add(sensing.Point{
 			Value: v.GetValue(), Unknown: v.GetUnknown(), Age: v.GetAge().AsDuration(), Source: v.GetSource(),
+			Fault: faultText(v),
 		}, tx.Now())
 		if err != nil {
 			problems = append(problems, err.Error())
@@ -171,6 +172,18 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 		text += "; " + strings.Join(notes, "; ")
 	}
 	tx.Answer(&msg.Done{Changed: true, Text: text})
+}
+
+// faultMax bounds what a source says of an unknown reading, in bytes.
+const faultMax = 300
+
+// faultText is why a pushed reading is unknown.
+func faultText(v *msg.SensorValue) string {
+	if !v.GetUnknown() {
+		return ""
+	}
+	text := strings.Join(strings.Fields(strings.ToValidUTF8(v.GetError(), "?")), " ")
+	return strings.ToValidUTF8(text[:min(len(text), faultMax)], "")
 }
 
 func (c *Controller) sensorNames() string {
@@ -257,6 +270,9 @@ func (c *Controller) sensorStatus(now time.Time) *msg.Sensors {
 		}
 		for _, p := range s.series.Recent(now, recentMax) {
 			st.Recent = append(st.Recent, &msg.Sample{Time: timestamppb.New(p.Time), Value: p.Value, Unknown: p.Unknown})
+		}
+		if len(st.Recent) == 0 && st.Error == "" && !s.spec.Source.Pulled() {
+			st.Error = "nothing has been sent to it yet"
 		}
 		out.Sensors = append(out.Sensors, st)
 	}

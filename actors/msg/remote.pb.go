@@ -3656,6 +3656,7 @@ type SensorValue struct {
 	Unknown       bool                   `protobuf:"varint,3,opt,name=unknown,proto3" json:"unknown,omitempty"`    // the source can't know the value now
 	Age           *durationpb.Duration   `protobuf:"bytes,4,opt,name=age,proto3" json:"age,omitempty"`             // at sending, by the sender's monotonic clock
 	Source        string                 `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`       // who measured: a start of the source under a new name begins its warm-up
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`         // why it is unknown, for people
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3721,6 +3722,13 @@ func (x *SensorValue) GetAge() *durationpb.Duration {
 func (x *SensorValue) GetSource() string {
 	if x != nil {
 		return x.Source
+	}
+	return ""
+}
+
+func (x *SensorValue) GetError() string {
+	if x != nil {
+		return x.Error
 	}
 	return ""
 }
@@ -3878,7 +3886,7 @@ type SensorStatus struct {
 	Age           *durationpb.Duration   `protobuf:"bytes,8,opt,name=age,proto3" json:"age,omitempty"`
 	Every         *durationpb.Duration   `protobuf:"bytes,9,opt,name=every,proto3" json:"every,omitempty"`
 	Missing       string                 `protobuf:"bytes,10,opt,name=missing,proto3" json:"missing,omitempty"` // what missing data means: hold | last 10m | fallback 0
-	Error         string                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`     // of the newest pull, while it fails
+	Error         string                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`     // why the newest reading is unknown
 	Recent        []*Sample              `protobuf:"bytes,12,rep,name=recent,proto3" json:"recent,omitempty"`   // oldest first, at most 60, over the last hour or what is kept
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5437,13 +5445,14 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\binstance\x18\x01 \x01(\tR\binstance\"=\n" +
 	"\aReplace\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa9\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xbf\x01\n" +
 	"\vSensorValue\x12\x16\n" +
 	"\x06sensor\x18\x01 \x01(\tR\x06sensor\x12\x19\n" +
 	"\x05value\x18\x02 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x18\n" +
 	"\aunknown\x18\x03 \x01(\bR\aunknown\x12+\n" +
 	"\x03age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12\x16\n" +
-	"\x06source\x18\x05 \x01(\tR\x06sourceB\b\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05errorB\b\n" +
 	"\x06_value\"M\n" +
 	"\n" +
 	"SensorPush\x12\x12\n" +

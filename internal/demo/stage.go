@@ -69,7 +69,7 @@ func demo(ctx context.Context, env cli.Env, environ, args []string) (err error) 
 	if s.dir, err = os.MkdirTemp("", "epu-demo-"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.clear(context.WithoutCancel(ctx), err != nil)) }()
+	defer func() { err = errors.Join(err, s.clear(context.WithoutCancel(ctx), err != nil && ctx.Err() == nil)) }()
 	// The folder's real name: /proc knows no symbolic links.
 	if s.dir, err = filepath.EvalSymlinks(s.dir); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -174,7 +175,7 @@ func (a *Agent) push(all []reading) *msg.SensorPush {
 	for _, r := range all {
 		v := &msg.SensorValue{Sensor: r.sensor, Source: r.source, Age: durationpb.New(a.conf.Now().Sub(r.taken) + r.late)}
 		if r.err != nil {
-			v.Unknown = true
+			v.Unknown, v.Error = true, strings.ToValidUTF8(r.err.Error(), "?") // or it could not be sent
 		} else {
 			v.Value = proto.Float64(float64(r.value))
 		}

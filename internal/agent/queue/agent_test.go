@@ -93,8 +93,8 @@ func TestAReadingThatWaitsGrowsOlder(t *testing.T) {
 		if len(n.took) != 1 {
 			t.Fatalf("got %d pushes after %v", len(n.took), n.asked)
 		}
-		if v := n.took[0].GetValues()[0]; !v.GetUnknown() || v.GetAge().AsDuration() != 8500*time.Millisecond {
-			t.Errorf("got %v, want unknown, 8.5 s old", v)
+		if v := n.took[0].GetValues()[0]; !v.GetUnknown() || v.GetAge().AsDuration() != 8500*time.Millisecond || v.GetError() != "no such queue" {
+			t.Errorf("got %v, want unknown, 8.5 s old, and why", v)
 		}
 		if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "no such pool") {
 			t.Errorf("a failure that lasts is logged once; got:\n%s", text)
