@@ -2,6 +2,8 @@ package actors_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +12,8 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/iaas"
+	"github.com/nimbus-epu/epu/persistence"
 )
 
 // Goal: what is larger than one event of a stream neither fails an actor nor is lost: an apply of many pools is
@@ -55,4 +59,33 @@ func TestMoreThanAnEventHolds(t *testing.T) {
 			t.Errorf("%d actors failed", got)
 		}
 	})
+}
+
+// Goal: what a cloud says at length fits into the events of all slots that it stands in. Method: the largest
+// launch is refused, and another one's machines end, each with as many words as clouds are known to use.
+func TestLongReasonsAreCut(t *testing.T) {
+	const n = 100
+	words := strings.Repeat("the encoded message is \u00fcber-long ", 200)
+	for _, refused := range []bool{true, false} {
+		b := newSiteBench(t, nil)
+		b.list()
+		w := want(1, n, 1)
+		_, done := b.launch(w)
+		if refused {
+			done(nil, epu.E(epu.Denied, "launch", "", errors.New(words)))
+		} else {
+			var all []iaas.Instance
+			for i := range n {
+				m := machine(fmt.Sprint("i-", i), w.Launch, iaas.InstanceTerminated)
+				m.Reason = words
+				all = append(all, m)
+			}
+			done(all, nil)
+		}
+		last := b.last(1)
+		raw, err := json.Marshal(last.Slots)
+		if err != nil || len(raw) > persistence.EventMax/2 || len(last.Slots) != n || !strings.Contains(last.Slots[n-1].Reason, "the encoded message") {
+			t.Errorf("refused %v: a report of %d slots has %d bytes and the reason %.60q, %v", refused, len(last.Slots), len(raw), last.Slots[n-1].Reason, err)
+		}
+	}
 }

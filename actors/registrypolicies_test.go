@@ -26,7 +26,6 @@ type shelves struct {
 	seen    msg.RegistryView
 	views   int
 	defined map[epu.PoolID]msg.Define
-	orders  []msg.ApplyPolicy   // as sent
 	tried   map[string][]string // hashes that may be in force, by policy: the one that was confirmed last, and those tried since
 	answer  any
 	n       int // versions made so far

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -177,7 +178,7 @@ func (s *Site) prepared(tx *Tx, call PrepareCall, r CallResult) {
 	tx.Because(string(id))
 	if r.Err != nil {
 		if !epu.KindOf(r.Err).Retryable() {
-			tx.Emit(launchClosed{Launch: id, Why: r.Err.Error(), Kind: epu.KindOf(r.Err).String()})
+			tx.Emit(launchClosed{Launch: id, Why: brief(r.Err.Error()), Kind: epu.KindOf(r.Err).String()})
 		}
 		return
 	}
@@ -212,13 +213,13 @@ func (s *Site) ran(tx *Tx, call RunCall, r CallResult) {
 		c.uncertain = true
 	case epu.Throttled, epu.Transient, epu.Unavailable: // nothing was done: the same bytes again
 	case epu.Conflict:
-		s.settle(tx, call.Launch, r.Err.Error())
+		s.settle(tx, call.Launch, brief(r.Err.Error()))
 	default:
 		if c.uncertain || !c.fresh {
-			s.settle(tx, call.Launch, r.Err.Error())
+			s.settle(tx, call.Launch, brief(r.Err.Error()))
 			return
 		}
-		tx.Emit(launchClosed{Launch: call.Launch, Why: r.Err.Error(), Kind: epu.KindOf(r.Err).String()})
+		tx.Emit(launchClosed{Launch: call.Launch, Why: brief(r.Err.Error()), Kind: epu.KindOf(r.Err).String()})
 	}
 }
 
@@ -251,8 +252,19 @@ func (s *Site) bind(tx *Tx, id epu.LaunchID, machines []iaas.Instance) {
 	}
 }
 
+// reasonMax bounds a cloud's words in bytes: they stand in every slot of a launch, and one event holds them all.
+const reasonMax = 500
+
+// brief cuts a cloud's words to reasonMax.
+func brief(text string) string {
+	if len(text) > reasonMax {
+		text = strings.ToValidUTF8(text[:reasonMax], "") + "..."
+	}
+	return text
+}
+
 func seenOf(m iaas.Instance) slotSeen {
-	seen := slotSeen{State: epu.Pending, Instance: m.ID, Zone: m.Zone, Address: m.Address, Reason: m.Reason}
+	seen := slotSeen{State: epu.Pending, Instance: m.ID, Zone: m.Zone, Address: m.Address, Reason: brief(m.Reason)}
 	switch m.State {
 	case iaas.InstanceRunning:
 		seen.State = epu.Started

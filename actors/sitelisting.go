@@ -230,7 +230,7 @@ func (s *Site) settleListed(tx *Tx, began time.Time) {
 			case s.off(l) != "":
 				end.Why, end.Kind, end.Rejected = s.off(l), "", true
 			case c.failed != nil:
-				end.Why, end.Kind = c.failed.Error(), epu.KindOf(c.failed).String()
+				end.Why, end.Kind = brief(c.failed.Error()), epu.KindOf(c.failed).String()
 			}
 			tx.Because(string(id))
 			tx.Emit(end)
