@@ -2,7 +2,6 @@ package actors_test
 
 import (
 	"bufio"
-	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -12,16 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/actortest"
 	"github.com/nimbus-epu/epu/actors/msg"
-	"github.com/nimbus-epu/epu/actors/sensing"
 	"github.com/nimbus-epu/epu/iaas/sim"
-	"github.com/nimbus-epu/epu/policies"
 )
 
 var (
@@ -119,7 +114,9 @@ type campaign struct {
 	remove      bool // at the end
 	restores    bool // the store is restored now and then
 	backup      []byte
-	recovering  int // steps since the store was restored; 0 = it was not
+	target      int  // of the wish that the policy saw last
+	unsure      bool // its decision then read what is stale or unknown
+	recovering  int  // steps since the store was restored; 0 = it was not
 }
 
 // newCampaign draws how bad a seed's clouds, network and node are: some are merely rough, in some nearly
@@ -135,37 +132,23 @@ func newCampaign(s uint64) *campaign {
 			{Kind: epu.Transient, P: 0.2 * r.Float64()},
 		}
 	}
-	first := campaignSite("cloud")
+	first, second, pool := campaignSite("cloud"), campaignSite("second"), campaignPool()
 	if r.IntN(2) == 0 {
 		first.InstancesMax = 8
 	}
-	c := &campaign{Fleet: actortest.NewFleet(s, cloud, campaignPool(), first, campaignSite("second")), want: 3}
+	if r.IntN(2) == 0 {
+		cloud.Offers = []epu.Offer{{Allocation: "m", Market: epu.OnDemand, USDPerHour: 0.5}, {Allocation: "m", Market: epu.Spot, USDPerHour: 0.2}}
+		cloud.PriceEvery, cloud.PriceSwing = 10*time.Minute, 0.9
+		second.ChargeEvery = time.Hour
+		pool.Placement[0].Allocation, pool.Placement[1].Allocation, pool.Placement[1].Market = "m", "m", epu.Spot
+	}
+	pool.Limits.Launches.N, pool.Limits.Terminations.N = 10+r.IntN(90), 2+r.IntN(18)
+	c := &campaign{Fleet: actortest.NewFleet(s, cloud, pool, first, second), want: 3}
 	c.Faults = actortest.Faults{
 		Lose: 0.3 * r.Float64(), Double: 0.3 * r.Float64(), Slow: 0.3 * r.Float64(), SlowMax: 20 * time.Minute,
 		Crash: 0.03 * r.Float64(), Refuse: 0.05 * r.Float64(),
 	}
-	if r.IntN(2) == 0 {
-		c.HookFails = 0.7 * r.Float64()
-		hook := &epu.HookSpec{Run: []string{"register"}, Timeout: 10 * time.Second, Tries: 3}
-		c.Redefine(func(d *msg.Define) { d.Spec.Hooks = epu.HooksSpec{Running: hook, Ending: hook} })
-	}
-	if r.IntN(2) == 0 {
-		c.Redefine(func(d *msg.Define) {
-			d.Spec.Sensors = map[string]epu.SensorSpec{
-				"load":  {Source: epu.SourcePush, Every: 15 * time.Second, StaleAfter: time.Minute, Keep: time.Hour},
-				"depth": {Source: epu.SourceHTTP, Every: 15 * time.Second, StaleAfter: time.Minute, Keep: time.Hour},
-			}
-		})
-		c.Sensor = func(string) (sensing.Point, error) {
-			if c.Rand().IntN(3) == 0 {
-				return sensing.Point{}, errors.New("no answer")
-			}
-			return sensing.Point{Value: c.Rand().Float64()}, nil
-		}
-	}
-	if r.IntN(2) == 0 {
-		c.Policy = c.acting
-	}
+	c.dress(r)
 	c.CallLost, c.CallDoubled, c.CallSlowMax = 0.6*r.Float64(), 0.1, 40*time.Second
 	if r.IntN(4) == 0 {
 		c.CallLate = 0.1
@@ -217,7 +200,8 @@ func (c *campaign) abuse(steps int) {
 
 // peace ends all faults, lets the last of the slow messages arrive, and waits.
 func (c *campaign) peace(wait time.Duration) {
-	c.Policy, c.HookFails = nil, 0
+	c.Policy, c.HookFails, c.Deaf = nil, 0, false
+	c.Redefine(func(d *msg.Define) { d.Spec.Limits, d.Spec.Placement = c.Pool.Limits, c.Pool.Placement })
 	c.Calm(sim.Options{Boot: sim.Range{Min: 5 * time.Second, Max: time.Minute}, Visibility: time.Minute})
 	c.Thaw()
 	for range 15 {
@@ -230,6 +214,7 @@ func (c *campaign) peace(wait time.Duration) {
 		c.Run(time.Second)
 		c.EndRecovery()
 	}
+	c.Command(&msg.Thaw{}) // the last failures may have frozen it
 	c.Command(&msg.Reconfigure{Conf: must(structpb.NewStruct(map[string]any{"preserve_n": c.want, "names": c.names}))})
 	for _, w := range c.Workers() {
 		c.Command(&msg.Unprotect{Instance: string(w.ID)})
@@ -284,108 +269,6 @@ func (c *campaign) restore() {
 	case r.IntN(20) == 0:
 		c.Restore(c.backup)
 		c.backup, c.recovering = nil, 1
-	}
-}
-
-// hurt does one thing that an operator, a cloud or fate may do.
-func (c *campaign) hurt() {
-	r := c.Rand()
-	machines := c.Machines()
-	victim := func(do func(m actortest.Machine)) {
-		if len(machines) > 0 {
-			do(machines[r.IntN(len(machines))])
-		}
-	}
-	order := func(body func(instance string) any) {
-		if ws := c.Workers(); len(ws) > 0 {
-			c.Command(body(string(ws[r.IntN(len(ws))].ID)))
-		}
-	}
-	switch r.IntN(21) {
-	case 14:
-		order(func(i string) any { return &msg.Drain{Instance: i} })
-	case 15:
-		order(func(i string) any { return &msg.Resume{Instance: i} })
-	case 16:
-		order(func(i string) any { return &msg.Replace{Instance: i} })
-	case 17:
-		order(func(i string) any { return &msg.Protect{Instance: i} })
-	case 18:
-		order(func(i string) any { return &msg.Unprotect{Instance: i} })
-	case 19:
-		victim(func(m actortest.Machine) { c.Busy(m.ID, time.Duration(r.Int64N(int64(10*time.Minute)))) })
-	case 20:
-		c.Command(&msg.SensorPush{Values: []*msg.SensorValue{{Sensor: "load", Value: proto.Float64(r.Float64()), Unknown: r.IntN(4) == 0}}})
-	case 0, 1, 2:
-		c.want = r.IntN(30)
-		c.Scale(c.want)
-	case 3:
-		if ws := c.Workers(); len(ws) > 0 {
-			c.Command(&msg.Kill{Instance: string(ws[r.IntN(len(ws))].ID)})
-		}
-	case 4:
-		victim(actortest.Machine.Kill)
-	case 5:
-		victim(func(m actortest.Machine) { c.Mute(m.ID) })
-	case 6:
-		victim(func(m actortest.Machine) { c.Fail(m.ID) })
-	case 7:
-		c.Crash()
-	case 8: // an apply with other limits, and terminate-all on or off
-		c.Redefine(func(d *msg.Define) {
-			d.Spec.Limits.InFlight = 5 + r.IntN(50)
-			d.Spec.Protected = r.IntN(3) == 0
-		})
-		if r.IntN(4) == 0 {
-			c.TerminateAll(r.IntN(2) == 0)
-		} else {
-			c.Enable()
-		}
-	case 9:
-		if r.IntN(2) == 0 {
-			c.Command(&msg.FreezeCommand{Healing: r.IntN(2) == 0, For: durationpb.New(time.Minute)})
-		} else {
-			c.Command(&msg.Thaw{})
-		}
-	case 10:
-		c.names = r.IntN(5)
-		c.Command(&msg.Reconfigure{Conf: must(structpb.NewStruct(map[string]any{"names": c.names}))})
-	case 11:
-		switch r.IntN(3) {
-		case 0:
-			c.Reimage()
-		case 1:
-			c.Rerender()
-		case 2: // a version of the policy is applied, or gone back to
-			c.Redefine(func(d *msg.Define) { d.Version = fmt.Sprintf("%012x", r.IntN(4)) })
-		}
-	case 12:
-		c.Sites[r.IntN(2)].Cloud.Outage(true)
-	case 13:
-		for _, s := range c.Sites {
-			s.Cloud.Outage(false)
-		}
-	}
-}
-
-// acting is a policy that also asks for things to be done once, of workers that it sees and of ones that
-// it does not.
-func (c *campaign) acting(s *policies.Snapshot, d *epu.Decision) {
-	r := c.Rand()
-	if load, ok := s.Readings["load"]; ok {
-		d.Inputs = append(d.Inputs, epu.Input{Name: "sensor load", Value: load})
-	}
-	for r.IntN(6) == 0 {
-		a := epu.Action{Kind: []epu.ActionKind{epu.ActLaunch, epu.ActTerminate, epu.ActDrain, epu.ActResume}[r.IntN(4)], Reason: "whim"}
-		if a.Kind == epu.ActLaunch {
-			a.Count = 1 + r.IntN(5)
-		} else {
-			a.Workers = []epu.WorkerID{"epu-web-9-9/9"}
-			if len(s.Workers) > 0 {
-				a.Workers = append(a.Workers, s.Workers[r.IntN(len(s.Workers))].ID)
-			}
-		}
-		d.Actions = append(d.Actions, a)
 	}
 }
 

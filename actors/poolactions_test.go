@@ -155,6 +155,28 @@ func TestReplaceLaunchesFirst(t *testing.T) {
 	settled(t, f, 2, 0)
 }
 
+// A worker in whose place another comes, and that other is to be replaced as well: the first one works on
+// until somebody else really does.
+func TestReplacementIsReplacedToo(t *testing.T) {
+	f := calmFleet(t, 1, nil)
+	old := f.Workers()[0]
+	done(t, f, true, &msg.Replace{Instance: string(old.ID)})
+	for range 3 { // one starting worker after the other
+		ws := f.Workers()
+		if newest := ws[len(ws)-1]; newest.State < epu.Running {
+			done(t, f, true, &msg.Replace{Instance: string(newest.ID)})
+		}
+		if w := worker(f, old.ID); w == nil || w.Draining || w.Ended {
+			t.Fatalf("it went before another ran\n%s", f.Describe())
+		}
+	}
+	f.Run(20 * time.Minute)
+	if worker(f, old.ID) != nil {
+		t.Errorf("it was never replaced\n%s", f.Describe())
+	}
+	settled(t, f, 1, 0)
+}
+
 // A unique worker's name belongs to one worker: it can't be replaced by launching first, and after a
 // drain its name gets another when it is gone.
 func TestUniqueIsDrainedNotReplaced(t *testing.T) {

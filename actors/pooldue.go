@@ -167,6 +167,9 @@ func (c *Controller) Workers() []*epu.Worker {
 	return all
 }
 
+// Wish is what the policy wants, after the guard rails. It is shared: nobody may change it.
+func (c *Controller) Wish() epu.Wish { return c.st.Wish }
+
 // The hooks of a pool: the points of a worker's life at which the node runs a program.
 const (
 	hookRunning = "running" // it has become RUNNING

@@ -6,7 +6,7 @@ import (
 	"github.com/nimbus-epu/epu"
 )
 
-// canariesMax bounds the workers more than wished when one suspicion follows the other.
+// canariesMax bounds how many canaries are launched while suspicions follow each other.
 const canariesMax = 3
 
 // suspicion is the doubt whether workers are dead or this node is deaf. While it is on, silence is
@@ -15,8 +15,9 @@ type suspicion struct {
 	on        bool
 	confirmed bool
 	since     time.Time
-	asked     bool      // for a witness of this suspicion
-	canaries  int       // workers more than wished, to be witnesses
+	asked     time.Time // for the newest witness of this suspicion; zero = for none
+	asks      int       // for witnesses since all was calm
+	canaries  int       // workers more than wished, so that one of them is a witness
 	calm      time.Time // canaries are kept until then: who was silent may yet be heard
 	expected  int       // workers that have been heard, now or before this incarnation
 	heard     int       // of those, heard in this incarnation
@@ -48,7 +49,7 @@ func (s *suspicion) doubtful() bool {
 func (c *Controller) suspect(tx *Tx, now time.Time) {
 	s := &c.suspicion
 	if doubtful := s.doubtful(); doubtful != s.on {
-		s.on, s.since, s.confirmed, s.asked = doubtful, now, false, false
+		s.on, s.since, s.confirmed, s.asked = doubtful, now, false, time.Time{}
 		if !doubtful {
 			health := c.st.Define.Spec.Health
 			s.calm = now.Add(health.MissingAfter + health.SecondChance)
@@ -57,9 +58,16 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 		}
 		c.respect()
 	}
+	if s.canaries > s.asks { // kept beside a surplus; it may have become less, or be wished for now
+		extra := c.surplus()
+		if s.on && !c.mayWitness() {
+			extra++ // it is yet to be launched
+		}
+		s.canaries = min(s.canaries, max(s.asks, extra))
+	}
 	if !s.on {
 		if s.canaries > 0 && now.After(s.calm) {
-			s.canaries, c.dirty = 0, true
+			s.canaries, s.asks, c.dirty = 0, 0, true
 		}
 		return
 	}
@@ -70,11 +78,42 @@ func (c *Controller) suspect(tx *Tx, now time.Time) {
 		}
 		c.respect()
 	}
-	if confirm := c.st.Define.Spec.Limits.MassConfirm; !s.asked && s.canaries < canariesMax && s.silent > 0 && confirm > 0 && now.Sub(s.since) > confirm {
-		s.asked, c.dirty = true, true
-		s.canaries++
+	if c.wantsWitness(now) {
+		s.asked, c.dirty = now, true
+		s.asks++
+		s.canaries = max(s.canaries, c.surplus()) + 1 // who was there before is no witness
 		c.record(tx, "canary_launched", map[string]any{"silent": s.silent, "of": s.expected})
 	}
+}
+
+// wantsWitness reports that the suspicion has lasted, and that nobody is there, or on its way, who could
+// end it: what was launched for that may have failed, or have been chosen as surplus.
+func (c *Controller) wantsWitness(now time.Time) bool {
+	s, confirm := &c.suspicion, c.st.Define.Spec.Limits.MassConfirm
+	return !s.confirmed && s.silent > 0 && confirm > 0 && s.asks < canariesMax &&
+		now.Sub(s.since) > confirm && now.Sub(s.asked) > confirm && !c.mayWitness()
+}
+
+// mayWitness reports that a worker launched since the suspicion began is heard or may yet be.
+func (c *Controller) mayWitness() bool {
+	all := c.roster.all
+	for i := len(all) - 1; i >= 0 && all[i].Created.After(c.suspicion.since); i-- {
+		if w := all[i]; w.Open() && !w.Draining && (w.Health == epu.HealthOK || w.Health == epu.HealthUnknown) {
+			return true
+		}
+	}
+	return false
+}
+
+// surplus is how many nameless workers there are more than wished.
+func (c *Controller) surplus() int {
+	n := len(c.st.Wish.Uniques) - c.st.Wish.Target
+	for _, w := range c.roster.all {
+		if w.Open() && w.Name == "" && !w.Draining && !w.Replacing {
+			n++
+		}
+	}
+	return max(0, n)
 }
 
 // recount begins all counting of silence anew, here at once: what a worker's actor said of silence until

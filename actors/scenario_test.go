@@ -390,3 +390,48 @@ func TestFreezeOnFailures(t *testing.T) {
 		t.Errorf("got %+v, want none after a thaw", frozen())
 	}
 }
+
+// Workers that were kept beside a canary are no canaries once they are wished for.
+func TestCanaryIsOneMore(t *testing.T) {
+	f := calmFleet(t, 8, nil)
+	for _, w := range f.Workers() {
+		done(t, f, true, &msg.Protect{Instance: string(w.ID)})
+	}
+	f.Scale(2)
+	for _, m := range f.Machines() {
+		f.Mute(m.ID)
+	}
+	for len(f.Machines()) == 8 {
+		if f.Run(5 * time.Second); f.Now().Sub(f.Workers()[0].Created) > time.Hour {
+			t.Fatal("there is no canary")
+		}
+	}
+	f.Scale(8)
+	f.Run(30 * time.Second)
+	if n := len(f.Machines()); n != 9 {
+		t.Errorf("%d machines, want the eight and a canary", n)
+	}
+	f.Run(time.Hour)
+	settled(t, f, 8, 0)
+}
+
+// A canary is launched though there are more workers than wished: who was there before the suspicion is no
+// witness. With it the failure is confirmed and made up for.
+func TestCanaryBesideSurplus(t *testing.T) {
+	f := calmFleet(t, 3, nil)
+	ws := f.Workers()
+	for _, w := range ws {
+		done(t, f, true, &msg.Protect{Instance: string(w.ID)})
+	}
+	f.Scale(2)
+	f.Run(time.Minute)
+	settled(t, f, 3, 0)
+	for _, w := range ws[:2] {
+		f.Mute(w.Instance)
+	}
+	f.Run(time.Hour)
+	settled(t, f, 2, 0)
+	if m := machineOf(f, ws[2].Instance); !m.Alive() {
+		t.Errorf("the protected worker %s that was well all the time is gone", ws[2].ID)
+	}
+}

@@ -102,6 +102,9 @@ func (f *Fleet) poolCall(call any) (Exec, Latency) {
 		if f.HookFails > 0 {
 			quick.Request, quick.Answer = time.Duration(f.Rand().Int64N(int64(5*time.Second))), time.Duration(f.Rand().Int64N(int64(5*time.Second)))
 			quick.Deadline, quick.Late = call.Timeout, epu.E(epu.UnknownOutcome, "run", "", context.DeadlineExceeded)
+			if call.Event == "ending" && quick.Request+quick.Answer >= call.Timeout {
+				f.hookRuns(call.Worker).Failed++
+			}
 		}
 		return f.hook, quick
 	}
@@ -152,15 +155,20 @@ func (f *Fleet) poll(call any) (any, error) {
 }
 
 // HookRuns counts the runs of hooks for one worker.
-type HookRuns struct{ Running, Ending, Failed int } // done, done, and failures of ending
+type HookRuns struct{ Running, Ending, Failed int } // done, done, and failures and timeouts of ending
+
+func (f *Fleet) hookRuns(id epu.WorkerID) *HookRuns {
+	runs := f.Hooked[id]
+	if runs == nil {
+		runs = &HookRuns{}
+		f.Hooked[id] = runs
+	}
+	return runs
+}
 
 func (f *Fleet) hook(call any) (any, error) {
 	c := call.(actors.HookCall)
-	runs := f.Hooked[c.Worker]
-	if runs == nil {
-		runs = &HookRuns{}
-		f.Hooked[c.Worker] = runs
-	}
+	runs := f.hookRuns(c.Worker)
 	if f.Rand().Float64() < f.HookFails {
 		if c.Event == "ending" {
 			runs.Failed++

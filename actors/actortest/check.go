@@ -82,6 +82,7 @@ func (f *Fleet) checkNames() {
 
 // noteActions remembers what a decision's actions may lead to.
 func (f *Fleet) noteActions(d *epu.Decision) {
+	f.decided[d.ID] = true
 	for i, a := range d.Actions {
 		if a.Kind == epu.ActLaunch {
 			f.asked[fmt.Sprintf("%s/%d", d.ID, i)] = a.Count
@@ -115,24 +116,6 @@ func (f *Fleet) hooked(id epu.InstanceID) bool {
 	}
 	runs := f.Hooked[worker]
 	return runs != nil && (runs.Ending > 0 || runs.Failed >= hook.Tries)
-}
-
-// checkVictims notes protected and busy workers that are drained as surplus.
-func (f *Fleet) checkVictims() {
-	emptied := f.Define.EndAll || f.Define.Removing || f.Restored
-	for _, w := range f.Workers() {
-		was := f.seen[w.ID]
-		f.seen[w.ID] = w
-		if was == nil || emptied || was.Draining || !w.Draining || w.Leaving {
-			continue
-		}
-		if was.Protected && w.Protected {
-			f.wrong("the protected worker %s is surplus", w.ID)
-		}
-		if f.Define.Spec.Drain.ProtectBusy && was.BusyUntil.After(f.Now()) && w.BusyUntil.After(f.Now()) {
-			f.wrong("the busy worker %s is surplus", w.ID)
-		}
-	}
 }
 
 // Check holds a fleet that has settled against the invariants: every live machine stands in exactly one

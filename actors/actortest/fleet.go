@@ -53,6 +53,11 @@ type Fleet struct {
 	answer       any                              // to the operator's newest command
 	asked        map[string]int                   // workers that an action of the policy asked for at most, by "<decision>/<index>"
 	launched     map[string]map[epu.WorkerID]bool // who ever came of it
+	wished       int                              // nameless workers wanted as of the controller's newest turn
+	early        map[epu.WorkerID]string          // why it is too early to take it out of service as replaced
+	decided      map[epu.DecisionID]bool          // answers that the policy gave
+	deeds        map[string]bool                  // drains and resumes that actions of the policy came to
+	limited      map[string][]used                // what was taken of the limits, by their names
 }
 
 // Site is one simulated cloud and the site in charge of it.
@@ -75,6 +80,7 @@ func NewFleet(seed uint64, opts sim.Options, pool epu.PoolSpec, sites ...epu.Sit
 		journal: memory.New(persistence.Meta{Installation: "campaign", Epoch: 1, Created: epoch}),
 		Pool:    pool, agents: map[epu.InstanceID]*agent{}, strict: true,
 		Hooked: map[epu.WorkerID]*HookRuns{}, seen: map[epu.WorkerID]*epu.Worker{}, asked: map[string]int{}, launched: map[string]map[epu.WorkerID]bool{},
+		decided: map[epu.DecisionID]bool{}, deeds: map[string]bool{}, limited: map[string][]used{},
 	}
 	f.World = NewWorld(seed, f.journal)
 	for i, spec := range sites {
@@ -82,7 +88,7 @@ func NewFleet(seed uint64, opts sim.Options, pool epu.PoolSpec, sites ...epu.Sit
 			Spec: spec, Cloud: sim.New(seed+uint64(i)<<32, f.Now, opts), bytes: map[epu.Token]string{},
 		})
 	}
-	f.OnStart = f.boot
+	f.OnStart, f.OnAppend = f.boot, f.checkEvents
 	f.Redefine(func(d *msg.Define) {
 		d.Spec = pool
 		d.ConfGen = 1
@@ -241,7 +247,7 @@ func (f *Fleet) boot() {
 			f.children(c.(*actors.Controller))
 			f.checkNames()
 			f.checkActions()
-			f.checkVictims()
+			f.checkTurn()
 		})
 	}
 	f.SpawnPlain(operatorAddress, f.hearOperator)

@@ -48,6 +48,8 @@ type World struct {
 	// OnCrash is called when a crash hits, OnStart when the node starts again.
 	OnCrash, OnStart func()
 	Crashes, Steps   int
+	// OnAppend is called when events have become durable, also when nobody will know.
+	OnAppend func(stream epu.StreamID, events []persistence.Event)
 	// Trace, if set, is told of every step and message: two runs of one seed tell the same.
 	Trace func(line string)
 
@@ -296,6 +298,9 @@ func (h *host) Append(stream epu.StreamID, expected epu.Revision, events []persi
 			}
 		}
 		rev, err := w.Journal.Append(context.Background(), w.Journal.Meta().Epoch, stream, expected, events...)
+		if err == nil && w.OnAppend != nil {
+			w.OnAppend(stream, events)
+		}
 		if after {
 			w.Crash()
 			return

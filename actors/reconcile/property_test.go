@@ -99,7 +99,7 @@ func TestPromises(t *testing.T) {
 		// What was carried out leads to nothing more. Only where a limit kept something back may the ends
 		// of that very plan have made room for some of it.
 		q := w.plan()
-		for tries := 0; tries < 3 && len(p.Refused) > 0; tries++ {
+		for tries := 0; tries < 10 && len(p.Refused) > 0; tries++ {
 			w.carryOut(q)
 			q = w.plan()
 		}
@@ -157,6 +157,9 @@ func (w *world) limits(p reconcile.Plan) error {
 			return fmt.Errorf("%s is protected or busy and drained", x.ID)
 		}
 	}
+	if err := w.replaced(p); err != nil {
+		return err
+	}
 	for _, x := range p.Resumes {
 		if x.Leaving {
 			return fmt.Errorf("%s was taken out by an order and is called back", x.ID)
@@ -194,6 +197,31 @@ func (w *world) limits(p reconcile.Plan) error {
 		return fmt.Errorf("%d launches, at most %d", launches, in.Limits.Launches.N)
 	case in.Limits.InFlight > 0 && launches > max(0, in.Limits.InFlight-inFlight):
 		return fmt.Errorf("%d launches and %d starting, at most %d", launches, inFlight, in.Limits.InFlight)
+	}
+	return nil
+}
+
+// replaced checks that workers which are to be replaced leave others behind who do the work.
+func (w *world) replaced(p reconcile.Plan) error {
+	gone, released := map[epu.WorkerID]bool{}, epu.WorkerID("")
+	for _, x := range p.Drains {
+		if gone[x.ID] = true; x.Replacing {
+			released = x.ID
+		}
+	}
+	for _, e := range p.Ends {
+		if gone[e.Worker.ID] = true; e.Reason == "replaced" {
+			released = e.Worker.ID
+		}
+	}
+	working := 0
+	for _, x := range w.in.Workers {
+		if x.Name == "" && x.Open() && x.State == epu.Running && !x.Draining && !x.Unhealthy() && !gone[x.ID] {
+			working++
+		}
+	}
+	if want := max(0, w.in.Wish.Target-len(w.in.Wish.Uniques)); released != "" && working < want {
+		return fmt.Errorf("%s is replaced and leaves %d who work, want %d", released, working, want)
 	}
 	return nil
 }

@@ -331,30 +331,42 @@ func (p *planner) generics(have []*epu.Worker) {
 			})
 		}
 	case n < 0:
-		for _, w := range p.spare(serving, -n) {
+		gone := p.spare(serving, -n)
+		for _, w := range gone {
 			p.surplus(w, fmt.Sprintf("surplus: %d wanted, %d there", want, len(serving)))
+		}
+		if len(replaced) > 0 {
+			serving = slices.DeleteFunc(serving, func(w *epu.Worker) bool { return slices.Contains(gone, w) })
 		}
 	}
 	p.release(replaced, serving, want)
 }
 
-// release takes workers that are to be replaced out of service, as far as the others that work are
-// enough without them.
+// release takes workers that are to be replaced out of service, as far as those that work are enough
+// without them.
 func (p *planner) release(replaced, serving []*epu.Worker, want int) {
 	ready := 0
 	for _, w := range serving {
-		if w.State == epu.Running && !w.Unhealthy() && (w.Health == epu.HealthOK || !p.DrainTo) {
-			ready++
-		}
+		ready += boolInt(p.ready(w))
 	}
-	for i, w := range replaced {
-		if ready+len(replaced)-i <= want {
-			return
+	for _, w := range replaced {
+		ready += boolInt(p.ready(w))
+	}
+	for _, w := range replaced {
+		left := ready - boolInt(p.ready(w))
+		if left < want {
+			continue
 		}
+		ready = left
 		if p.DrainTo && w.State == epu.Running && !p.dry(w.Site) {
 			p.plan.Drains = append(p.plan.Drains, w)
 		} else {
 			p.end(w, "replaced", true, false)
 		}
 	}
+}
+
+// ready reports that a worker is known to do its work.
+func (p *planner) ready(w *epu.Worker) bool {
+	return w.State == epu.Running && !w.Unhealthy() && (w.Health == epu.HealthOK || !p.DrainTo)
 }

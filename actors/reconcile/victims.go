@@ -78,8 +78,8 @@ func (p *planner) crowdedFirst(victims []*epu.Worker) []*epu.Worker {
 // busy reports that a worker's lease keeps it.
 func (p *planner) busy(w *epu.Worker) bool { return p.Busy && w.BusyUntil.After(p.Now) }
 
-// order sorts workers so that the first are the first to go: not yet running ones, then unheard ones,
-// then by the policy's order. Equal ones go by ID, so the choice is the same at every repetition.
+// order sorts workers so that the first are the first to go: not yet running ones, then unheard and sick
+// ones, then by the policy's order. Equal ones go by ID, so the choice is the same at every repetition.
 func order(ws []*epu.Worker, by epu.VictimOrder) {
 	slices.SortFunc(ws, func(a, b *epu.Worker) int {
 		return cmp.Or(
@@ -95,7 +95,7 @@ func rank(w *epu.Worker) int {
 	switch {
 	case w.State < epu.Running:
 		return 0
-	case w.Health == epu.HealthUnknown, w.Health == epu.OutOfContact:
+	case w.Health != epu.HealthOK, w.Unhealthy(): // one that may not be ended yet, or that is only suspect, still serves least
 		return 1
 	}
 	return 2
