@@ -72,6 +72,7 @@ type Controller struct {
 	vitals    map[epu.WorkerID]*workerVitals
 	checks    []CheckConfCall
 	whatIfs   []WhatIfCall
+	shading   shading
 	looks     lookHeap
 	told      []epu.WorkerID             // must answer: their actors were told something
 	starting  map[epu.WorkerID]time.Time // not yet RUNNING: when its deadline began
@@ -149,6 +150,9 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 	}
 	health := c.st.Define.Spec.Health
 	c.health = &health
+	if s := c.st.Shadow; s != nil {
+		c.shading.counts, c.shading.fault = s.Counts, s.Error
+	}
 	c.retune = true
 	ids := slices.Sorted(maps.Keys(c.st.Launches))
 	for _, id := range ids {
@@ -194,6 +198,8 @@ func (c *Controller) Handle(tx *Tx, m any) {
 		c.whatIf(tx, m)
 	case *msg.SnapshotQuery:
 		c.glimpse(tx)
+	case *msg.ShadowQuery:
+		c.shadowReport(tx)
 	case msg.Offers:
 		c.offered(m)
 	case CallResult:
@@ -213,6 +219,8 @@ func (c *Controller) callEnded(tx *Tx, r CallResult) {
 		c.confChecked(tx, call, r)
 	case WhatIfCall:
 		c.whatIfEnded(tx, call, r)
+	case ShadowCall:
+		c.shaded(tx, call, r)
 	case PollCall:
 		c.polled(call, r, tx.Now())
 	case HookCall:
@@ -233,6 +241,7 @@ func (c *Controller) advance(tx *Tx) {
 	c.suspect(tx, now)
 	c.deadlines(tx, now)
 	c.thawInTime(tx, now)
+	c.shadowInTime(tx, now)
 	c.freezeAfterFailures(tx, now)
 	c.reconcile(tx)
 	c.tick(tx, now)

@@ -33,6 +33,8 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 		c.check(tx, m, map[string]any{SizeKey: int(body.N)})
 	case *msg.Reconfigure:
 		c.check(tx, m, body.Conf.AsMap())
+	case *msg.Shadow:
+		c.shadowed(tx, m, body)
 	case *msg.Kill:
 		c.kill(tx, m, body)
 	case *msg.Drain:
@@ -270,7 +272,7 @@ func (c *Controller) audit(tx *Tx, m msg.Command, name string, data map[string]a
 	c.keep(tx, persistence.KindAudit, name, data)
 }
 
-func (c *Controller) keep(tx *Tx, kind persistence.RecordKind, name string, data map[string]any) {
+func (c *Controller) keep(tx *Tx, kind persistence.RecordKind, name string, data any) {
 	raw, err := json.Marshal(data)
 	if err != nil {
 		panic("event data is plain and always has a JSON form: " + err.Error())

@@ -46,6 +46,7 @@ func (c *Controller) Due(_ time.Time, rev epu.Revision) (todo []Todo, next time.
 	}
 	todo = append(todo, c.hookRuns()...)
 	todo = append(todo, c.whatIfRuns()...)
+	todo = append(todo, c.shadowRuns()...)
 	if d := c.st.Define; d.Removing && len(c.st.Launches) == 0 {
 		todo = append(todo, Todo{
 			Key: "removed", To: RegistryAddress, Send: msg.Removed{Owner: c.owner, Pool: c.pool, Gen: d.Gen},
@@ -127,6 +128,9 @@ func (c *Controller) next() time.Time {
 	if c.st.Freeze != nil {
 		at(c.st.Freeze.Until)
 	}
+	if s := c.st.Shadow; s.Running() {
+		at(s.Until)
+	}
 	if c.acts() {
 		at(c.waitUntil)
 	}
@@ -142,6 +146,9 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 		Removing: c.st.Define.Removing, Recovery: c.id.Recovery, Suspect: c.suspicion.on && !c.suspicion.confirmed,
 		Engine: c.engine(), Failure: c.failure, Refused: c.refusals(), Backoff: c.backoff(),
 		Launches: len(c.st.Launches), Sensors: c.sensorViews(now), Faults: c.st.Faults,
+	}
+	if s := c.st.Shadow; s.Running() {
+		v.Shadow = s.Text(c.shading.counts, now)
 	}
 	if c.failure != "" {
 		v.FailingFor = now.Sub(c.failingFor)

@@ -9,6 +9,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/lifecycle"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/shadow"
 	"github.com/nimbus-epu/epu/persistence"
 )
 
@@ -137,6 +138,8 @@ func PoolCodec() *persistence.Codec {
 	persistence.Register[poolThawed](c, "pool-thawed", 1)
 	persistence.Register[streakCleared](c, "streak-cleared", 1)
 	persistence.Register[epochBegun](c, "epoch-begun", 1)
+	persistence.Register[shadowBegun](c, "shadow-begun", 1)
+	persistence.Register[shadowNoted](c, "shadow-noted", 1)
 	return c
 }
 
@@ -158,6 +161,7 @@ type poolState struct {
 	Launched  []stamp                      `json:"launched,omitempty"` // within limits.launches' window
 	Ended     []stamp                      `json:"ended,omitempty"`    // within limits.terminations' window
 	Faults    []msg.HookFault              `json:"faults,omitempty"`   // hooks that were given up, the newest
+	Shadow    *shadow.Candidate            `json:"shadow,omitempty"`
 }
 
 // stamp is a number of workers at a moment.
@@ -260,6 +264,11 @@ func (c *Controller) Apply(ev any) {
 		if e.Place == "" {
 			c.st.Row = lifecycle.Streak{}
 		}
+	case shadowBegun:
+		candidate := e.Shadow
+		c.st.Shadow, c.shading = &candidate, shading{}
+	case shadowNoted:
+		c.applyShadow(e)
 	}
 }
 

@@ -3,6 +3,7 @@ package actors_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
 
@@ -165,4 +167,101 @@ func TestQuestionsChangeNothing(t *testing.T) {
 		}
 	})
 	settled(t, f, 3, 0)
+}
+
+func candidate(span time.Duration) *msg.Shadow {
+	return &msg.Shadow{
+		Pool: "epu-web", For: durationpb.New(span), Files: []*msg.File{{Path: "mine.lua", Content: []byte("return {}")}},
+	}
+}
+
+func report(t *testing.T, f *actortest.Fleet) *msg.ShadowReport {
+	t.Helper()
+	r, ok := f.Ask(&msg.ShadowQuery{}).(*msg.ShadowReport)
+	if !ok {
+		t.Fatal("there is no report")
+	}
+	return r
+}
+
+// A candidate decides on what the policy decides on, with a memory of its own; what it wants is counted and not done,
+// a restart does not end it, and its time does.
+func TestCandidateInTheShadow(t *testing.T) {
+	f := calmFleet(t, 3, loadSensors)
+	f.Policy = func(_ *policies.Snapshot, d *epu.Decision) { d.MemoryAfter = json.RawMessage(`{"ours":1}`) }
+	calls, memories := 0, map[string]int{}
+	f.Candidate = func(s *policies.Snapshot, d *epu.Decision) error {
+		calls++
+		memories[string(s.Memory)]++
+		d.MemoryAfter = json.RawMessage(`{"theirs":1}`)
+		switch {
+		case calls%3 == 0:
+			return errors.New("mine.lua:7: no")
+		case calls%3 == 1:
+			d.Wanted.Target = 50
+		}
+		return nil
+	}
+	if no := f.Ask(&msg.ShadowQuery{}); no.(msg.Refused).Err.Kind != epu.NotFound {
+		t.Errorf("before there was one: %+v", no)
+	}
+	done(t, f, true, candidate(20*time.Minute))
+	f.Run(12 * time.Minute)
+	r := report(t, f)
+	if r.GetEvaluated() < 100 || r.GetDiffering() < r.GetEvaluated()/4 || r.GetFailed() < r.GetEvaluated()/4 || r.GetError() != "mine.lua:7: no" || r.GetEnded() != nil {
+		t.Errorf("after 12 minutes: %v", r)
+	}
+	if memories[`{"ours":1}`] > 0 || memories[`{"theirs":1}`] == 0 {
+		t.Errorf("it was called with the memories %v", memories)
+	}
+	if v := f.Ask(msg.PoolQuery{}).(msg.PoolView); !strings.Contains(v.Shadow, "wanted something else in ") || v.Failure != "" {
+		t.Errorf("the pool says %q, and fails with %q", v.Shadow, v.Failure)
+	}
+	f.Crash()
+	f.Run(time.Minute)
+	if again := report(t, f); again.GetEvaluated() < 100 || again.GetEnded() != nil || !again.GetSince().AsTime().Equal(r.GetSince().AsTime()) {
+		t.Errorf("after a restart: %v", again)
+	}
+	f.Run(10 * time.Minute)
+	ended, so := report(t, f), calls
+	if ended.GetEnded() == nil || ended.GetEvaluated() < r.GetEvaluated() {
+		t.Errorf("after its time: %v", ended)
+	}
+	f.Run(5 * time.Minute)
+	if calls != so {
+		t.Errorf("it was evaluated %d times after its end", calls-so)
+	}
+	if v := f.Ask(msg.PoolQuery{}).(msg.PoolView); v.Shadow != "" {
+		t.Errorf("after its end the pool says %q", v.Shadow)
+	}
+	settled(t, f, 3, 0)
+}
+
+// What can't go into the shadow is refused; another candidate takes the place of the one before, and stop ends it.
+func TestShadowIsBegunAndEnded(t *testing.T) {
+	f := calmFleet(t, 1, nil)
+	refused(t, f, epu.Invalid, &msg.Shadow{Pool: "epu-web"})
+	refused(t, f, epu.Invalid, candidate(-time.Second))
+	big := candidate(time.Hour)
+	big.Files = append(big.Files, &msg.File{Path: "big.lua", Content: make([]byte, 300<<10)})
+	refused(t, f, epu.Invalid, big)
+	wrong := candidate(time.Hour)
+	wrong.Conf = settings(t, map[string]any{"what": 1})
+	refused(t, f, epu.Invalid, wrong)
+	done(t, f, false, &msg.Shadow{Pool: "epu-web", Stop: true})
+	done(t, f, true, candidate(time.Hour))
+	f.Run(time.Minute)
+	first := report(t, f)
+	done(t, f, true, candidate(2*time.Hour))
+	f.Run(10 * time.Second)
+	if r := report(t, f); r.GetEvaluated() >= first.GetEvaluated() || !r.GetSince().AsTime().After(first.GetSince().AsTime()) {
+		t.Errorf("the second candidate: %v", r)
+	}
+	if text := done(t, f, true, &msg.Shadow{Pool: "epu-web", Stop: true}); !strings.Contains(text, "wanted something else in 0 of ") {
+		t.Errorf("stop says %q", text)
+	}
+	if r := report(t, f); r.GetEnded() == nil {
+		t.Errorf("after stop: %v", r)
+	}
+	settled(t, f, 1, 0)
 }

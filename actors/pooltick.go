@@ -13,6 +13,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/policies"
 )
@@ -130,7 +131,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	}
 	news := false
 	if d.Error == "" {
-		c.guard(&d)
+		c.guard(&d, c.st.Wish.Target)
 		news = len(d.Actions) > 0 || !reflect.DeepEqual(d.Wish, c.st.Wish) || c.st.Decision == "" || !bytes.Equal(d.MemoryAfter, c.st.Memory)
 	}
 	wish := wished{Decision: d.ID, Wish: d.Wish, Memory: d.MemoryAfter}
@@ -159,6 +160,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		}
 		c.asked = c.deeds(tx, &d)
 	}
+	c.shade(call, d)
 	c.current = &d
 }
 
@@ -289,4 +291,13 @@ func (c *Controller) charged(now time.Time) {
 			c.refresh(w.Launch, w.Slot)
 		}
 	}
+}
+
+// guard holds a decision against the pool's limits; before is the target that it changes.
+func (c *Controller) guard(d *epu.Decision, before int) {
+	origins := c.st.Define.Spec.Origins
+	origin := func(key string) string { return origins[key] }
+	d.Wish, d.Clamps = reconcile.Clamp(d.Wanted, before, c.st.Define.Spec.Limits, reconcile.Sure(d.Inputs), origin)
+	wish, held := reconcile.HoldGrowth(d.Wish, c.roster.counts.Open(), c.budget(), c.nextPrice(d.Wish), origin)
+	d.Wish, d.Clamps = wish, append(d.Clamps, held...)
 }

@@ -109,8 +109,11 @@ func (f *Fleet) poolCall(call any) (Exec, Latency) {
 		return f.hook, quick
 	}
 	return func(call any) (any, error) {
-		if w, ok := call.(actors.WhatIfCall); ok {
-			return f.whatIf(w)
+		switch c := call.(type) {
+		case actors.WhatIfCall:
+			return f.whatIf(c)
+		case actors.ShadowCall:
+			return f.shadow(c)
 		}
 		result, err := Decide(call)
 		if d, ok := result.(epu.Decision); ok && f.Policy != nil {
@@ -144,6 +147,19 @@ func (f *Fleet) whatIf(w actors.WhatIfCall) (any, error) {
 		then.Conf[key] = value
 	}
 	return actors.WhatIfDecided{Now: decide(w.Now), Then: decide(then)}, nil
+}
+
+// shadow decides as the candidate does, which f.Candidate plays.
+func (f *Fleet) shadow(c actors.ShadowCall) (any, error) {
+	if len(c.Files) == 0 {
+		return nil, nil
+	}
+	result, err := Decide(c.Decide)
+	d, _ := result.(epu.Decision)
+	if err == nil && f.Candidate != nil {
+		err = f.Candidate(c.Decide.Snapshot, &d)
+	}
+	return d, err
 }
 
 // poll reads a sensor, which f.Sensor knows.

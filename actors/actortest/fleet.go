@@ -29,6 +29,8 @@ type Fleet struct {
 
 	// Policy, if set, changes the decisions of the pool's policy, which is the rule of npreserving.
 	Policy func(s *policies.Snapshot, d *epu.Decision)
+	// Candidate, if set, changes the decisions of the candidate in the policy's shadow, or has it fail.
+	Candidate func(s *policies.Snapshot, d *epu.Decision) error
 	// Sensor reads a sensor that the node asks.
 	Sensor func(name string) (sensing.Point, error)
 	// HookFails is the probability that a hook's program fails; Hooked counts what ran.
@@ -350,7 +352,7 @@ func (f *Fleet) hearOperator(m any, _ msg.Address) {
 	v, ok := m.(msg.SiteView)
 	if !ok {
 		switch m.(type) {
-		case *msg.Done, msg.Refused, *msg.Sensors, msg.PoolView, actors.WhatIf, actors.Glimpse:
+		case *msg.Done, msg.Refused, *msg.Sensors, msg.PoolView, *msg.ShadowReport, actors.WhatIf, actors.Glimpse:
 			f.answer = m
 		}
 		return

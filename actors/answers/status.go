@@ -60,6 +60,7 @@ func Pool(applied msg.PoolEntry, v msg.PoolView, now time.Time) *msg.PoolStatus 
 	if !decidedSince(v) {
 		p.Engine = "PENDING" // the wish is from before an operator's change
 	}
+	p.Shadow = v.Shadow
 	p.Converged, p.Health = converged(applied, v, p), healthWord(v, p)
 	return p
 }

@@ -35,6 +35,8 @@ func (g *Gateway) command(ctx context.Context, req *msg.Request, body proto.Mess
 		return g.toPool(ctx, req, m.GetPool(), m)
 	case *msg.Thaw:
 		return g.toPool(ctx, req, m.GetPool(), m)
+	case *msg.Shadow:
+		return g.toPool(ctx, req, m.GetPool(), m)
 	case *msg.SensorPush:
 		return g.toPool(ctx, req, m.GetPool(), m)
 	case *msg.Kill:

@@ -61,6 +61,8 @@ func (g *Gateway) Ask(ctx context.Context, req *msg.Request, body proto.Message)
 		return g.explain(ctx, m)
 	case *msg.WhatIfQuery:
 		return g.whatIf(ctx, m)
+	case *msg.ShadowQuery:
+		return g.shadow(ctx, m)
 	case *msg.SnapshotQuery:
 		return g.snapshot(ctx, req, m)
 	case *msg.DecisionsQuery:

@@ -13,6 +13,7 @@ import (
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/answers"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/shadow"
 	"github.com/nimbus-epu/epu/policies/snapshot"
 )
 
@@ -43,6 +44,28 @@ func (g *Gateway) whatIf(ctx context.Context, q *msg.WhatIfQuery) (proto.Message
 	}
 	out.Now, err = drawn(w.Now, applied.Spec.Sensors)
 	return out, err
+}
+
+// differencesMax is how many differences of a candidate are shown, of more the newest.
+const differencesMax = 100
+
+// shadow says how the candidate in the shadow of a pool's policy does, and where it wanted something else.
+func (g *Gateway) shadow(ctx context.Context, q *msg.ShadowQuery) (proto.Message, error) {
+	out, _, err := ofPool[*msg.ShadowReport](ctx, g, q.GetPool(), q)
+	if err != nil {
+		return nil, err
+	}
+	past, err := g.eventsSince(ctx, epu.PoolID(q.GetPool()), out.GetSince().AsTime())
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range slices.Backward(past) {
+		var f shadow.Found
+		if r.Name == shadow.Difference && json.Unmarshal(r.Data, &f) == nil && f.Hash == out.GetHash() && len(out.Differences) < differencesMax {
+			out.Differences = append(out.Differences, f.Told(r.Time))
+		}
+	}
+	return out, nil
 }
 
 // snapshot gives what a pool's policy sees now, or saw at a decision that the history has.

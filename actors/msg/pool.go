@@ -137,6 +137,7 @@ type PoolView struct {
 	Degraded   string // why the store can't be written
 	Launches   int    // that are not forgotten yet
 	Sensors    []SensorView
+	Shadow     string      // how the candidate in the policy's shadow does; empty = there is none
 	Faults     []HookFault // hooks that were given up since the pool was applied, the newest
 }
 

@@ -20,6 +20,11 @@ var layers = []layer{
 		why: "messages carry nouns; whatever else they knew, every sender and receiver would know too",
 	},
 	{
+		who: []string{"actors/shadow"},
+		may: []string{"actors/msg"},
+		why: "what is known of a candidate is plain data and words; the controller decides when it is asked",
+	},
+	{
 		who: []string{"actors/answers"},
 		may: []string{"actors/msg", "persistence"},
 		why: "answers are words made of views and records; who asked for them is the gateway's business",
@@ -65,12 +70,12 @@ var layers = []layer{
 	},
 	{
 		who: []string{"actors/gateway"},
-		may: join([]string{"actors", "actors/msg", "actors/answers", "persistence", "policies/snapshot"}, pure),
+		may: join([]string{"actors", "actors/msg", "actors/answers", "actors/shadow", "persistence", "policies/snapshot"}, pure),
 		why: "the gateway asks actors and puts their answers into words; what it brings, and from where, the daemon knows",
 	},
 	{
 		who: []string{"actors"},
-		may: join([]string{"actors/msg", "actors/answers", "persistence", "iaas", "policies"}, pure),
+		may: join([]string{"actors/msg", "actors/answers", "actors/shadow", "persistence", "iaas", "policies"}, pure),
 		why: "actors know ports, not adapters: only the daemon says which adapter stands behind a port",
 	},
 	{

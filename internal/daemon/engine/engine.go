@@ -39,6 +39,8 @@ type Engine struct {
 	version string         // as the controller named it when the policy was loaded
 	given   map[string]any // as the controller has it
 	checked map[string]any // the same, checked and completed
+
+	shade shade
 }
 
 // New makes the engine of a pool's controller. It loads the policy with the first call that needs it.
@@ -56,6 +58,8 @@ func (e *Engine) Do(ctx context.Context, call any) (any, error) {
 		return nil, runHook(ctx, c)
 	case actors.WhatIfCall:
 		return e.whatIf(ctx, c)
+	case actors.ShadowCall:
+		return e.shade.decide(ctx, e, c)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

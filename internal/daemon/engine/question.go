@@ -3,8 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"path"
+	"reflect"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
@@ -94,4 +98,49 @@ func (e *Engine) runs(ctx context.Context, c actors.DecideCall) (*policies.Polic
 		return p, nil
 	}
 	return e.opts.Shelf.Policy(ctx, c.Policy, c.Version)
+}
+
+// shade is the engine of the candidate in the shadow of the pool's policy. It has a lock of its own, so that no tick
+// waits for the candidate.
+type shade struct {
+	mu          sync.Mutex
+	began       time.Time
+	policy      *policies.Policy
+	engine      *policies.Engine
+	given, conf map[string]any // as the controller has it, and with the candidate's changes, checked
+	wrong       error          // why the candidate can't take the pool's configuration
+}
+
+// decide has the candidate decide. A new one takes the place of the one before, and none ends it.
+func (s *shade) decide(ctx context.Context, e *Engine, c actors.ShadowCall) (epu.Decision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.engine != nil && (len(c.Files) == 0 || !s.began.Equal(c.Began)) {
+		s.engine.Close()
+		s.engine, s.policy, s.given = nil, nil, nil
+	}
+	if len(c.Files) == 0 {
+		return epu.Decision{}, nil
+	}
+	if s.engine == nil {
+		p, err := compile(c.Files)
+		if err != nil {
+			return epu.Decision{}, err
+		}
+		s.began, s.policy, s.engine = c.Began, p, policies.NewEngine(p, e.bounds())
+	}
+	if s.given == nil || !reflect.DeepEqual(s.given, c.Decide.Conf) {
+		conf, wrong, err := e.reconfigured(ctx, s.policy, c.Decide.Conf, c.Changes)
+		if err != nil {
+			return epu.Decision{}, err
+		}
+		s.given, s.conf, s.wrong = maps.Clone(c.Decide.Conf), conf, nil
+		if len(wrong) > 0 {
+			s.wrong = epu.E(epu.Invalid, "check the configuration of", s.policy.Name, errors.New(strings.Join(wrong, "; ")))
+		}
+	}
+	if s.wrong != nil {
+		return epu.Decision{}, s.wrong
+	}
+	return s.engine.Decide(c.Decide.Snapshot, s.conf), nil
 }
