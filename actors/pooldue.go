@@ -148,7 +148,7 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 		Launches: len(c.st.Launches), Sensors: c.sensorViews(now), Faults: c.st.Faults,
 	}
 	if s := c.st.Shadow; s.Running() {
-		v.Shadow = s.Text(c.shading.counts, now)
+		v.Shadow = s.Text(c.shading.counts)
 	}
 	if c.failure != "" {
 		v.FailingFor = now.Sub(c.failingFor)

@@ -239,7 +239,7 @@ func (c *Controller) shadowed(tx *Tx, m msg.Command, q *msg.Shadow) {
 	case q.GetStop():
 		c.shadowEnds(tx, m.User)
 		c.audit(tx, m, "shadow_stop", map[string]any{"policy": s.Policy, "hash": s.Hash})
-		tx.Answer(&msg.Done{Changed: true, Text: "ended: " + c.st.Shadow.Text(c.shading.counts, tx.Now())})
+		tx.Answer(&msg.Done{Changed: true, Text: "ended: " + c.st.Shadow.Text(c.shading.counts)})
 		return
 	case len(q.GetFiles()) == 0:
 		tx.Answer(refuse(epu.Invalid, "shadow", string(c.pool), "there is no candidate: send a policy's files"))

@@ -60,13 +60,10 @@ func (c *Candidate) Noted(n Counts, fault string, ended time.Time) *Candidate {
 }
 
 // Text says in a line how a candidate does; n are its counts of now.
-func (c *Candidate) Text(n Counts, now time.Time) string {
+func (c *Candidate) Text(n Counts) string {
 	text := fmt.Sprintf("%s %s wanted something else in %d of %d decisions", c.Policy, c.Hash[:min(4, len(c.Hash))], n.Differing, n.Evaluated)
 	if n.Failed > 0 {
 		text += fmt.Sprintf(" and failed in %d", n.Failed)
-	}
-	if c.Running() {
-		text += ", " + max(0, c.Until.Sub(now)).Round(time.Second).String() + " left"
 	}
 	return text
 }

@@ -150,6 +150,9 @@ func (s *session) explanation(e *msg.Explanation, d decision.Decided) []cli.Line
 		c := lastDecision(e.GetPool(), now)
 		lines = append(lines, cli.Line{cli.Text(pad("frozen")), {Text: strings.TrimPrefix(c.Text, "frozen "), Stamp: c.Stamp, Tone: cli.Warn}})
 	}
+	if p := e.GetPool(); p.GetShadow() != "" {
+		lines = append(lines, labelled("shadow", []string{p.GetShadow() + "  (epumgmt policy shadow " + p.GetName() + " --status)"})...)
+	}
 	if d.Equal > 0 {
 		lines = append(lines, labelled("before", []string{"the decision before this one was repeated " + plural(d.Equal, "time")})...)
 	}

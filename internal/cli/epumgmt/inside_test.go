@@ -1,10 +1,13 @@
 package epumgmt
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/decision"
 )
 
 // Goal: a time is read as people write it. Method: a table, seen from a zone west of Greenwich.
@@ -39,5 +42,24 @@ func TestNameColumn(t *testing.T) {
 	}
 	if list[1].Name = "alpha"; wide() {
 		t.Error("NAME is hidden although a worker has one")
+	}
+}
+
+// Goal: status and explain mention a candidate in the shadow, and only then. Method: both views of one pool.
+func TestShadowIsMentioned(t *testing.T) {
+	s := &session{env: cli.Env{Now: time.Now, Zone: time.UTC}, print: &cli.Printer{}}
+	for _, text := range []string{"", "mine 3f2a wanted something else in 2 of 40 decisions"} {
+		p := &msg.PoolStatus{Name: "epu-web", Shadow: text}
+		var said []string
+		for _, l := range append(s.statusView(&msg.Status{Pools: []*msg.PoolStatus{p}}).Lines, s.explanation(&msg.Explanation{Pool: p}, decision.Decided{})...) {
+			for _, c := range l {
+				if text != "" && strings.Contains(c.Text, text) || text == "" && strings.Contains(strings.ToLower(c.Text), "shadow") {
+					said = append(said, c.Text)
+				}
+			}
+		}
+		if want := 2 * min(len(text), 1); len(said) != want {
+			t.Errorf("with %q: said %q, want %d lines", text, said, want)
+		}
 	}
 }

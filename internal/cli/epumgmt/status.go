@@ -93,6 +93,11 @@ func (s *session) statusView(st *msg.Status) cli.View {
 	if len(st.GetNodes()) > 0 || len(st.GetAlerts()) > 0 {
 		v.Lines = append(v.Lines, nodesLine(st))
 	}
+	for _, p := range st.GetPools() {
+		if p.GetShadow() != "" {
+			v.Lines = append(v.Lines, cli.L("In the shadow of %s: %s", p.GetName(), p.GetShadow()))
+		}
+	}
 	if next := nextSteps(st); next != "" {
 		v.Hints = append(v.Hints, cli.L("Next: %s", next))
 	}

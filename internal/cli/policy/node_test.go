@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -58,6 +59,13 @@ func (n *node) Ask(_ context.Context, req *msg.Request, body proto.Message) (pro
 		return n.apply(req, m)
 	case *msg.SnapshotQuery:
 		return snapshotOf(m)
+	case *msg.Shadow:
+		if m.GetStop() {
+			return &msg.Done{Changed: true, Text: "ended: mine 3f2a wanted something else in 2 of 40 decisions"}, nil
+		}
+		return &msg.Done{Changed: true, Text: fmt.Sprintf("mine is in the shadow of %s for %s with %d settings", m.GetPool(), m.GetFor().AsDuration(), len(m.GetConf().GetFields()))}, nil
+	case *msg.ShadowQuery:
+		return shadowOf(m)
 	case *msg.PolicyRollback:
 		hash, err := n.book.Find(m.GetName(), m.GetHash(), "")
 		if err != nil {
@@ -144,4 +152,21 @@ func snapshotOf(q *msg.SnapshotQuery) (proto.Message, error) {
 	}
 	s, err := structpb.NewStruct(conf)
 	return &msg.SnapshotReply{Snapshot: raw, Conf: s, PolicyName: "npreserving"}, err
+}
+
+// shadowOf is the report of a candidate that differed twice and failed once.
+func shadowOf(q *msg.ShadowQuery) (proto.Message, error) {
+	if q.GetPool() != "epu-web" {
+		return nil, epu.E(epu.NotFound, "report on the shadow of", q.GetPool(), errors.New("no candidate has been there"))
+	}
+	at := func(minute int) *timestamppb.Timestamp {
+		return timestamppb.New(time.Date(2026, 11, 21, 14, minute, 0, 0, time.UTC))
+	}
+	return &msg.ShadowReport{
+		Pool: q.GetPool(), Policy: "mine", Hash: "3f2a00112233", Since: at(0), Until: at(30), Evaluated: 40, Differing: 2, Failed: 1, Error: "mine.lua:7: no",
+		Differences: []*msg.ShadowDifference{
+			{Time: at(12), Decision: "01JC0000000000000000000002", Ours: 3, Theirs: 9, OursBecause: "queue 40 within 30-60", TheirsBecause: "queue 40 above 30"},
+			{Time: at(7), Decision: "01JC0000000000000000000001", Ours: 3, Theirs: 1, OursBecause: "queue 31 within 30-60", TheirsBecause: "nothing waits"},
+		},
+	}, nil
 }

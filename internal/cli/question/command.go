@@ -35,7 +35,7 @@ type Host struct {
 }
 
 // PolicyCommands are the commands of the group `policy` that need a node.
-func PolicyCommands(h Host) []*cobra.Command { return []*cobra.Command{Repl(h)} }
+func PolicyCommands(h Host) []*cobra.Command { return []*cobra.Command{Repl(h), Shadow(h)} }
 
 // ask asks a question and expects an answer of one type.
 func ask[T proto.Message](ctx context.Context, h Host, m proto.Message) (T, error) {

@@ -98,7 +98,7 @@ wants 6 instances
   high_water: queue 118 above high water 60
   memory  {"down":{"every":0,"last":1795271520,"slots":[[179527152,6]],"width":10},"stepped_at":118}
 wants 2 instances
-  within: queue 30 within 10-60
+  queue 30 within 10-60
   memory  {"down":{"every":0,"last":1795271520,"slots":[[179527152,2]],"width":10}}
 wants 7 instances
   the policy wants 7 and gives no reason
