@@ -299,13 +299,8 @@ func (t *trial) run(sensors map[string]bool) {
 		t.judge(d, situation.Doc)
 		t.steps = max(t.steps, e.host.Steps())
 		wish, memory = d.Wanted, d.MemoryAfter
-		for _, in := range d.Inputs {
-			kind, rest, _ := strings.Cut(in.Name, " ")
-			if kind == "sensor" && rest != "" {
-				sensors[rest] = true
-			} else if at := strings.LastIndexByte(rest, ' '); kind == "window" && at > 0 {
-				sensors[rest[:at]] = true
-			}
+		for _, name := range SensorsRead(d.Inputs) {
+			sensors[name] = true
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -377,4 +378,18 @@ func unlessNull[K comparable, V any](b []byte, into map[K]V, key K) error {
 	err := json.Unmarshal(b, &v)
 	into[key] = v
 	return err
+}
+
+// SensorsRead are the sensors that an evaluation asked for, whether they had readings or not.
+func SensorsRead(inputs []epu.Input) (names []string) {
+	for _, in := range inputs {
+		kind, name, _ := strings.Cut(in.Name, " ")
+		if kind == "window" {
+			name = name[:max(0, strings.LastIndexByte(name, ' '))] // its span follows
+		}
+		if (kind == "sensor" || kind == "window") && name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

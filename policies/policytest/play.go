@@ -59,6 +59,7 @@ type stage struct {
 	audit   string        // what is wrong with the newest decision itself
 	broken  bool          // the decision before failed
 	targets []int
+	read    []string // sensors that the policy asked for
 }
 
 func (s *Scenarios) play(policy *policies.Policy, t *Scenario) Result {
@@ -89,11 +90,30 @@ func (s *Scenarios) play(policy *policies.Policy, t *Scenario) Result {
 		g.sense(i)
 		d := g.pool.Decide(g.clock(), g.sensors.Senses(g.clock()))
 		g.targets = append(g.targets, d.Wish.Target)
+		for _, name := range policies.SensorsRead(d.Inputs) {
+			if !slices.Contains(g.read, name) {
+				g.read = append(g.read, name)
+			}
+		}
 		g.look(d)
 		g.now += t.Interval
 	}
 	g.totals()
+	g.unread()
 	return *g.Result
+}
+
+// unread finds series of sensors that the policy never asked for: most often a misspelt name, with which a
+// test shows nothing. One that reads no sensor at all may have a series for the length of the test.
+func (g *stage) unread() {
+	if g.broken || len(g.read) == 0 {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.Series)) {
+		if !slices.Contains(g.read, name) {
+			g.fault(g.Series[name].line, "the policy never read the sensor %s: it read %s", name, strings.Join(g.read, ", "))
+		}
+	}
 }
 
 // model is the world as the simulation takes it.

@@ -292,7 +292,11 @@ func (s *scene) expect(want *Expect, d epu.Decision) {
 		want = &Expect{}
 	}
 	if d.Error != "" && (want.Error == "" || !strings.Contains(d.Error, want.Error)) {
-		s.fail("got error %q, want %q", d.Error, want.Error)
+		if want.Error == "" {
+			s.fail("the policy failed: %s", strings.ReplaceAll(d.Error, "\n", "\n    "))
+		} else {
+			s.fail("got error %q, want %q", d.Error, want.Error)
+		}
 		return
 	}
 	if want.Error != "" && d.Error == "" {

@@ -51,6 +51,9 @@ type Result struct {
 	Totals   Totals   `json:"totals"`
 	Errors   []string `json:"errors,omitempty"` // of the policy, the first few different ones
 	Series   []Point  `json:"series,omitempty"`
+
+	// Unmeasured are sensors that the policy asked for and that nothing here measures.
+	Unmeasured []string `json:"unmeasured,omitempty"`
 }
 
 // finish fills in what is known only at the end.

@@ -304,6 +304,11 @@ func (s *simulation) sample(d *epu.Decision) {
 			r.Errors = append(r.Errors, d.Error)
 		}
 	}
+	for _, name := range policies.SensorsRead(d.Inputs) {
+		if s.queue[name] == "" && !slices.Contains(r.Unmeasured, name) {
+			r.Unmeasured = append(r.Unmeasured, name)
+		}
+	}
 	r.Totals.Alerts += len(d.Alerts)
 	r.Totals.Clamped += len(d.Clamps)
 }

@@ -55,6 +55,10 @@ func (t *trial) show(answer simulated) error {
 				v.Lines = append(v.Lines, cli.Line{{Text: r.Label + " failed: ", Tone: cli.Bad}, cli.Text(line)})
 			}
 		}
+		for _, name := range r.Unmeasured {
+			v.Lines = append(v.Lines, cli.Line{{Text: "warning: ", Tone: cli.Warn}, cli.Text(fmt.Sprintf(
+				"%s read the sensor %s, which nothing here measures: --sensor %s=%s would", r.Label, name, name, simulate.Measures()[0][0]))})
+		}
 		r.Series = simulate.Thin(r.Series, t.points)
 		if t.points == 0 {
 			r.Series = nil

@@ -323,7 +323,7 @@ func (t *tests) again() {
 }
 
 // stamp is what changes when a file changes: names, sizes and times of all Lua and YAML files beside the
-// tests and one folder below.
+// tests and two folders below, as deep as libraries are likely to be.
 func (t *tests) stamp() string {
 	dirs := map[string]bool{}
 	if t.kit.folder != "" {
@@ -342,7 +342,7 @@ func (t *tests) stamp() string {
 	}
 	var parts []string
 	for dir := range dirs {
-		for _, pattern := range []string{"*.lua", "*.yaml", "*/*.lua"} {
+		for _, pattern := range []string{"*.lua", "*.yaml", "*.yml", "*/*.lua", "*/*/*.lua"} {
 			names, _ := fs.Glob(os.DirFS(dir), pattern) // fails only for a bad pattern
 			for _, name := range names {
 				if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
