@@ -87,6 +87,11 @@ type Registry struct {
 	sites map[epu.SiteID]uint64
 	asked []definedAsker
 	epoch epu.Epoch // of the store
+
+	untold  []epu.PoolID // that have not confirmed what concerns them
+	leaving []epu.PoolID // that have, and are asked how many of their workers are left
+	counted bool         // both lists are right
+	turned  time.Time    // when they were last turned
 }
 
 // definedAsker waits for a pool's controller to hear of its definition.
@@ -117,13 +122,18 @@ func NewRegistry(owner epu.Owner, epoch epu.Epoch) *Registry {
 func (r *Registry) State() any { return r.st }
 
 // Restore takes a snapshot's state back.
-func (r *Registry) Restore(raw json.RawMessage) error { return json.Unmarshal(raw, &r.st) }
+func (r *Registry) Restore(raw json.RawMessage) error {
+	r.counted = false
+	return json.Unmarshal(raw, &r.st)
+}
 
 // Apply changes the durable state by one event. Maps are replaced, never changed: views share them.
 func (r *Registry) Apply(ev any) {
-	switch e := ev.(type) {
-	case Activated:
+	if _, ok := ev.(Activated); ok {
 		return
+	}
+	r.counted = false
+	switch e := ev.(type) {
 	case specsApplied:
 		r.applySpecs(e)
 	case poolRemoving:
@@ -207,8 +217,7 @@ func (r *Registry) Handle(tx *Tx, m any) {
 		}
 		tx.Answer(&msg.Done{Changed: changed})
 	case msg.Defined:
-		r.told[m.Pool] = max(r.told[m.Pool], m.Gen)
-		r.left[m.Pool] = m.Left
+		r.confirmed(m)
 		r.answerDefined(tx)
 	case msg.SiteDefined:
 		r.sites[m.Site] = max(r.sites[m.Site], m.Gen)
@@ -226,11 +235,14 @@ func (r *Registry) Handle(tx *Tx, m any) {
 			r.epoch = m.Epoch
 			clear(r.told)
 			clear(r.sites)
+			r.counted = false
 		}
 		tx.Answer(&msg.Done{})
 	case msg.DefinedQuery:
 		r.definedAsked(tx, m)
-	case Wake, CallResult:
+	case Wake:
+		r.turn(tx.Now())
+	case CallResult:
 	default:
 		unknownMessage(tx, "registry", m)
 	}
@@ -324,20 +336,23 @@ func (r *Registry) remove(tx *Tx, m msg.RemovePool) {
 
 // Due lists the controllers and sites that have not confirmed what concerns them.
 func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
-	for _, id := range slices.Sorted(maps.Keys(r.st.Pools)) {
+	r.count()
+	for _, id := range r.untold[:min(len(r.untold), tellsMax)] {
 		p := r.st.Pools[id]
-		t := Todo{
+		todo = append(todo, Todo{
 			Key: r.key("define", string(id), p.Gen), To: msg.ControllerAddress(r.owner, id),
-			Send: r.define(p), Every: definedEvery, Cap: 5 * time.Second,
-		}
-		if r.told[id] >= p.Gen {
-			// Confirmed; while workers are being ended, asking again tells how many are left.
-			if !p.Removing && !r.st.EndAll {
-				continue
-			}
-			t.Key, t.Every, t.Cap = t.Key+"/left", time.Second, 0
-		}
-		todo = append(todo, t)
+			Make: func() any { return r.define(p) }, Every: definedEvery, Cap: 5 * time.Second,
+		})
+	}
+	for _, id := range r.leaving[:min(len(r.leaving), tellsMax)] {
+		p := r.st.Pools[id]
+		todo = append(todo, Todo{
+			Key: r.key("define", string(id), p.Gen) + "/left", To: msg.ControllerAddress(r.owner, id),
+			Make: func() any { return r.define(p) }, Every: time.Second,
+		})
+	}
+	if max(len(r.untold), len(r.leaving)) > tellsMax {
+		next = r.turned.Add(turnEvery)
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.st.Sites)) {
 		t := Todo{
@@ -351,7 +366,7 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 		}
 		todo = append(todo, t)
 	}
-	return todo, time.Time{}
+	return todo, next
 }
 
 // key makes a key that changes with what is to be said, and with the epoch it is said in.

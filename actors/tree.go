@@ -30,6 +30,8 @@ type Tree struct {
 	root *actor.RootContext
 	top  []*actor.PID
 
+	pools *persistence.Codec // of all controllers: it only reads
+
 	announced atomic.Uint64 // 1 + generation of the registry whose members were told; read and set by several actors
 }
 
@@ -46,7 +48,7 @@ func NewSystem(clock Clock, journal persistence.Journal, history persistence.His
 // says who their children are.
 func Start(sys *System, exec Executors) (*Tree, error) {
 	guardian := &supervisor{clock: sys.Clock, log: sys.Log, restarts: &sys.Restarts}
-	t := &Tree{System: sys, exec: exec, root: sys.Actors.Root.WithGuardian(guardian)}
+	t := &Tree{System: sys, exec: exec, root: sys.Actors.Root.WithGuardian(guardian), pools: PoolCodec()}
 	registry := &durableActor{
 		sys: sys, stream: RegistryStream, codec: RegistryCodec(), timeout: storeTimeout,
 		core:  func() Core { return NewRegistry(epu.DefaultOwner, t.identity().Epoch) },
@@ -244,7 +246,7 @@ func (c *controllers) Receive(ctx actor.Context) {
 func (c *controllers) start(ctx actor.Context, pool epu.PoolID, _ struct{}) *actor.PID {
 	children := newWorkers(c.tree, pool)
 	a := &durableActor{
-		sys: c.tree.System, stream: epu.PoolStream(epu.DefaultOwner, pool), codec: PoolCodec(),
+		sys: c.tree.System, stream: epu.PoolStream(epu.DefaultOwner, pool), codec: c.tree.pools,
 		exec: c.tree.exec.Controller(epu.DefaultOwner, pool), timeout: engineTimeout,
 		core: func() Core {
 			return NewController(epu.DefaultOwner, pool, c.tree.identity(), c.tree.Clock.Now())

@@ -115,6 +115,7 @@ func (s *Shared) NewState(m Meter, b Bounds) *lua.LState {
 		SkipOpenLibs: true,
 	})
 	L.Env = s.env
+	L.G.Global, L.G.Registry = NewTable(), NewTable() // nobody reads them, and gopher-lua makes them large
 	L.SetMetatable(lua.LString(""), s.strings)
 	L.SetContext(m)
 	return L
