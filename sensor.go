@@ -105,6 +105,25 @@ type WorkSpec struct {
 	Deadline string `json:"deadline,omitempty"` // RFC 3339 time, or a sensor that gives unix seconds
 }
 
+// At is what sensors tell of the work at a moment. A name that is none of theirs tells nothing.
+func (s WorkSpec) At(read map[string]Reading) Work {
+	var w Work
+	if r, ok := read[s.Left]; ok {
+		w.Left = &r
+	}
+	if r, ok := read[s.Rate]; ok {
+		w.Rate = &r
+	}
+	if r, ok := read[s.Deadline]; ok {
+		if r.Quality != QualityUnknown {
+			w.Deadline = time.Unix(int64(r.Value), 0).UTC()
+		}
+	} else if t, err := time.Parse(time.RFC3339, s.Deadline); err == nil {
+		w.Deadline = t
+	}
+	return w
+}
+
 // Work is what is known of a finite amount of work at one moment.
 type Work struct {
 	Left     *Reading  `json:"left,omitempty"`

@@ -117,7 +117,7 @@ func (c *Controller) imagined(s *policies.Snapshot, given map[string]float64) *p
 		s = s.With(policies.Imagined(name, given[name], s.Now))
 	}
 	if len(given) > 0 {
-		s.Work = c.work(s.Readings)
+		s.Work = c.st.Define.Spec.Work.At(s.Readings)
 	}
 	return s
 }

@@ -212,26 +212,6 @@ func (c *Controller) readings(now time.Time) (map[string]epu.Reading, func(strin
 	}
 }
 
-// work is what the pool's file says that sensors tell of the work left.
-func (c *Controller) work(read map[string]epu.Reading) epu.Work {
-	spec := c.st.Define.Spec.Work
-	var w epu.Work
-	if r, ok := read[spec.Left]; ok {
-		w.Left = &r
-	}
-	if r, ok := read[spec.Rate]; ok {
-		w.Rate = &r
-	}
-	if r, ok := read[spec.Deadline]; ok {
-		if r.Quality != epu.QualityUnknown {
-			w.Deadline = time.Unix(int64(r.Value), 0).UTC()
-		}
-	} else if t, err := time.Parse(time.RFC3339, spec.Deadline); err == nil {
-		w.Deadline = t
-	}
-	return w
-}
-
 // watchSensors notes since when sensors can't be relied upon, for alerts.
 func (c *Controller) watchSensors(now time.Time) {
 	for _, s := range c.sensors {

@@ -41,7 +41,7 @@ func (c *Controller) snapshot(id epu.DecisionID, now time.Time) *policies.Snapsh
 		Now: now, Pool: c.pool, Owner: c.owner, Decision: id, Seed: seedOf(id), Wish: c.st.Wish,
 		Memory: c.st.Memory, Counts: c.roster.counts, Workers: all, Bad: bad, Refused: c.refusals(),
 		Backoff: max(0, c.backoff().Sub(now)), MinMax: [2]int{spec.Limits.Min, spec.Limits.Max},
-		Readings: read, Windows: windows, Changes: c.changes, Work: c.work(read), Budget: c.budget(), Offers: c.cheapest,
+		Readings: read, Windows: windows, Changes: c.changes, Work: spec.Work.At(read), Budget: c.budget(), Offers: c.cheapest,
 		Places: spec.Placement, SiteBackoff: c.siteBackoff(now),
 	}
 }

@@ -334,59 +334,6 @@ func (r *Registry) remove(tx *Tx, m msg.RemovePool) {
 	tx.Answer(&msg.Done{Changed: !p.Removing, Text: fmt.Sprintf("%s is being drained and removed", m.Pool)})
 }
 
-// Due lists the controllers and sites that have not confirmed what concerns them.
-func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
-	r.count()
-	for _, id := range r.untold[:min(len(r.untold), tellsMax)] {
-		p := r.st.Pools[id]
-		todo = append(todo, Todo{
-			Key: r.key("define", string(id), p.Gen), To: msg.ControllerAddress(r.owner, id),
-			Make: func() any { return r.define(p) }, Every: definedEvery, Cap: 5 * time.Second,
-		})
-	}
-	for _, id := range r.leaving[:min(len(r.leaving), tellsMax)] {
-		p := r.st.Pools[id]
-		todo = append(todo, Todo{
-			Key: r.key("define", string(id), p.Gen) + "/left", To: msg.ControllerAddress(r.owner, id),
-			Make: func() any { return r.define(p) }, Every: time.Second,
-		})
-	}
-	if max(len(r.untold), len(r.leaving)) > tellsMax {
-		next = r.turned.Add(turnEvery)
-	}
-	for _, id := range slices.Sorted(maps.Keys(r.st.Sites)) {
-		t := Todo{
-			Key: r.key("site", string(id), r.st.SiteGen), To: msg.SiteAddress(id),
-			Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, ProtectedToo: r.st.ProtectedToo, Gen: r.st.SiteGen, Epoch: r.epoch},
-			Every: 200 * time.Millisecond, Cap: 5 * time.Second,
-		}
-		if r.sites[id] >= r.st.SiteGen {
-			// Confirmed; but a site forgets the switch when it begins anew, so it is told now and then.
-			t.Key, t.Every, t.Cap = t.Key+"/again", siteToldEvery, 0
-		}
-		todo = append(todo, t)
-	}
-	return todo, next
-}
-
-// key makes a key that changes with what is to be said, and with the epoch it is said in.
-func (r *Registry) key(what, id string, gen uint64) string {
-	return fmt.Sprintf("%s/%s/%d/%d", what, id, r.epoch, gen)
-}
-
-func (r *Registry) define(p msg.PoolEntry) msg.Define {
-	d := msg.Define{
-		Epoch: r.epoch, Gen: p.Gen, Spec: p.Spec, Version: r.st.Policies.InForce(p.Spec.Policy.Name, p.Version), Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
-		EndAll: r.st.EndAll && (!p.Spec.Protected || r.st.ProtectedToo),
-	}
-	for _, at := range p.Spec.Placement {
-		if r.st.Sites[at.Site].DryRun && !slices.Contains(d.DryRun, at.Site) {
-			d.DryRun = append(d.DryRun, at.Site)
-		}
-	}
-	return d
-}
-
 func (r *Registry) view() msg.RegistryView {
 	return msg.RegistryView{
 		Gen: r.st.Gen, Pools: r.st.Pools, Sites: r.st.Sites, Types: r.st.Types, Policies: r.st.Policies,

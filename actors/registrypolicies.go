@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -159,4 +160,112 @@ func eventsOf(m msg.ApplySpecs) ([]specsApplied, error) {
 		e.Pools = append(e.Pools, p)
 	}
 	return out, nil
+}
+
+// Of thousands of pools the registry talks to so many at once, and to others when those have answered; who
+// does not answer gives way after a while. All at once would be listed anew with each answer.
+const (
+	tellsMax  = 200
+	turnEvery = 2 * time.Second
+)
+
+// count lists whom the registry has something to say to, after a change that may concern all.
+func (r *Registry) count() {
+	if r.counted {
+		return
+	}
+	r.counted, r.untold, r.leaving = true, nil, nil
+	for _, id := range slices.Sorted(maps.Keys(r.st.Pools)) {
+		switch p := r.st.Pools[id]; {
+		case r.told[id] < p.Gen:
+			r.untold = append(r.untold, id)
+		case r.leaves(p):
+			r.leaving = append(r.leaving, id)
+		}
+	}
+}
+
+// leaves reports that a pool's workers are being ended: asking again tells how many are left.
+func (r *Registry) leaves(p msg.PoolEntry) bool { return p.Removing || r.st.EndAll }
+
+// confirmed takes in that a pool's controller knows what is applied.
+func (r *Registry) confirmed(m msg.Defined) {
+	r.told[m.Pool] = max(r.told[m.Pool], m.Gen)
+	r.left[m.Pool] = m.Left
+	p, known := r.st.Pools[m.Pool]
+	if !r.counted || !known || r.told[m.Pool] < p.Gen {
+		return
+	}
+	if i := slices.Index(r.untold, m.Pool); i >= 0 {
+		r.untold = slices.Delete(r.untold, i, i+1)
+		if r.leaves(p) {
+			r.leaving = append(r.leaving, m.Pool)
+		}
+	}
+}
+
+// turn lets those who wait have their turn, where there are more than can be talked to at once.
+func (r *Registry) turn(now time.Time) {
+	if !r.counted || now.Sub(r.turned) < turnEvery {
+		return
+	}
+	r.turned = now
+	for _, list := range []*[]epu.PoolID{&r.untold, &r.leaving} {
+		if len(*list) > tellsMax {
+			*list = slices.Concat((*list)[tellsMax:], (*list)[:tellsMax])
+		}
+	}
+}
+
+// Due lists the controllers and sites that have not confirmed what concerns them.
+func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
+	r.count()
+	for _, id := range r.untold[:min(len(r.untold), tellsMax)] {
+		p := r.st.Pools[id]
+		todo = append(todo, Todo{
+			Key: r.key("define", string(id), p.Gen), To: msg.ControllerAddress(r.owner, id),
+			Make: func() any { return r.define(p) }, Every: definedEvery, Cap: 5 * time.Second,
+		})
+	}
+	for _, id := range r.leaving[:min(len(r.leaving), tellsMax)] {
+		p := r.st.Pools[id]
+		todo = append(todo, Todo{
+			Key: r.key("define", string(id), p.Gen) + "/left", To: msg.ControllerAddress(r.owner, id),
+			Make: func() any { return r.define(p) }, Every: time.Second,
+		})
+	}
+	if max(len(r.untold), len(r.leaving)) > tellsMax {
+		next = r.turned.Add(turnEvery)
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.st.Sites)) {
+		t := Todo{
+			Key: r.key("site", string(id), r.st.SiteGen), To: msg.SiteAddress(id),
+			Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, ProtectedToo: r.st.ProtectedToo, Gen: r.st.SiteGen, Epoch: r.epoch},
+			Every: 200 * time.Millisecond, Cap: 5 * time.Second,
+		}
+		if r.sites[id] >= r.st.SiteGen {
+			// Confirmed; but a site forgets the switch when it begins anew, so it is told now and then.
+			t.Key, t.Every, t.Cap = t.Key+"/again", siteToldEvery, 0
+		}
+		todo = append(todo, t)
+	}
+	return todo, next
+}
+
+// key makes a key that changes with what is to be said, and with the epoch it is said in.
+func (r *Registry) key(what, id string, gen uint64) string {
+	return fmt.Sprintf("%s/%s/%d/%d", what, id, r.epoch, gen)
+}
+
+func (r *Registry) define(p msg.PoolEntry) msg.Define {
+	d := msg.Define{
+		Epoch: r.epoch, Gen: p.Gen, Spec: p.Spec, Version: r.st.Policies.InForce(p.Spec.Policy.Name, p.Version), Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
+		EndAll: r.st.EndAll && (!p.Spec.Protected || r.st.ProtectedToo),
+	}
+	for _, at := range p.Spec.Placement {
+		if r.st.Sites[at.Site].DryRun && !slices.Contains(d.DryRun, at.Site) {
+			d.DryRun = append(d.DryRun, at.Site)
+		}
+	}
+	return d
 }

@@ -228,7 +228,7 @@ func (n *manyNode) feed(ctx context.Context) {
 				beat++
 			}
 			for readings += manyPools * step.Seconds() / manyReading.Seconds(); readings >= 1; readings-- {
-				value := &msg.SensorValue{Sensor: "queue-length", Value: float64(20 + reading%70), Source: "bench"}
+				value := &msg.SensorValue{Sensor: "queue-length", Value: new(float64(20 + reading%70)), Source: "bench"}
 				pool := manyName(reading % manyPools)
 				send(msg.ControllerAddress(epu.DefaultOwner, pool), &msg.SensorPush{Pool: string(pool), Values: []*msg.SensorValue{value}})
 				reading++
@@ -265,8 +265,10 @@ func BenchmarkBudgetPools(b *testing.B) {
 	fed.Go(func() { n.feed(ctx) })
 	defer fed.Wait()
 	defer cancel()
+	period := time.NewTicker(manyTick)
+	defer period.Stop()
 	for n.decisions.Load() < 3*manyPools {
-		time.Sleep(manyTick / 10)
+		<-period.C
 	}
 	n.mu.Lock()
 	n.late = nil
@@ -274,7 +276,7 @@ func BenchmarkBudgetPools(b *testing.B) {
 	var each []float64
 	for range manyRounds {
 		cpu, count := cpuTime(syscall.RUSAGE_SELF), n.decisions.Load()
-		time.Sleep(manyTick)
+		<-period.C
 		each = append(each, float64(cpuTime(syscall.RUSAGE_SELF)-cpu)/float64(n.decisions.Load()-count))
 	}
 	n.mu.Lock()
