@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/gateway"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -64,6 +66,10 @@ func TestPolicyOfManyPools(t *testing.T) {
 			if got := n.pool(p).Last.PolicyHash; got != first.GetHash() {
 				t.Errorf("%s is decided by version %q, want %q", p, got, first.GetHash())
 			}
+		}
+		recorded := o.ask(&msg.ExplainQuery{Pool: "web", At: timestamppb.Now()}).(*msg.Explanation).GetDecision()
+		if got := recorded.GetFields()["policy_hash"].GetStringValue(); got != first.GetHash() {
+			t.Errorf("the history's newest decision is by version %q, want %q although it decided the same", got, first.GetHash())
 		}
 		back := o.ask(&msg.PolicyRollback{Name: "npreserving"}).(*msg.PolicyApplied)
 		if !back.GetChanged() || back.GetHash() != own.Hash || back.GetOrigin() != string(epu.PolicyBuiltIn) {

@@ -232,3 +232,31 @@ func TestPolicyIsRefused(t *testing.T) {
 		t.Errorf("%d bytes are kept, at most %d may be (%v)", n, versions.BookMax, s.Failed())
 	}
 }
+
+// Goal: what a pool pins is kept for as long as it does, however much is applied meanwhile.
+func TestPinnedIsKept(t *testing.T) {
+	s := newShelves(t, 1)
+	s.Run(time.Second)
+	s.look()
+	s.apply("queuelen", 1)
+	s.look()
+	s.pool(0, "queuelen", "000000000001")
+	kept := func() bool {
+		_, ok := versions.Book(s.seen.Policies).Get("queuelen", "000000000001")
+		return ok
+	}
+	for range 2 * versions.KeptMax {
+		s.look()
+		s.apply("queuelen", 1)
+	}
+	if s.look(); !kept() || s.defined["epu-0"].Version != "000000000001" {
+		t.Errorf("the pool runs %q; kept is %v", s.defined["epu-0"].Version, kept())
+	}
+	s.pool(0, "queuelen", "")
+	s.look()
+	s.apply("queuelen", 1)
+	if s.look(); kept() {
+		t.Error("what nobody pins any more is kept for ever")
+	}
+	s.check()
+}

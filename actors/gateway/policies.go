@@ -32,8 +32,8 @@ type Policies interface {
 // policyTries is how often a change of a policy is prepared anew because something else was applied meanwhile.
 const policyTries = 3
 
-// definedPolls bounds the pools that a change of a policy waits for; the others hear of it as soon.
-const definedPolls = 100
+// heardMax bounds the pools that a change of a policy waits for; the others hear of it as soon.
+const heardMax = 100
 
 // ApplyPolicy puts a policy's files in force, for every pool that uses it and pins no version.
 func (g *Gateway) ApplyPolicy(ctx context.Context, req *msg.Request, m *msg.PolicyApply, origin epu.PolicyOrigin) (*msg.PolicyApplied, error) {
@@ -162,12 +162,20 @@ func (g *Gateway) changePolicy(
 			return nil, err
 		}
 		out.Changed = true
-		for _, pool := range takers[:min(len(takers), definedPolls)] { // who asks next must not find them as they were
-			if _, err := g.defined(ctx, pool); err != nil {
-				break // it is in force all the same
-			}
-		}
+		g.heard(ctx, takers)
 		return out, nil
+	}
+}
+
+// heard waits until pools have heard what is in force, for who asks next must not find them as they were. It is in
+// force all the same when they have not.
+func (g *Gateway) heard(ctx context.Context, pools []epu.PoolID) {
+	bounded, cancel := context.WithDeadline(ctx, g.tree.Clock.Now().Add(definedWait))
+	defer cancel()
+	for _, pool := range pools[:min(len(pools), heardMax)] {
+		if _, err := g.defined(bounded, pool); err != nil {
+			return
+		}
 	}
 }
 
