@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,8 +55,33 @@ func alive(ws []worker) bool {
 	})
 }
 
-// workers lists the workers, and refuses to go on unless the machine has exactly one program for each.
+// workers lists the workers, and refuses to go on unless the machine has exactly one program for each. A
+// worker runs for the node once its agent has checked in, and only then starts its program: so it looks
+// again with each beat, for a while.
 func (s *stage) workers(ctx context.Context) ([]worker, error) {
+	ws, err := s.lookOnce(ctx)
+	var unequal failure
+	if !errors.As(err, &unequal) {
+		return ws, err
+	}
+	f, follows := s.follow(ctx, "instances", s.pool, "-w")
+	if follows != nil {
+		return nil, follows
+	}
+	defer f.stop()
+	waiting, cancel := context.WithTimeout(ctx, programMax)
+	defer cancel()
+	for errors.As(err, &unequal) {
+		if _, none := next[worker](waiting, f, "a beat of a worker"); none != nil {
+			return nil, err
+		}
+		ws, err = s.lookOnce(ctx)
+	}
+	return ws, err
+}
+
+// lookOnce lists the workers with their programs, one for each.
+func (s *stage) lookOnce(ctx context.Context) ([]worker, error) {
 	var answer struct{ Instances []worker }
 	if err := s.ask(ctx, &answer, "instances", s.pool); err != nil {
 		return nil, err

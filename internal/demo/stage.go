@@ -25,6 +25,8 @@ import (
 const (
 	factMax  = 20 * time.Second // that a fact may be waited for
 	cleanMax = 15 * time.Second
+	// programMax is how long an agent may take to start its program after its check-in, on a busy machine.
+	programMax = 5 * time.Second
 )
 
 // failure is a fact that is not so.
