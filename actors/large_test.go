@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -88,4 +90,34 @@ func TestLongReasonsAreCut(t *testing.T) {
 			t.Errorf("refused %v: a report of %d slots has %d bytes and the reason %.60q, %v", refused, len(last.Slots), len(raw), last.Slots[n-1].Reason, err)
 		}
 	}
+}
+
+// Goal: no order that says too much fails a controller. Method: each kind of order with a reason as long as a
+// message may be, and a reading from a source with such a name.
+func TestLongOrdersAreRefused(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		pool := treePool("web", 1)
+		pool.Sensors = map[string]epu.SensorSpec{"depth": {Source: epu.SourcePush, Every: time.Second, StaleAfter: time.Minute, Keep: time.Hour}}
+		o.files.pools = []epu.PoolSpec{pool}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 1, map[epu.PoolID]int{"web": 1})
+		worker, long := string(n.pool("web").Workers[0].ID), strings.Repeat("because ", 100<<10)
+		for _, m := range []proto.Message{
+			&msg.FreezeCommand{Pool: "web", Reason: long},
+			&msg.Protect{Instance: worker, Reason: long},
+			&msg.Replace{Instance: worker, Reason: long},
+			&msg.Drain{Instance: worker, Reason: long},
+			&msg.Kill{Instance: worker, Reason: long},
+			&msg.SensorPush{Pool: "web", Values: []*msg.SensorValue{{Sensor: "depth", Value: proto.Float64(1), Source: long}}},
+		} {
+			if _, err := o.try(m); epu.KindOf(err) != epu.Invalid || len(err.Error()) > 1000 {
+				t.Errorf("%T: got %.200v, want a short refusal", m, err)
+			}
+		}
+		n.expect(time.Minute, 1, map[epu.PoolID]int{"web": 1})
+		if got := n.Restarts.Load(); got != 0 {
+			t.Errorf("%d actors failed", got)
+		}
+	})
 }

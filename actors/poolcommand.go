@@ -17,6 +17,9 @@ import (
 // SizeKey is the configuration key that scale sets.
 const SizeKey = "preserve_n"
 
+// orderReasonMax bounds an operator's reason in bytes: it is kept with what was ordered.
+const orderReasonMax = 4 << 10
+
 // command carries out an operator's order.
 func (c *Controller) command(tx *Tx, m msg.Command) {
 	if c.st.Define.Gen == 0 || c.st.Define.Removing {
@@ -25,6 +28,10 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 	}
 	if push, ok := m.Body.(*msg.SensorPush); ok {
 		c.push(tx, push)
+		return
+	}
+	if r, ok := m.Body.(interface{ GetReason() string }); ok && len(r.GetReason()) > orderReasonMax {
+		tx.Answer(refuse(epu.Invalid, msg.NameOf(m.Body), string(c.pool), fmt.Sprintf("the reason is longer than %d bytes", orderReasonMax)))
 		return
 	}
 	tx.Because(m.ID)

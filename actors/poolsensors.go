@@ -36,6 +36,8 @@ const (
 	offersFirst  = 10 * time.Second // between questions for a site's prices, growing to offersAgain
 	offersAgain  = time.Minute
 	pollFirst    = 15 * time.Second // where a sensor's file says nothing
+
+	sourceNameMax = 512 // bytes of who pushes: a series remembers some of them
 )
 
 // sensorState is one sensor of the pool. It is volatile: until readings come after a restart it is unknown,
@@ -132,6 +134,10 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 			continue
 		case v.Value == nil && !v.GetUnknown():
 			problems = append(problems, fmt.Sprintf("the reading of %s says neither a value nor that it is unknown", name))
+			continue
+		}
+		if len(v.GetSource()) > sourceNameMax {
+			problems = append(problems, fmt.Sprintf("the name of a source of sensor %s is longer than %d bytes", name, sourceNameMax))
 			continue
 		}
 		series, ok := next[name]

@@ -157,6 +157,13 @@ func writeWhole(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return errors.Join(epu.E(epu.Unavailable, "write", path, err), os.Remove(f.Name()))
 	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err == nil {
+		err = errors.Join(folder.Sync(), folder.Close()) // or a loss of power could take the name back
+	}
+	if err != nil {
+		return epu.E(epu.Unavailable, "write", path, err)
+	}
 	return nil
 }
 
