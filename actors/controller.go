@@ -73,6 +73,7 @@ type Controller struct {
 	checks    []CheckConfCall
 	whatIfs   []WhatIfCall
 	shading   shading
+	turns     []TurnsCall
 	looks     lookHeap
 	told      []epu.WorkerID             // must answer: their actors were told something
 	starting  map[epu.WorkerID]time.Time // not yet RUNNING: when its deadline began
@@ -200,6 +201,8 @@ func (c *Controller) Handle(tx *Tx, m any) {
 		c.glimpse(tx)
 	case *msg.ShadowQuery:
 		c.shadowReport(tx)
+	case msg.TurnsQuery:
+		c.findTurns(tx)
 	case msg.Offers:
 		c.offered(m)
 	case CallResult:
@@ -221,6 +224,8 @@ func (c *Controller) callEnded(tx *Tx, r CallResult) {
 		c.whatIfEnded(tx, call, r)
 	case ShadowCall:
 		c.shaded(tx, call, r)
+	case TurnsCall:
+		c.turnsFound(tx, call, r)
 	case PollCall:
 		c.polled(call, r, tx.Now())
 	case HookCall:

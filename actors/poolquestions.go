@@ -27,6 +27,7 @@ type (
 		Then    *policies.Snapshot // the same moment with other readings
 		Changes map[string]any     // of the configuration, as reconfigure takes them
 		Files   []epu.PolicyFile   // a candidate in place of the pool's policy; none = the pool's own
+		Wrong   []string           // what is wrong already, said with what else is
 		From    msg.Address
 		Shadow  *msg.Shadow // the candidate is to go into the policy's shadow if it does well; nil = a question
 		Command msg.Command // that says so
@@ -38,6 +39,14 @@ type (
 	}
 	// WhatIf answers *msg.WhatIfQuery: both decisions after the guard rails, with what would be done at once.
 	WhatIf struct{ Now, Then epu.Decision }
+	// TurnsCall looks for the nearest readings at which a pool's wish would be another one. The result is []msg.Turn.
+	TurnsCall struct {
+		ID     string
+		Now    DecideCall
+		Before int // the target in force
+		Limits epu.Limits
+		From   msg.Address
+	}
 	// Glimpse answers *msg.SnapshotQuery: what the policy would see now. All of it is shared and immutable.
 	Glimpse struct {
 		Policy   DecideCall
@@ -82,15 +91,9 @@ func (c *Controller) whatIf(tx *Tx, q *msg.WhatIfQuery) {
 		tx.Answer(refuse(epu.Unavailable, "ask what if", string(c.pool), "too many such questions are waiting; try again"))
 		return
 	}
-	if problems := c.unknownSensors(q.GetSensors()); len(problems) > 0 {
-		r := refuse(epu.Invalid, "ask what if", string(c.pool), strings.Join(problems, "; "))
-		r.Problems = problems
-		r.Err.Try = "epumgmt sensor list " + string(c.pool) + " lists the sensors; the pool's file defines them"
-		tx.Answer(r)
-		return
-	}
 	now := c.decideCall(epu.DecisionID(tx.NewID()), tx.Now())
 	call := WhatIfCall{ID: string(now.Snapshot.Decision), Now: now, Then: c.imagined(now.Snapshot, q.GetSensors()), From: tx.From()}
+	call.Wrong = c.unknownSensors(q.GetSensors())
 	if q.GetConf() != nil {
 		call.Changes = q.GetConf().AsMap()
 	}
@@ -105,7 +108,7 @@ func (c *Controller) unknownSensors(given map[string]float64) (problems []string
 	known := slices.Sorted(maps.Keys(c.sensors))
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if c.sensors[name] == nil {
-			problems = append(problems, fmt.Sprintf("the pool has no sensor %q%s; it has %s", name, policies.DidYouMean(name, known), c.sensorNames()))
+			problems = append(problems, fmt.Sprintf("the pool has no sensor %q%s (it has %s)", name, policies.DidYouMean(name, known), c.sensorNames()))
 		}
 	}
 	return problems
@@ -127,7 +130,33 @@ func (c *Controller) whatIfRuns() (todo []Todo) {
 	for _, call := range c.whatIfs {
 		todo = append(todo, Todo{Key: "whatif/" + call.ID, Call: call, Every: time.Second, Group: "whatif", Max: whatIfsAtOnce})
 	}
+	for _, call := range c.turns {
+		todo = append(todo, Todo{Key: "turns/" + call.ID, Call: call, Every: time.Second, Group: "whatif", Max: whatIfsAtOnce})
+	}
 	return todo
+}
+
+// findTurns has the policy asked which readings would change its wish.
+func (c *Controller) findTurns(tx *Tx) {
+	if c.st.Define.Gen == 0 || c.st.Define.Removing || len(c.turns) >= whatIfsMax {
+		tx.Answer([]msg.Turn(nil))
+		return
+	}
+	id := tx.NewID()
+	c.turns = append(c.turns, TurnsCall{
+		ID: id, Now: c.decideCall(epu.DecisionID(id), tx.Now()), Before: c.st.Wish.Target, Limits: c.st.Define.Spec.Limits, From: tx.From(),
+	})
+}
+
+// turnsFound answers. What could not be found out is left out: an explanation does without.
+func (c *Controller) turnsFound(tx *Tx, call TurnsCall, r CallResult) {
+	at := slices.IndexFunc(c.turns, func(t TurnsCall) bool { return t.ID == call.ID })
+	if at < 0 {
+		return
+	}
+	c.turns = slices.Delete(slices.Clone(c.turns), at, at+1)
+	turns, _ := r.Result.([]msg.Turn)
+	tx.Reply(call.From, turns)
 }
 
 // whatIfEnded answers a question once its evaluations are there.
@@ -147,10 +176,12 @@ func (c *Controller) whatIfEnded(tx *Tx, call WhatIfCall, r CallResult) {
 	if d.Then.Error != "" && call.Shadow != nil {
 		d.Problems = append(d.Problems, "on what the pool sees now "+d.Then.Error)
 	}
-	if len(d.Problems) > 0 {
-		refused := refuse(epu.Invalid, "ask what if", string(c.pool), strings.Join(d.Problems, "; "))
-		refused.Problems = d.Problems
-		refused.Err.Try = "epumgmt policy doc " + call.Now.Policy + " lists the settings"
+	if wrong := slices.Concat(call.Wrong, d.Problems); len(wrong) > 0 {
+		refused := refuse(epu.Invalid, "ask what if", string(c.pool), strings.Join(wrong, "; "))
+		refused.Problems = wrong
+		if refused.Err.Try = "epumgmt policy doc " + call.Now.Policy + " lists the settings"; len(call.Wrong) > 0 {
+			refused.Err.Try = "epumgmt sensor list " + string(c.pool) + " lists the sensors; the pool's file defines them"
+		}
 		tx.Reply(call.From, refused)
 		return
 	}

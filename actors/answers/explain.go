@@ -154,8 +154,8 @@ func workers(ids []string) string {
 
 // WouldChange says what would lead to another answer than a decision, newest words first: what cut it,
 // what holds it back, and what it was computed from. sizeKey is the setting that scale changes. The view
-// is the zero one for a decision of the past.
-func WouldChange(d *epu.Decision, v msg.PoolView, sizeKey string) []string {
+// is the zero one, and no turns are known, for a decision of the past.
+func WouldChange(d *epu.Decision, v msg.PoolView, turns []msg.Turn, sizeKey string) []string {
 	var out []string
 	conf := v.Conf
 	if d != nil {
@@ -172,7 +172,7 @@ func WouldChange(d *epu.Decision, v msg.PoolView, sizeKey string) []string {
 		}
 	}
 	if d != nil {
-		out = append(out, otherReadings(d)...)
+		out = append(out, otherReadings(d, turns)...)
 	}
 	if n, ok := conf[sizeKey]; ok {
 		text := fmt.Sprintf("%s other than %v", sizeKey, n)
@@ -211,7 +211,7 @@ func uncut(c epu.Reason, wanted int) string {
 const sensorInput = "sensor "
 
 // otherReadings names the sensors that a decision followed, with what they said.
-func otherReadings(d *epu.Decision) []string {
+func otherReadings(d *epu.Decision, turns []msg.Turn) []string {
 	var out []string
 	for _, in := range d.Inputs {
 		sensor, ok := strings.CutPrefix(in.Name, sensorInput)
@@ -225,7 +225,17 @@ func otherReadings(d *epu.Decision) []string {
 		case r.Quality != "" && r.Quality != epu.QualityOK:
 			out = append(out, fmt.Sprintf("a good reading of %s instead of one that is %s", sensor, r.Quality))
 		default:
-			out = append(out, fmt.Sprintf("%s other than %v", sensor, r.Value))
+			at := slices.IndexFunc(turns, func(t msg.Turn) bool { return t.Sensor == sensor })
+			if at < 0 {
+				out = append(out, fmt.Sprintf("%s other than %v", sensor, r.Value))
+				continue
+			}
+			if e := turns[at].Above; e != nil {
+				out = append(out, fmt.Sprintf("%s >= %.6g (then %d)", sensor, e.Value, e.Target))
+			}
+			if e := turns[at].Below; e != nil {
+				out = append(out, fmt.Sprintf("%s <= %.6g (then %d)", sensor, e.Value, e.Target))
+			}
 		}
 	}
 	return out

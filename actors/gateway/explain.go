@@ -17,6 +17,9 @@ import (
 	"github.com/nimbus-epu/epu/persistence"
 )
 
+// turnsWait bounds how long an explanation waits to hear which readings would change it.
+const turnsWait = time.Second
+
 // explain says why a pool wants what it wants, or wanted what it did.
 func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Message, error) {
 	view, err := g.registry(ctx)
@@ -39,13 +42,13 @@ func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Messa
 		if d, err = g.decision(ctx, q); err != nil {
 			return nil, err
 		}
-		out.Doing, out.WouldChange = answers.Did(d), answers.WouldChange(d, msg.PoolView{}, actors.SizeKey)
+		out.Doing, out.WouldChange = answers.Did(d), answers.WouldChange(d, msg.PoolView{}, nil, actors.SizeKey)
 	} else {
 		done, err := g.doneOf(ctx, v, now)
 		if err != nil {
 			return nil, err
 		}
-		out.Doing, out.WouldChange = append(answers.Doing(v), done...), answers.WouldChange(d, v, actors.SizeKey)
+		out.Doing, out.WouldChange = append(answers.Doing(v), done...), answers.WouldChange(d, v, g.turns(ctx, pool), actors.SizeKey)
 	}
 	if d == nil {
 		return out, nil
@@ -55,6 +58,17 @@ func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Messa
 		return nil, err
 	}
 	return out, nil
+}
+
+// turns are the readings that would change a pool's wish. An explanation does not wait long for them.
+func (g *Gateway) turns(ctx context.Context, pool epu.PoolID) []msg.Turn {
+	ctx, cancel := context.WithDeadline(ctx, g.tree.Clock.Now().Add(turnsWait))
+	defer cancel()
+	turns, err := ask[[]msg.Turn](ctx, g, msg.ControllerAddress(epu.DefaultOwner, pool), msg.TurnsQuery{})
+	if err != nil {
+		return nil
+	}
+	return turns
 }
 
 // drawn is a decision as its JSON, with the units of what was read.

@@ -93,7 +93,6 @@ func (g *Gateway) snapshot(ctx context.Context, req *msg.Request, q *msg.Snapsho
 			series[name] = snapshot.Series{Spec: now.Sensors[name], Series: now.Readings[name]}
 		}
 		seen, conf, out.PolicyName = snapshot.Of(now.Policy.Snapshot, series), now.Policy.Conf, now.Policy.Policy
-		hash = now.Policy.Version
 		hash = now.Policy.Version // the pool may pin another one than the current
 	}
 	if s, err := g.Ask(ctx, req, &msg.PolicySourceQuery{Name: out.PolicyName, Hash: hash}); err == nil {

@@ -156,6 +156,22 @@ type SensorView struct {
 	BadSince time.Time   // it can't be relied upon since then; zero when it can
 }
 
+// TurnsQuery asks a controller which readings of its sensors would change its pool's wish; the answer is
+// []Turn, in the order of the sensors' names.
+type TurnsQuery struct{}
+
+// Turn says from which readings of a sensor on a pool's wish would be another one, all else being equal.
+type Turn struct {
+	Sensor       string
+	Below, Above *Edge // nil = none was found
+}
+
+// Edge is such a reading, and the target that it leads to.
+type Edge struct {
+	Value  float64
+	Target int
+}
+
 // PoolSensorsQuery asks a controller for its sensors with their newest readings; it is answered with
 // *Sensors.
 type PoolSensorsQuery struct{}

@@ -60,6 +60,8 @@ func (e *Engine) Do(ctx context.Context, call any) (any, error) {
 		return e.whatIf(ctx, c)
 	case actors.ShadowCall:
 		return e.shade.decide(ctx, e, c)
+	case actors.TurnsCall:
+		return e.turns(ctx, c)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
