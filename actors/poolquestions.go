@@ -310,6 +310,10 @@ func (c *Controller) shadowBegins(tx *Tx, call WhatIfCall, d WhatIfDecided) {
 		Policy: d.Then.Policy, Hash: d.Then.PolicyHash, Files: call.Files, Changes: call.Changes, By: call.Command.User,
 		Since: tx.Now(), Until: tx.Now().Add(last),
 	}
+	if err := tx.Fits(shadowBegun{Shadow: s}); err != nil {
+		tx.Reply(call.From, refuse(epu.Invalid, "shadow", string(c.pool), err.Error()))
+		return
+	}
 	tx.Because(call.Command.ID)
 	tx.Emit(shadowBegun{Shadow: s})
 	c.audit(tx, call.Command, "shadow", map[string]any{"policy": s.Policy, "hash": s.Hash, "until": s.Until})

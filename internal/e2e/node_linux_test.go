@@ -52,7 +52,7 @@ func withPrograms(run func() int) int {
 	}
 	defer os.RemoveAll(dir)
 	programs = dir
-	build := exec.Command("go", "build", "-tags", "crashpoints", "-o", dir+"/", "../../cmd/epud", "../../cmd/epumgmt", "../../cmd/epu-agent", "../../examples/sleeper-queue", "../demo")
+	build := exec.Command("go", "build", "-tags", "crashpoints", "-o", dir+"/", "../../cmd/epud", "../../cmd/epumgmt", "../../cmd/epu-agent", "../../examples/sleeper-queue", "../../examples/outside-controller", "../demo")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
