@@ -157,6 +157,7 @@ func zoned(L *lua.LState) int {
 	const what = "state.time"
 	h := hostOf(L)
 	t := h.snap.Now.In(h.zone(L, what, word(L, what, "zone", options(L, 1, what, timeOptions).get("zone"))))
+	h.clock(t.Location())
 	_, offset := t.Zone()
 	number := func(n int) lua.LValue { return lua.LNumber(n) }
 	L.Push(record(
@@ -166,6 +167,17 @@ func zoned(L *lua.LState) int {
 	))
 	return 1
 }
+
+// clock notes that the policy looked at the clock, so that explanations can say so. It is no input of a replay: the
+// record has the decision's time.
+func (h *host) clock(zone *time.Location) {
+	if h.snap != nil {
+		h.note(clockInput+zone.String(), h.snap.Now.In(zone).Format("Mon 2006-01-02 15:04:05"))
+	}
+}
+
+// clockInput begins the name of an input that is a zone's time.
+const clockInput = "time "
 
 // cronSteps is what looking for a due time costs at most, in VM instructions.
 const cronSteps = 3000
@@ -185,6 +197,7 @@ func cronTime(what string, of func(cron.Line, time.Time, *time.Location) (time.T
 	return func(L *lua.LState) int {
 		line, zone := cronLine(L, what)
 		h := hostOf(L)
+		h.clock(zone)
 		var from time.Time
 		switch v := L.Get(3).(type) {
 		case *lua.LNilType:

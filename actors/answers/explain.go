@@ -2,9 +2,11 @@ package answers
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -187,6 +189,9 @@ func WouldChange(d *epu.Decision, v msg.PoolView, turns []msg.Turn, sizeKey stri
 	if v.EndAll {
 		out = append(out, "epumgmt enable")
 	}
+	if len(out) == 0 && d != nil && v.Spec.Name != "" {
+		out = append(out, fmt.Sprintf("other settings of its policy (epumgmt reconfigure %s KEY=VALUE)", v.Spec.Name))
+	}
 	return slices.Compact(out)
 }
 
@@ -210,33 +215,64 @@ func uncut(c epu.Reason, wanted int) string {
 // sensorInput begins the name of an input that is a sensor's reading.
 const sensorInput = "sensor "
 
-// otherReadings names the sensors that a decision followed, with what they said.
+// otherReadings names the sensors that a decision followed, with what they said or where it would turn, and whatever
+// else it read that changes by itself.
 func otherReadings(d *epu.Decision, turns []msg.Turn) []string {
 	var out []string
+	named := map[string]bool{}
 	for _, in := range d.Inputs {
-		sensor, ok := strings.CutPrefix(in.Name, sensorInput)
-		if !ok {
-			continue
+		if sensor, ok := strings.CutPrefix(in.Name, sensorInput); ok {
+			named[sensor] = true
+			out = append(out, otherReading(sensor, readingOf(in.Value), turns)...)
 		}
-		r := readingOf(in.Value)
-		switch {
-		case r == nil:
-			out = append(out, "a reading of "+sensor)
-		case r.Quality != "" && r.Quality != epu.QualityOK:
-			out = append(out, fmt.Sprintf("a good reading of %s instead of one that is %s", sensor, r.Quality))
-		default:
-			at := slices.IndexFunc(turns, func(t msg.Turn) bool { return t.Sensor == sensor })
-			if at < 0 {
-				out = append(out, fmt.Sprintf("%s other than %v", sensor, r.Value))
-				continue
-			}
-			if e := turns[at].Above; e != nil {
-				out = append(out, fmt.Sprintf("%s >= %.6g (then %d)", sensor, e.Value, e.Target))
-			}
-			if e := turns[at].Below; e != nil {
-				out = append(out, fmt.Sprintf("%s <= %.6g (then %d)", sensor, e.Value, e.Target))
-			}
+	}
+	for _, in := range d.Inputs {
+		kind, of, _ := strings.Cut(in.Name, " ")
+		switch sensor, _, _ := strings.Cut(of, " "); {
+		case kind == "window" && !named[sensor]:
+			named[sensor] = true
+			out = append(out, "other readings of "+sensor)
+		case in.Name == "work":
+			out = append(out, otherWork(in.Value, turns)...)
+		case kind == "time":
+			out = append(out, "another time")
 		}
+	}
+	return slices.Compact(out)
+}
+
+func otherReading(sensor string, r *epu.Reading, turns []msg.Turn) (out []string) {
+	at := slices.IndexFunc(turns, func(t msg.Turn) bool { return t.Sensor == sensor })
+	switch {
+	case r == nil:
+		return []string{"a reading of " + sensor}
+	case r.Quality != "" && r.Quality != epu.QualityOK:
+		return []string{fmt.Sprintf("a good reading of %s instead of one that is %s", sensor, r.Quality)}
+	case at < 0:
+		return []string{fmt.Sprintf("%s other than %v", sensor, r.Value)}
+	}
+	if e := turns[at].Above; e != nil {
+		out = append(out, fmt.Sprintf("%s >= %.6g (then %d)", sensor, e.Value, e.Target))
+	}
+	if e := turns[at].Below; e != nil {
+		out = append(out, fmt.Sprintf("%s <= %.6g (then %d)", sensor, e.Value, e.Target))
+	}
+	return out
+}
+
+// otherWork says what of the work left would lead to another answer.
+func otherWork(value any, turns []msg.Turn) []string {
+	raw, err := json.Marshal(value)
+	var w epu.Work
+	if err == nil {
+		err = json.Unmarshal(raw, &w)
+	}
+	var out []string
+	if err == nil && w.Left != nil {
+		out = append(out, otherReading(w.Left.Sensor, w.Left, turns)...)
+	}
+	if err == nil && !w.Deadline.IsZero() {
+		out = append(out, "another deadline than "+w.Deadline.UTC().Format(time.RFC3339))
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"time"
@@ -90,7 +91,11 @@ func Differs(ours, theirs epu.Decision) bool {
 		}
 		return list
 	}
-	return !reflect.DeepEqual(ours.Wish, theirs.Wish) || !reflect.DeepEqual(asked(ours), asked(theirs))
+	wish := func(w epu.Wish) epu.Wish { // with the defaults said
+		w.Victims, w.Urgency = cmp.Or(w.Victims, epu.Newest), cmp.Or(w.Urgency, epu.UrgencyNormal)
+		return w
+	}
+	return !reflect.DeepEqual(wish(ours.Wish), wish(theirs.Wish)) || !reflect.DeepEqual(asked(ours), asked(theirs))
 }
 
 // Why is the reason of a decision in a line.
@@ -121,6 +126,9 @@ type Found struct {
 
 // Told is a difference for people.
 func (f Found) Told(at time.Time) *msg.ShadowDifference {
+	if f.Ours == f.Theirs {
+		f.TheirWhy = "the same number, but otherwise placed or chosen: " + f.TheirWhy
+	}
 	return &msg.ShadowDifference{
 		Time: timestamppb.New(at), Decision: string(f.Decision), Ours: int32(f.Ours), Theirs: int32(f.Theirs),
 		OursBecause: f.OursWhy, TheirsBecause: f.TheirWhy,

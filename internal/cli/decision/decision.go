@@ -86,9 +86,17 @@ func Input(v any) string {
 		return number(v)
 	case string:
 		return v
+	case []any: // of workers, offers or changes there may be thousands
+		return strconv.Itoa(len(v))
 	case map[string]any:
 		if _, ok := v["mean"]; ok {
 			return windowText(v)
+		}
+		if left, ok := v["left"]; ok {
+			return workText(left, v["deadline"])
+		}
+		if places, ok := v["places"].([]any); ok {
+			return placesText(places)
 		}
 		value, ok := v["value"]
 		if !ok {
@@ -126,6 +134,26 @@ func Input(v any) string {
 		return strings.ToValidUTF8(string(raw[:inputBytesMax]), "") + "..."
 	}
 	return string(raw)
+}
+
+// workText shows the work left and until when it should be done.
+func workText(left, deadline any) string {
+	text := Input(left)
+	if deadline != nil {
+		text += " until " + Input(deadline)
+	}
+	return text
+}
+
+// placesText names the sites of a placement.
+func placesText(list []any) string {
+	var names []string
+	for _, p := range list {
+		if p, ok := p.(map[string]any); ok {
+			names = append(names, Input(p["site"]))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // windowText shows what sums up a sensor's readings over a span.

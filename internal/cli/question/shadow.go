@@ -102,7 +102,7 @@ func reportView(h Host, r *msg.ShadowReport) cli.View {
 	}
 	if len(table.Rows) > 0 {
 		v.Tables = []cli.Table{table}
-		v.Hints = []cli.Line{cli.L("Next: epumgmt explain %s --decision %s", r.GetPool(), r.GetDifferences()[0].GetDecision())}
+		v.Hints = []cli.Line{cli.L("Next: epumgmt explain %s --at %s", r.GetPool(), r.GetDifferences()[0].GetTime().AsTime().Format(time.RFC3339))}
 	}
 	return v
 }
