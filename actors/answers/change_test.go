@@ -1,0 +1,30 @@
+package answers_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/answers"
+	"github.com/nimbus-epu/epu/actors/msg"
+)
+
+// Goal: whatever a policy looked at, explain says what would change its answer. Method: decisions with one input each,
+// as the engine records them.
+func TestWouldChangeFollowsWhatWasRead(t *testing.T) {
+	left := epu.Reading{Sensor: "frames", Value: 7, Quality: epu.QualityOK}
+	for want, inputs := range map[string][]epu.Input{
+		"depth other than 3":      {{Name: "sensor depth", Value: epu.Reading{Sensor: "depth", Value: 3, Quality: epu.QualityOK}}, {Name: "window depth 1m0s"}},
+		"other readings of depth": {{Name: "window depth 1m0s"}, {Name: "window depth 5m0s"}},
+		"another time":            {{Name: "time Europe/Berlin", Value: "Sat"}, {Name: "time UTC", Value: "Sat"}},
+		"frames other than 7, another deadline than 2026-12-01T06:00:00Z":  {{Name: "work", Value: epu.Work{Left: &left, Deadline: time.Date(2026, 12, 1, 6, 0, 0, 0, time.UTC)}}},
+		"other settings of its policy (epumgmt reconfigure web KEY=VALUE)": {{Name: "running", Value: 3}},
+	} {
+		d := &epu.Decision{Inputs: inputs}
+		v := msg.PoolView{Spec: epu.PoolSpec{Name: "web"}}
+		if got := strings.Join(answers.WouldChange(d, v, "preserve_n"), ", "); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
