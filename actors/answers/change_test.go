@@ -23,7 +23,7 @@ func TestWouldChangeFollowsWhatWasRead(t *testing.T) {
 	} {
 		d := &epu.Decision{Inputs: inputs}
 		v := msg.PoolView{Spec: epu.PoolSpec{Name: "web"}}
-		if got := strings.Join(answers.WouldChange(d, v, "preserve_n"), ", "); got != want {
+		if got := strings.Join(answers.WouldChange(d, v, nil, "preserve_n"), ", "); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
