@@ -80,6 +80,7 @@ func (s setting) test(v strictyaml.Value, names map[string]bool) Scenario {
 		}
 		t.Series[sensor] = series{samples: samples, line: line(item)}
 	}
+	t.knowsWork(m)
 	for _, item := range m.Get("reconfigure").List() {
 		t.Reconfigure = append(t.Reconfigure, reconfigureOf(item))
 	}
@@ -145,6 +146,9 @@ func (s *setting) read(m *strictyaml.Map) {
 	}
 	for name, v := range m.Get("sensors").Map().All() {
 		s.Sensors[name] = sensorOf(v.Map())
+	}
+	if v := m.Get("work"); v.Present() {
+		s.Work = workOf(v)
 	}
 	if v := m.Get("world"); v.Present() {
 		s.World = worldOf(v.Map())
@@ -213,6 +217,32 @@ func sensorOf(m *strictyaml.Map) epu.SensorSpec {
 	}
 	m.Done()
 	return s
+}
+
+// workOf reads which sensors tell of the work that is left, as in a pool's file.
+func workOf(v strictyaml.Value) epu.WorkSpec {
+	m := v.Map()
+	w := epu.WorkSpec{Left: m.Need("left", "left: <name of a series>").Text(""), Rate: m.Get("rate").Text(""), Deadline: m.Get("deadline").Text("")}
+	if _, err := time.Parse(time.RFC3339, w.Deadline); err != nil && strings.ContainsAny(w.Deadline, ": ") {
+		m.Get("deadline").Fail(fmt.Sprintf("%q is no time", w.Deadline), "2026-01-01T02:00:00Z, or the name of a series of seconds since 1970")
+	}
+	m.Done()
+	return w
+}
+
+// knowsWork finds names in work that the test has no sensor for: the policy would see nothing and say so, and
+// nobody would know why.
+func (t *Scenario) knowsWork(m *strictyaml.Map) {
+	names := []string{t.Work.Left, t.Work.Rate}
+	if _, err := time.Parse(time.RFC3339, t.Work.Deadline); err != nil {
+		names = append(names, t.Work.Deadline)
+	}
+	for _, name := range names {
+		_, series := t.Series[name]
+		if _, sensor := t.Sensors[name]; name != "" && !strings.ContainsAny(name, ": ") && !series && !sensor {
+			m.At().Fail(fmt.Sprintf("work names %s, but the test has no series of that name", name), "series: {"+name+": ...}")
+		}
+	}
 }
 
 func line(v strictyaml.Value) int {

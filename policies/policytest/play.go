@@ -88,7 +88,9 @@ func (s *Scenarios) play(policy *policies.Policy, t *Scenario) Result {
 	for i := 0; g.now <= end; i++ {
 		g.surroundings(g.now - t.Interval)
 		g.sense(i)
-		d := g.pool.Decide(g.clock(), g.sensors.Senses(g.clock()))
+		senses := g.sensors.Senses(g.clock())
+		senses.Work = t.Work.At(senses.Readings)
+		d := g.pool.Decide(g.clock(), senses)
 		g.targets = append(g.targets, d.Wish.Target)
 		for _, name := range policies.SensorsRead(d.Inputs) {
 			if !slices.Contains(g.read, name) {

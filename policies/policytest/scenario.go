@@ -49,6 +49,7 @@ type setting struct {
 	Limits    epu.Limits
 	Placement []epu.Placement
 	Sensors   map[string]epu.SensorSpec
+	Work      epu.WorkSpec // which of the sensors tell of a finite amount of work
 	World     world
 }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/scripts"
@@ -115,4 +117,38 @@ func TestSitesGoRound(t *testing.T) {
 	if got := at("east"); got != 10 {
 		t.Errorf("got %d workers at east two hours after it has room again, want all 10", got)
 	}
+}
+
+// Goal: policies that follow the clock do not flap either: a schedule changes the target only where a line
+// begins or ends, and finish_by never shrinks while as much work as ever is left and the deadline comes near.
+// Method: any configuration, hours of time, nothing else that changes.
+func TestTimelyPoliciesDoNotFlap(t *testing.T) {
+	each(t, func(t *rapid.T, p *policies.Policy, s stock) {
+		if !s.timely {
+			return // TestStockSettles
+		}
+		w := start(t, p, s)
+		left := float64(rapid.IntRange(0, 5000).Draw(t, "left"))
+		deadline := w.now.Add(time.Duration(rapid.IntRange(0, 600).Draw(t, "minutes")) * time.Minute)
+		const ticks, tick, settled = 360, time.Minute, 20
+		changes, last := 0, 0
+		for i := range ticks {
+			if s.work {
+				w.work = epu.Work{Left: &epu.Reading{Value: left, Time: w.now, Quality: epu.QualityOK}, Deadline: deadline}
+			}
+			d := w.decide(t)
+			if i > 0 && d.Wanted.Target != last {
+				changes++
+			}
+			if s.work && left > 0 && i > settled && d.Wanted.Target < last {
+				t.Fatalf("minute %d: got target %d after %d, with as much work left as before\nreasons %v", i, d.Wanted.Target, last, d.Reasons)
+			}
+			last = d.Wanted.Target
+			w.pass(tick)
+		}
+		// In six hours the lines of a schedule begin 18 + 2 times, and end as often.
+		if most := 40; changes > most {
+			t.Fatalf("got %d changes of the target in six hours, want at most %d", changes, most)
+		}
+	})
 }
