@@ -111,7 +111,7 @@ func (q managedQueue) counted(count Count, fail func(epu.Kind, string, ...any) e
 	default:
 		return 0, fail(epu.Unavailable, "the queue is %s", q.State)
 	}
-	if q.Ready == nil || q.Unacked == nil || *q.Ready < 0 || *q.Unacked < 0 {
+	if q.Ready == nil || q.Unacked == nil || *q.Ready < 0 || *q.Unacked < 0 || *q.Ready+*q.Unacked < 0 { // the sum may overflow
 		return 0, fail(epu.Unavailable, "the queue has not reported its messages yet")
 	}
 	switch count {
