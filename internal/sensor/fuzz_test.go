@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/smithy-go/encoding/cbor"
-
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/sensing"
 	"github.com/nimbus-epu/epu/internal/sensor"
@@ -159,18 +157,16 @@ func FuzzSQS(f *testing.F) {
 // Goal: the same for the answers of CloudWatch. Method: any bytes, and well-formed answers with any numbers.
 func FuzzCloudWatch(f *testing.F) {
 	ask := fuzzed(f, "application/cbor")
-	good := cbor.Encode(cbor.Map{"Datapoints": cbor.List{cbor.Map{
-		"Timestamp": &cbor.Tag{ID: 1, Value: cbor.Float64(1795262340)}, "Sum": cbor.Float64(7), "Unit": cbor.String("Count"),
-	}}})
-	for _, body := range [][]byte{good, cbor.Encode(cbor.Map{"Datapoints": cbor.List{}}), cbor.Encode(cbor.Map{}), {}, {0xff}, good[:20]} {
-		f.Add(0, string(body))
-		f.Add(4, string(body))
+	const good = "\xa1jDatapoints\x81\xa3iTimestamp\xc1\xfbA\xda\xc0a\xe1\x00\x00\x00cSum\xfb@\x1c\x00\x00\x00\x00\x00\x00dUniteCount" // 7 at 11:59
+	for _, body := range []string{good, "\xa1jDatapoints\x80", "\xa0", "", "\xff", good[:20]} {
+		f.Add(0, body)
+		f.Add(4, body)
 	}
 	f.Fuzz(func(t *testing.T, status int, body string) {
 		point := ask(t, statusOf(status), body, epu.SensorSpec{Source: epu.SourceCloudWatch, Query: epu.SensorQuery{
 			Region: "us-east-1", Namespace: "AWS/SQS", Metric: "Depth", Statistic: "Sum", Period: time.Minute,
 		}})
-		if statusOf(status) == http.StatusOK && body == string(good) && point.Value != 7 {
+		if statusOf(status) == http.StatusOK && body == good && point.Value != 7 {
 			t.Fatalf("got %+v out of a good answer, want 7", point)
 		}
 	})
