@@ -200,7 +200,7 @@ func (c *campaign) abuse(steps int) {
 
 // peace ends all faults, lets the last of the slow messages arrive, and waits.
 func (c *campaign) peace(wait time.Duration) {
-	c.Policy, c.HookFails, c.Deaf = nil, 0, false
+	c.Policy, c.DecideSlow, c.HookFails, c.Deaf = nil, 0, 0, false
 	c.Redefine(func(d *msg.Define) { d.Spec.Limits, d.Spec.Placement = c.Pool.Limits, c.Pool.Placement })
 	c.Calm(sim.Options{Boot: sim.Range{Min: 5 * time.Second, Max: time.Minute}, Visibility: time.Minute})
 	c.Thaw()

@@ -40,6 +40,7 @@ func (c *campaign) dress(r *rand.Rand) {
 	}
 	if r.IntN(2) == 0 {
 		c.Policy = c.acting
+		c.DecideSlow = time.Duration(r.IntN(2)) * 20 * time.Second
 	}
 }
 

@@ -177,6 +177,27 @@ func TestReplacementIsReplacedToo(t *testing.T) {
 	settled(t, f, 1, 0)
 }
 
+// A replacement that is taken back is no replacement, whether the worker still worked or already drained.
+func TestResumeTakesReplacementBack(t *testing.T) {
+	for _, draining := range []bool{false, true} {
+		f := calmFleet(t, 2, func(p *epu.PoolSpec) { p.Drain.Timeout = time.Hour })
+		old := f.Workers()[0]
+		done(t, f, true, &msg.Replace{Instance: string(old.ID)})
+		for draining && !worker(f, old.ID).Draining {
+			if f.Run(time.Second); f.Now().Sub(old.Created) > time.Hour {
+				t.Fatal("it was never replaced")
+			}
+		}
+		done(t, f, true, &msg.Resume{Instance: string(old.ID)})
+		done(t, f, true, &msg.Protect{Instance: string(old.ID)}) // one of the others is surplus now
+		f.Run(20 * time.Minute)
+		if w := worker(f, old.ID); w == nil || w.Replacing || w.Draining || w.Leaving {
+			t.Errorf("draining %v: got %+v, want it in service", draining, w)
+		}
+		settled(t, f, 2, 0)
+	}
+}
+
 // A unique worker's name belongs to one worker: it can't be replaced by launching first, and after a
 // drain its name gets another when it is gone.
 func TestUniqueIsDrainedNotReplaced(t *testing.T) {
@@ -321,6 +342,32 @@ func TestActionIsNumberedThrough(t *testing.T) {
 		if len(numbers) > 0 {
 			t.Errorf("%+v: %d workers are not known by their numbers after a restart", tt, len(numbers))
 		}
+	}
+}
+
+// A policy can't end or drain what an operator protects, and hears of it; what is sick it may.
+func TestPolicyLeavesProtected(t *testing.T) {
+	for _, kind := range []epu.ActionKind{epu.ActTerminate, epu.ActDrain} {
+		f := calmFleet(t, 3, nil)
+		w := f.Workers()[1]
+		done(t, f, true, &msg.Protect{Instance: string(w.ID)})
+		var told []epu.Reason
+		f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+			d.Actions, told = []epu.Action{{Kind: kind, Workers: []epu.WorkerID{w.ID}, Reason: "whim"}}, s.Refused
+		}
+		f.Run(time.Minute)
+		if now := worker(f, w.ID); now == nil || now.Ended || now.Draining {
+			t.Errorf("%s: got %+v, want it at work", kind, now)
+		}
+		if len(told) == 0 || told[0].Rule != "protected" {
+			t.Errorf("%s: the policy was told of %v", kind, told)
+		}
+		f.Fail(w.Instance)
+		f.Run(20 * time.Minute)
+		if worker(f, w.ID) != nil {
+			t.Errorf("%s: it failed and is still there", kind)
+		}
+		settled(t, f, 3, 0)
 	}
 }
 

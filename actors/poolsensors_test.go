@@ -155,6 +155,28 @@ func TestHooksRunAroundLives(t *testing.T) {
 	settled(t, f, 2, 0)
 }
 
+// Of two workers of one launch that end, each waits for its own program.
+func TestEachEndWaitsForItsHook(t *testing.T) {
+	f := calmFleet(t, 2, hooks(20))
+	a, b := f.Workers()[0], f.Workers()[1]
+	if a.Launch != b.Launch {
+		t.Fatal("they are of two launches")
+	}
+	f.HookFails = 1
+	done(t, f, true, &msg.Kill{Instance: string(a.ID)})
+	f.Run(20 * time.Second) // the pauses between its tries are long by now
+	f.HookFails = 0
+	done(t, f, true, &msg.Kill{Instance: string(b.ID)})
+	for machineOf(f, b.Instance).Asked.IsZero() {
+		f.Run(time.Second)
+	}
+	if f.Hooked[a.ID].Ending > 0 || !machineOf(f, a.Instance).Asked.IsZero() {
+		t.Errorf("the first one's program ran %d times, and its machine was asked to end at %v", f.Hooked[a.ID].Ending, machineOf(f, a.Instance).Asked)
+	}
+	f.Run(20 * time.Minute)
+	settled(t, f, 2, 0)
+}
+
 // A machine that is lost gets its program too.
 func TestHookAfterLoss(t *testing.T) {
 	f := calmFleet(t, 2, hooks(5))

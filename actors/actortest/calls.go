@@ -107,6 +107,11 @@ func (f *Fleet) poolCall(call any) (Exec, Latency) {
 			}
 		}
 		return f.hook, quick
+	case actors.DecideCall:
+		if f.DecideSlow > 0 {
+			quick.Request = time.Duration(f.Rand().Int64N(int64(f.DecideSlow)))
+			quick.Answer = time.Duration(f.Rand().Int64N(int64(f.DecideSlow)))
+		}
 	}
 	return func(call any) (any, error) {
 		switch c := call.(type) {

@@ -31,6 +31,8 @@ type Fleet struct {
 	Policy func(s *policies.Snapshot, d *epu.Decision)
 	// Candidate, if set, changes the decisions of the candidate in the policy's shadow, or has it fail.
 	Candidate func(s *policies.Snapshot, d *epu.Decision) error
+	// DecideSlow is how long an evaluation takes at most to begin, and its answer to arrive.
+	DecideSlow time.Duration
 	// Sensor reads a sensor that the node asks.
 	Sensor func(name string) (sensing.Point, error)
 	// HookFails is the probability that a hook's program fails; Hooked counts what ran.
