@@ -96,9 +96,9 @@ func (c *campaign) hurtMachine(r *rand.Rand) {
 	do[r.IntN(len(do))]()
 }
 
-// hurtPool applies the pool anew, freezes or thaws it, or pushes a reading.
+// hurtPool applies the pool anew, freezes or thaws it, pushes a reading, or asks what if.
 func (c *campaign) hurtPool(r *rand.Rand) {
-	switch r.IntN(8) {
+	switch r.IntN(9) {
 	case 0:
 		c.Redefine(func(d *msg.Define) {
 			d.Spec.Limits.InFlight = 5 + r.IntN(50)
@@ -132,8 +132,33 @@ func (c *campaign) hurtPool(r *rand.Rand) {
 			d.Spec.Placement = []epu.Placement{p[1], p[0]}
 			d.Spec.Placement[0].Max, d.Spec.Placement[1].Max = 3+r.IntN(10), 0
 		})
+	case 8:
+		c.question(r)
 	case 6, 7:
 		c.Command(&msg.SensorPush{Values: []*msg.SensorValue{{Sensor: "load", Value: proto.Float64(r.Float64()), Unknown: r.IntN(4) == 0}}})
+	}
+}
+
+// question has the policy asked what would be, or puts a candidate into its shadow that wants more, fails or is ended.
+func (c *campaign) question(r *rand.Rand) {
+	switch r.IntN(4) {
+	case 0:
+		c.Tell(&msg.WhatIfQuery{Sensors: map[string]float64{"load": r.Float64()}, Conf: must(structpb.NewStruct(map[string]any{"preserve_n": r.IntN(500)}))})
+	case 1:
+		c.Tell(&msg.SnapshotQuery{})
+	case 2:
+		n := r.IntN(4)
+		c.Candidate = func(_ *policies.Snapshot, d *epu.Decision) error {
+			if n == 0 {
+				return errors.New("mine.lua:1: no")
+			}
+			d.Wanted.Target *= n
+			d.Actions = append(d.Actions, epu.Action{Kind: epu.ActLaunch, Count: n})
+			return nil
+		}
+		c.Command(candidate(time.Duration(1 + r.Int64N(int64(time.Hour)))))
+	case 3:
+		c.Command(&msg.Shadow{Stop: true})
 	}
 }
 
