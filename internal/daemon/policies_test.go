@@ -109,6 +109,7 @@ func TestPolicyVersions(t *testing.T) {
 		t.Errorf("after refusals version %s decides, want %s", got, second.GetHash())
 	}
 
+	r.await(t, "the pool has its size again", converged(2)) // a worker that starts now would not find the next node's port
 	r.stop(t)
 	r = start(t, dir)
 	r.await(t, "the second version decides after a restart", func(s *msg.Status) bool {
