@@ -13,12 +13,13 @@ function words(name) {
 /^BenchmarkBudget/ && value("ratio") != "" {
   name = words($1); ratio = value("ratio")
   least = value("budget-least"); most = value("budget-most")
-  kept = least != "" ? ratio >= least + 0 : ratio <= most + 0
+  free = least == "" && most == "" # a figure without a budget
+  kept = free || (least != "" ? ratio >= least + 0 : ratio <= most + 0)
   if (!kept) missed++
   if (!head++) printf "%-42s %9s %9s  %-7s%s\n", "budget", "ratio", "allowed", "", "each"
   cost = value("ns-each"); unit = "ns"
   if (cost == "") { cost = value("B-each"); unit = "B" }
-  printf "%-42s %9.3f %9s  %-7s%s\n", name, ratio, (least != "" ? ">= " least : "<= " most), kept ? "ok" : "MISSED", cost == "" ? "" : cost " " unit
+  printf "%-42s %9.3f %9s  %-7s%s\n", name, ratio, free ? "" : (least != "" ? ">= " least : "<= " most), free ? "" : kept ? "ok" : "MISSED", cost == "" ? "" : cost " " unit
   what = name; sub(/, [0-9]+ workers$/, "", what)
   if (what != name && cost != "") {
     if (!(what in first)) { order[++n] = what; first[what] = cost; from[what] = name }
