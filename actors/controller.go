@@ -50,6 +50,7 @@ const (
 	sameRecordMax  = 10 * time.Minute // a decision is recorded at least this often
 	checksMax      = 100              // configuration checks waiting
 	defaultTick    = 5 * time.Second
+	memoryEvery    = time.Minute // a memory that alone has changed is on disk by then
 	decideRetryCap = time.Minute
 )
 
@@ -92,7 +93,8 @@ type Controller struct {
 	priced    bool         // some worker's price is known
 	retune    bool         // the sensors' definitions may have changed
 	changes   []epu.Change // since the last decision
-	clock     time.Time    // of the message being handled
+	memory    remembered
+	clock     time.Time // of the message being handled
 
 	nextTick   time.Time
 	lastWake   time.Time

@@ -39,7 +39,7 @@ func (c *Controller) snapshot(id epu.DecisionID, now time.Time) *policies.Snapsh
 	read, windows := c.readings(now)
 	return &policies.Snapshot{
 		Now: now, Pool: c.pool, Owner: c.owner, Decision: id, Seed: seedOf(id), Wish: c.st.Wish,
-		Memory: c.st.Memory, Counts: c.roster.counts, Workers: all, Bad: bad, Refused: c.refusals(),
+		Memory: c.memoryNow(), Counts: c.roster.counts, Workers: all, Bad: bad, Refused: c.refusals(),
 		Backoff: max(0, c.backoff().Sub(now)), MinMax: [2]int{spec.Limits.Min, spec.Limits.Max},
 		Readings: read, Windows: windows, Changes: c.changes, Work: spec.Work.At(read), Budget: c.budget(), Offers: c.cheapest,
 		Places: spec.Placement, SiteBackoff: c.siteBackoff(now),
@@ -129,13 +129,14 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	if !c.decides() {
 		return // frozen or being removed meanwhile: the wish stays as it was
 	}
-	news := false
+	news, remembers := false, false
 	if d.Error == "" {
 		c.guard(&d, c.st.Wish.Target)
-		news = len(d.Actions) > 0 || !reflect.DeepEqual(d.Wish, c.st.Wish) || c.st.Decision == "" || !bytes.Equal(d.MemoryAfter, c.st.Memory)
+		news = len(d.Actions) > 0 || !reflect.DeepEqual(d.Wish, c.st.Wish) || c.st.Decision == "" || policies.RanHooks(d.Inputs)
+		remembers = !bytes.Equal(d.MemoryAfter, c.memoryNow())
 	}
 	wish := wished{Decision: d.ID, Wish: d.Wish, Memory: d.MemoryAfter}
-	if news {
+	if news || remembers {
 		if err := tx.Fits(wish); err != nil {
 			d.Error = "what the policy wants can't be kept: " + err.Error()
 		}
@@ -153,15 +154,40 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		if d.TickEvery > 0 {
 			c.nextTick = tx.Now().Add(max(d.TickEvery, 100*time.Millisecond))
 		}
-		if news {
+		if news || c.remember(d.MemoryAfter, tx.Now()) {
 			tx.Because(string(d.ID))
 			tx.Emit(wish)
-			c.dirty = true
+			c.memory = remembered{kept: tx.Now()}
+			c.dirty = c.dirty || news
 		}
 		c.asked = c.deeds(tx, &d)
 	}
 	c.shade(call, d)
 	c.current = &d
+}
+
+// remembered is what a policy remembers beyond what is durable. Many keep the time of each look: were each
+// written, a pool in which nothing happens would write at every tick. A crash may so cost the memory of the
+// last minute, but nothing of what was remembered with a wish or an action.
+type remembered struct {
+	newer bool // than the durable one
+	raw   json.RawMessage
+	kept  time.Time // when the durable one was written
+}
+
+// memoryNow is what the policy remembers.
+func (c *Controller) memoryNow() json.RawMessage {
+	if c.memory.newer {
+		return c.memory.raw
+	}
+	return c.st.Memory
+}
+
+// remember takes in what the policy remembers and reports that it is to be written now.
+func (c *Controller) remember(raw json.RawMessage, now time.Time) bool {
+	kept := c.memory.kept
+	c.memory = remembered{newer: !bytes.Equal(raw, c.st.Memory), raw: raw, kept: kept}
+	return c.memory.newer && now.Sub(kept) >= memoryEvery
 }
 
 // keepDecision records a decision when it differs from the last, and now and then.

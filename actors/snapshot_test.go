@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -286,5 +287,44 @@ func TestPolicySeesItsWish(t *testing.T) {
 	f.Run(time.Minute)
 	if _, ok := saw.Wish.Uniques["unique-0"]; !ok {
 		t.Errorf("got %+v", saw.Wish)
+	}
+}
+
+// Goal: a policy that remembers the time of each look does not have its pool write at each tick, and what it
+// remembered with a wish outlives a crash. Method: events counted in the journal of a pool in virtual time.
+func TestMemoryAloneIsWrittenNowAndThen(t *testing.T) {
+	f := calmFleet(t, 2, nil)
+	looks, target := 0, 2
+	var saw string
+	f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+		looks++
+		saw = string(s.Memory)
+		d.Wanted.Target = target
+		d.MemoryAfter = fmt.Appendf(nil, `{"looks":%d}`, looks)
+	}
+	written := func() int {
+		l, err := f.Journal.Load(t.Context(), epu.PoolStream(epu.DefaultOwner, f.Pool.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return int(l.Revision)
+	}
+	f.Run(time.Minute)
+	before, began := looks, written()
+	f.Run(10 * time.Minute)
+	if n := written() - began; looks-before < 60 || n < 8 || n > 12 {
+		t.Errorf("%d looks wrote %d events, want one a minute", looks-before, n)
+	}
+	if want := fmt.Sprintf(`{"looks":%d}`, looks-1); saw != want {
+		t.Errorf("the policy saw %s, want %s", saw, want)
+	}
+	target = 3
+	f.Run(30 * time.Second)
+	grown := looks
+	f.Crash()
+	f.Run(30 * time.Second)
+	var first int
+	if _, err := fmt.Sscanf(saw, `{"looks":%d}`, &first); err != nil || first < grown-12 {
+		t.Errorf("after a crash the policy saw %s, want what it remembered with its wish", saw)
 	}
 }

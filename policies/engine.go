@@ -183,19 +183,19 @@ func (e *Engine) evaluate(conf map[string]any) (memory json.RawMessage, err erro
 	ran := hooks{Initialize: !e.initialized && e.fns.initialize != nil, Changed: changed}
 	if !e.initialized {
 		if err = h.call("initialize", e.fns.initialize, h.conf); err != nil {
-			h.note("hooks", ran)
+			h.note(inputHooks, ran)
 			return nil, err
 		}
 		ran.Changed, changed = nil, nil
 	}
 	if changed != nil {
 		ran.Old = e.conf
-		h.note("hooks", ran)
+		h.note(inputHooks, ran)
 		if err = h.call("reconfigure", e.fns.reconfigure, h.conf, sandbox.ToLua(h.p.plain(e.conf)), sandbox.ToLua(anyList(changed))); err != nil {
 			return nil, err
 		}
 	} else if ran.Initialize {
-		h.note("hooks", ran)
+		h.note(inputHooks, ran)
 	}
 	e.initialized, e.conf = true, conf
 	if err = h.call("decide", e.fns.decide, h.conf); err != nil {

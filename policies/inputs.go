@@ -209,12 +209,21 @@ func (h *host) readText() string {
 // readShown is how many inputs an error names.
 const readShown = 8
 
-// hooks is the value of the input "hooks": what ran before decide in the same evaluation. The old
+// inputHooks is the input that says which hooks ran.
+const inputHooks = "hooks"
+
+// hooks is the value of that input: what ran before decide in the same evaluation. The old
 // configuration is that of the reconfigure hook.
 type hooks struct {
 	Initialize bool           `json:"initialize,omitempty"`
 	Changed    []string       `json:"changed,omitempty"`
 	Old        map[string]any `json:"old,omitempty"`
+}
+
+// RanHooks reports that initialize or reconfigure ran before a decision: what they leave in the policy's
+// memory would not come again.
+func RanHooks(inputs []epu.Input) bool {
+	return slices.ContainsFunc(inputs, func(in epu.Input) bool { return in.Name == inputHooks })
 }
 
 // Evaluate evaluates a policy once, in an engine of its own that is thrown away: what a pool's engine holds is
@@ -324,7 +333,7 @@ func (p *past) take(s *Snapshot, name string, b []byte) error {
 	into := map[string]any{
 		"running": &s.Counts.Running, "starting": &s.Counts.Starting, "draining": &s.Counts.Draining,
 		"unhealthy_count": &s.Counts.Unhealthy, "target": &s.Wish.Target, "wish": &s.Wish, "backoff": &s.Backoff,
-		"refused": &s.Refused, "changes": &s.Changes, "work": &s.Work, "budget": &s.Budget, "hooks": &p.hooks,
+		"refused": &s.Refused, "changes": &s.Changes, "work": &s.Work, "budget": &s.Budget, inputHooks: &p.hooks,
 	}
 	if place, ok := into[name]; ok {
 		return json.Unmarshal(b, place)

@@ -16,7 +16,7 @@ func stateFuncs() []Function {
 	return append([]Function{
 		field("state", "now", "number", "The time of this decision in unix seconds."),
 		field("state", "target", "integer", "The wish in force, after the guard rails: workers in all."),
-		field("state", "memory", "table", "A table that is kept between decisions and over restarts: texts, numbers, booleans and tables of them, at most 64 KiB."),
+		field("state", "memory", "table", "A table that is kept between decisions and over restarts (a change that comes without another wish or an action is on disk within a minute): texts, numbers, booleans and tables of them, at most 64 KiB."),
 		field("state", "params", "table<string, any>", "The policy's configuration, the same as conf."),
 		sandbox.F("state", "time", "opts?: epu.TimeOptions", "epu.Time", "The time of this decision on the clocks of a zone.", zoned),
 		sandbox.F("state", "running", "", "integer", "How many workers run.", counter("running", func(c Counts) int { return c.Running })),

@@ -245,7 +245,7 @@ function control.resume(ids, opts) end
 ---@class epu.State
 ---@field now number The time of this decision in unix seconds.
 ---@field target integer The wish in force, after the guard rails: workers in all.
----@field memory table A table that is kept between decisions and over restarts: texts, numbers, booleans and tables of them, at most 64 KiB.
+---@field memory table A table that is kept between decisions and over restarts (a change that comes without another wish or an action is on disk within a minute): texts, numbers, booleans and tables of them, at most 64 KiB.
 ---@field params table<string, any> The policy's configuration, the same as conf.
 local state = {}
 
