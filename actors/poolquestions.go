@@ -39,7 +39,7 @@ type (
 	}
 	// WhatIf answers *msg.WhatIfQuery: both decisions after the guard rails, with what would be done at once.
 	WhatIf struct{ Now, Then epu.Decision }
-	// TurnsCall looks for the nearest readings at which a pool's wish would be another one. The result is []msg.Turn.
+	// TurnsCall looks for the nearest readings at which a pool's wish would be another one. The result is msg.Turns.
 	TurnsCall struct {
 		ID     string
 		Now    DecideCall
@@ -139,7 +139,7 @@ func (c *Controller) whatIfRuns() (todo []Todo) {
 // findTurns has the policy asked which readings would change its wish.
 func (c *Controller) findTurns(tx *Tx) {
 	if c.st.Define.Gen == 0 || c.st.Define.Removing || len(c.turns) >= whatIfsMax {
-		tx.Answer([]msg.Turn(nil))
+		tx.Answer(msg.Turns{})
 		return
 	}
 	id := tx.NewID()
@@ -155,7 +155,7 @@ func (c *Controller) turnsFound(tx *Tx, call TurnsCall, r CallResult) {
 		return
 	}
 	c.turns = slices.Delete(slices.Clone(c.turns), at, at+1)
-	turns, _ := r.Result.([]msg.Turn)
+	turns, _ := r.Result.(msg.Turns)
 	tx.Reply(call.From, turns)
 }
 

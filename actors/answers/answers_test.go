@@ -63,21 +63,27 @@ func TestWouldChange(t *testing.T) {
 		Spec: epu.PoolSpec{Name: "web"}, Conf: d.Conf, EndAll: true, Freeze: &msg.FreezeState{},
 		Refused: []epu.Reason{{Rule: "limits.launches", Origin: "web.yaml:12"}, {Rule: "first sync"}},
 	}
-	reads := []string{"queue other than 118", "a good reading of load instead of one that is stale", "a reading of none"}
+	reads := []string{"other readings of queue", "a good reading of load instead of one that is stale", "a reading of none"}
 	want := slices.Concat([]string{"limits.max >= 400 (web.yaml:9)", "another limits.spend", "a higher limits.launches (web.yaml:12)"}, reads,
 		[]string{"preserve_n other than 400 (epumgmt scale web N)", "epumgmt thaw web", "epumgmt enable"})
-	if diff := cmp.Diff(want, answers.WouldChange(d, v, nil, "preserve_n")); diff != "" {
+	if diff := cmp.Diff(want, answers.WouldChange(d, v, msg.Turns{}, "preserve_n")); diff != "" {
 		t.Error(diff)
 	}
 	want = slices.Concat([]string{"limits.max >= 400 (web.yaml:9)", "another limits.spend"}, reads, []string{"preserve_n other than 400"})
-	if diff := cmp.Diff(want, answers.WouldChange(d, msg.PoolView{}, nil, "preserve_n")); diff != "" {
+	if diff := cmp.Diff(want, answers.WouldChange(d, msg.PoolView{}, msg.Turns{}, "preserve_n")); diff != "" {
 		t.Errorf("of the past: %s", diff)
 	}
 	d.Clamps, d.Conf, d.Inputs = nil, nil, d.Inputs[:1]
-	turns := []msg.Turn{{Sensor: "other"}, {Sensor: "queue", Above: &msg.Edge{Value: 1120.5, Target: 21}, Below: &msg.Edge{Value: 3, Target: 1}}}
+	turns := msg.Turns{Known: true, Next: 20, Sensors: []msg.Turn{
+		{Sensor: "other"}, {Sensor: "queue", Above: &msg.Edge{Value: 1120.5, Target: 21}, Below: &msg.Edge{Value: 3, Target: 1}},
+	}}
 	want = []string{"queue >= 1120.5 (then 21)", "queue <= 3 (then 1)"}
 	if diff := cmp.Diff(want, answers.WouldChange(d, msg.PoolView{}, turns, "preserve_n")); diff != "" {
 		t.Errorf("with turns: %s", diff)
+	}
+	turns.Next = 19
+	if got := answers.WouldChange(d, msg.PoolView{}, turns, "preserve_n"); got[0] != "nothing at all (the next decision gives 19)" {
+		t.Errorf("of a decision that does not hold any more: got %q", got)
 	}
 }
 

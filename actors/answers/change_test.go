@@ -15,15 +15,15 @@ import (
 func TestWouldChangeFollowsWhatWasRead(t *testing.T) {
 	left := epu.Reading{Sensor: "frames", Value: 7, Quality: epu.QualityOK}
 	for want, inputs := range map[string][]epu.Input{
-		"depth other than 3":      {{Name: "sensor depth", Value: epu.Reading{Sensor: "depth", Value: 3, Quality: epu.QualityOK}}, {Name: "window depth 1m0s"}},
-		"other readings of depth": {{Name: "window depth 1m0s"}, {Name: "window depth 5m0s"}},
+		"other readings of depth": {{Name: "sensor depth", Value: epu.Reading{Sensor: "depth", Value: 3, Quality: epu.QualityOK}}, {Name: "window depth 1m0s"}},
+		"other readings of load":  {{Name: "window load 1m0s"}, {Name: "window load 5m0s"}},
 		"another time":            {{Name: "time Europe/Berlin", Value: "Sat"}, {Name: "time UTC", Value: "Sat"}},
-		"frames other than 7, another deadline than 2026-12-01T06:00:00Z":  {{Name: "work", Value: epu.Work{Left: &left, Deadline: time.Date(2026, 12, 1, 6, 0, 0, 0, time.UTC)}}},
-		"other settings of its policy (epumgmt reconfigure web KEY=VALUE)": {{Name: "running", Value: 3}},
+		"other readings of frames, another deadline than 2026-12-01T06:00:00Z": {{Name: "work", Value: epu.Work{Left: &left, Deadline: time.Date(2026, 12, 1, 6, 0, 0, 0, time.UTC)}}},
+		"other settings of its policy (epumgmt reconfigure web KEY=VALUE)":     {{Name: "running", Value: 3}},
 	} {
 		d := &epu.Decision{Inputs: inputs}
 		v := msg.PoolView{Spec: epu.PoolSpec{Name: "web"}}
-		if got := strings.Join(answers.WouldChange(d, v, nil, "preserve_n"), ", "); got != want {
+		if got := strings.Join(answers.WouldChange(d, v, msg.Turns{}, "preserve_n"), ", "); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}

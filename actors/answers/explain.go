@@ -157,7 +157,7 @@ func workers(ids []string) string {
 // WouldChange says what would lead to another answer than a decision, newest words first: what cut it,
 // what holds it back, and what it was computed from. sizeKey is the setting that scale changes. The view
 // is the zero one, and no turns are known, for a decision of the past.
-func WouldChange(d *epu.Decision, v msg.PoolView, turns []msg.Turn, sizeKey string) []string {
+func WouldChange(d *epu.Decision, v msg.PoolView, turns msg.Turns, sizeKey string) []string {
 	var out []string
 	conf := v.Conf
 	if d != nil {
@@ -174,6 +174,9 @@ func WouldChange(d *epu.Decision, v msg.PoolView, turns []msg.Turn, sizeKey stri
 		}
 	}
 	if d != nil {
+		if turns.Known && turns.Next != d.Wish.Target {
+			out = append(out, fmt.Sprintf("nothing at all (the next decision gives %d)", turns.Next))
+		}
 		out = append(out, otherReadings(d, turns)...)
 	}
 	if n, ok := conf[sizeKey]; ok {
@@ -217,7 +220,7 @@ const sensorInput = "sensor "
 
 // otherReadings names the sensors that a decision followed, with what they said or where it would turn, and whatever
 // else it read that changes by itself.
-func otherReadings(d *epu.Decision, turns []msg.Turn) []string {
+func otherReadings(d *epu.Decision, turns msg.Turns) []string {
 	var out []string
 	named := map[string]bool{}
 	for _, in := range d.Inputs {
@@ -241,27 +244,27 @@ func otherReadings(d *epu.Decision, turns []msg.Turn) []string {
 	return slices.Compact(out)
 }
 
-func otherReading(sensor string, r *epu.Reading, turns []msg.Turn) (out []string) {
-	at := slices.IndexFunc(turns, func(t msg.Turn) bool { return t.Sensor == sensor })
+func otherReading(sensor string, r *epu.Reading, turns msg.Turns) (out []string) {
+	at := slices.IndexFunc(turns.Sensors, func(t msg.Turn) bool { return t.Sensor == sensor })
 	switch {
 	case r == nil:
 		return []string{"a reading of " + sensor}
 	case r.Quality != "" && r.Quality != epu.QualityOK:
 		return []string{fmt.Sprintf("a good reading of %s instead of one that is %s", sensor, r.Quality)}
-	case at < 0:
-		return []string{fmt.Sprintf("%s other than %v", sensor, r.Value)}
+	case at < 0: // of a decision of the past, or the reading is no good any more
+		return []string{"other readings of " + sensor}
 	}
-	if e := turns[at].Above; e != nil {
+	if e := turns.Sensors[at].Above; e != nil {
 		out = append(out, fmt.Sprintf("%s >= %.6g (then %d)", sensor, e.Value, e.Target))
 	}
-	if e := turns[at].Below; e != nil {
+	if e := turns.Sensors[at].Below; e != nil {
 		out = append(out, fmt.Sprintf("%s <= %.6g (then %d)", sensor, e.Value, e.Target))
 	}
 	return out
 }
 
 // otherWork says what of the work left would lead to another answer.
-func otherWork(value any, turns []msg.Turn) []string {
+func otherWork(value any, turns msg.Turns) []string {
 	raw, err := json.Marshal(value)
 	var w epu.Work
 	if err == nil {

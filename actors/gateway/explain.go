@@ -42,7 +42,7 @@ func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Messa
 		if d, err = g.decision(ctx, q); err != nil {
 			return nil, err
 		}
-		out.Doing, out.WouldChange = answers.Did(d), answers.WouldChange(d, msg.PoolView{}, nil, actors.SizeKey)
+		out.Doing, out.WouldChange = answers.Did(d), answers.WouldChange(d, msg.PoolView{}, msg.Turns{}, actors.SizeKey)
 	} else {
 		done, err := g.doneOf(ctx, v, now)
 		if err != nil {
@@ -61,12 +61,12 @@ func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Messa
 }
 
 // turns are the readings that would change a pool's wish. An explanation does not wait long for them.
-func (g *Gateway) turns(ctx context.Context, pool epu.PoolID) []msg.Turn {
+func (g *Gateway) turns(ctx context.Context, pool epu.PoolID) msg.Turns {
 	ctx, cancel := context.WithDeadline(ctx, g.tree.Clock.Now().Add(turnsWait))
 	defer cancel()
-	turns, err := ask[[]msg.Turn](ctx, g, msg.ControllerAddress(epu.DefaultOwner, pool), msg.TurnsQuery{})
+	turns, err := ask[msg.Turns](ctx, g, msg.ControllerAddress(epu.DefaultOwner, pool), msg.TurnsQuery{})
 	if err != nil {
-		return nil
+		return msg.Turns{}
 	}
 	return turns
 }

@@ -156,9 +156,15 @@ type SensorView struct {
 	BadSince time.Time   // it can't be relied upon since then; zero when it can
 }
 
-// TurnsQuery asks a controller which readings of its sensors would change its pool's wish; the answer is
-// []Turn, in the order of the sensors' names.
+// TurnsQuery asks a controller which readings of its sensors would change its pool's wish.
 type TurnsQuery struct{}
+
+// Turns answers it. The zero value says that nothing could be found out.
+type Turns struct {
+	Known   bool
+	Next    int    // the target that the policy would want now, all as it is
+	Sensors []Turn // those with a good reading, by name
+}
 
 // Turn says from which readings of a sensor on a pool's wish would be another one, all else being equal.
 type Turn struct {

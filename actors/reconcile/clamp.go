@@ -11,7 +11,7 @@ import (
 
 // Clamp holds what a policy wanted against the pool's limits. The pool's limits win over the policy's
 // own. shrinkOK is false when a reading behind the decision is stale or unknown: the target then does
-// not fall.
+// not fall, unless the limits themselves want less.
 func Clamp(wanted epu.Wish, before int, limits epu.Limits, shrinkOK bool, origin func(string) string) (epu.Wish, []epu.Reason) {
 	wish := wanted
 	var clamps []epu.Reason
@@ -43,8 +43,12 @@ func Clamp(wanted epu.Wish, before int, limits epu.Limits, shrinkOK bool, origin
 	if wish.Target < limits.Min {
 		clamp(limits.Min, "limits.min", fmt.Sprintf("limits.min = %d", limits.Min))
 	}
-	if wish.Target < before && !shrinkOK {
-		clamp(before, "unknown reading", "a sensor's reading is stale or unknown, so the pool does not shrink")
+	floor := before
+	if limits.Max >= 0 {
+		floor = min(floor, max(limits.Max, len(wish.Uniques)))
+	}
+	if wish.Target < floor && !shrinkOK {
+		clamp(floor, "unknown reading", "a sensor's reading is stale or unknown, so the pool does not shrink")
 	}
 	return wish, clamps
 }

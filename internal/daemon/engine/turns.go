@@ -24,14 +24,14 @@ const (
 // turns looks in both directions from each reading that the policy reads for the nearest one with another
 // target. It tries ever longer steps and then halves the last one, so that of several turns close together
 // a farther one may be found. Engines are thrown away, as those of what-ifs are.
-func (e *Engine) turns(ctx context.Context, c actors.TurnsCall) ([]msg.Turn, error) {
+func (e *Engine) turns(ctx context.Context, c actors.TurnsCall) (msg.Turns, error) {
 	p, err := e.runs(ctx, c.Now)
 	if err != nil {
-		return nil, err
+		return msg.Turns{}, err
 	}
 	conf, problems := p.Check(c.Now.Conf)
 	if len(problems) > 0 {
-		return nil, epu.E(epu.Invalid, "check the configuration of", c.Now.Policy, policies.Problems(problems))
+		return msg.Turns{}, epu.E(epu.Invalid, "check the configuration of", c.Now.Policy, policies.Problems(problems))
 	}
 	until := e.opts.Now().Add(turnsTime)
 	target := func(s *policies.Snapshot) (int, bool) {
@@ -41,18 +41,18 @@ func (e *Engine) turns(ctx context.Context, c actors.TurnsCall) ([]msg.Turn, err
 	}
 	now, ok := target(c.Now.Snapshot)
 	if !ok {
-		return nil, nil
+		return msg.Turns{}, nil
 	}
-	var found []msg.Turn
+	found := msg.Turns{Known: true, Next: now}
 	for _, sensor := range slices.Sorted(maps.Keys(c.Now.Snapshot.Readings)) {
 		r := c.Now.Snapshot.Readings[sensor]
-		if r.Quality != epu.QualityOK || len(found) == turnsSensors {
+		if r.Quality != epu.QualityOK || len(found.Sensors) == turnsSensors {
 			continue
 		}
 		probe := func(v float64) (int, bool) {
 			return target(c.Now.Snapshot.With(policies.Imagined(sensor, v, c.Now.Snapshot.Now)))
 		}
-		found = append(found, msg.Turn{Sensor: sensor, Below: edge(r.Value, -1, now, probe), Above: edge(r.Value, 1, now, probe)})
+		found.Sensors = append(found.Sensors, msg.Turn{Sensor: sensor, Below: edge(r.Value, -1, now, probe), Above: edge(r.Value, 1, now, probe)})
 	}
 	return found, nil
 }

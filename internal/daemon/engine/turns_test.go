@@ -28,12 +28,15 @@ func TestTurns(t *testing.T) {
 		e := newEngine(t)
 		call := actors.TurnsCall{Now: seen(epu.Decision{}, c.queue), Limits: epu.Limits{Min: c.min, Max: c.max}}
 		want := []msg.Turn{{Sensor: "queue", Below: c.below, Above: c.above}}
-		if diff := cmp.Diff(want, do[[]msg.Turn](t, e, call)); diff != "" {
+		if diff := cmp.Diff(want, do[msg.Turns](t, e, call).Sensors); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	fraction := do[[]msg.Turn](t, newEngine(t), actors.TurnsCall{Now: seen(epu.Decision{}, 99.5), Limits: epu.Limits{Max: 1000}})
-	if a := fraction[0].Above; a == nil || a.Value <= 100 || a.Value > 100.2 || a.Target != 6 {
+	fraction := do[msg.Turns](t, newEngine(t), actors.TurnsCall{Now: seen(epu.Decision{}, 99.5), Limits: epu.Limits{Max: 1000}})
+	if !fraction.Known || fraction.Next != 5 {
+		t.Errorf("the policy would want 5 now, got %+v", fraction)
+	}
+	if a := fraction.Sensors[0].Above; a == nil || a.Value <= 100 || a.Value > 100.2 || a.Target != 6 {
 		t.Errorf("above 99.5: got %+v, want a little more than 100", a)
 	}
 }
