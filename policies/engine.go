@@ -284,6 +284,12 @@ func messageOf(err error) string {
 	var api *lua.ApiError
 	if errors.As(err, &api) {
 		text := params.Clip(sandbox.TextOf(api.Object), 4*reasonMax)
+		if k := api.Object.Type(); k != lua.LTString && k != lua.LTNumber { // Lua puts a place before texts only
+			text = fmt.Sprintf("error was called with %s, not with a text", sandbox.KindOf(api.Object))
+			if at := deepest.FindStringSubmatch(api.StackTrace); at != nil {
+				text = at[1] + ": " + text
+			}
+		}
 		text = nonTable.ReplaceAllString(text, "attempt to use '$2' of $1")
 		if at := deepest.FindStringSubmatch(api.StackTrace); at != nil && strings.HasSuffix(text, "overflow") && !position.MatchString(text) {
 			text = fmt.Sprintf("%s: %s: calls are nested more than %d levels deep, or hold too many values", at[1], text, callDepthMax)

@@ -79,7 +79,10 @@ func (p *Puller) get(ctx context.Context, address *url.URL, q epu.SensorQuery) (
 }
 
 // place is an address without what may be secret in it.
-func place(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
+func place(u *url.URL) string {
+	on := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	return on.String() // puts the slash between host and path, which a joined path may lack
+}
 
 // unreachable is a request that got no answer.
 func unreachable(on string, err error) error {

@@ -86,6 +86,18 @@ func TestPrometheus(t *testing.T) {
 	}
 }
 
+// Goal: an error names an address that can be copied, also of a server that is given without a path.
+func TestPrometheusNamesItsAddress(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	for _, path := range []string{"", "/", "/prom", "/prom/"} {
+		_, err := pull(t, epu.SensorSpec{Source: epu.SourcePrometheus, Query: epu.SensorQuery{URL: server.URL + path, Expr: "up"}})
+		if want := server.URL + strings.TrimSuffix(path, "/") + "/api/v1/query"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s in it", path, err, want)
+		}
+	}
+}
+
 func TestHTTP(t *testing.T) {
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)

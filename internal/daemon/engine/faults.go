@@ -61,8 +61,11 @@ func faultText(err error) string {
 	case errors.As(err, &refused) && len(refused.List) > 0:
 		p := refused.List[0]
 		text, more = p.GetText(), len(refused.List)-1
-		if p.GetFile() != "" {
+		switch {
+		case p.GetLine() > 0:
 			text = fmt.Sprintf("%s:%d: %s", p.GetFile(), p.GetLine(), text)
+		case p.GetFile() != "": // such as a state that it hides, which stands in no single line
+			text = p.GetFile() + ": " + text
 		}
 	case errors.As(err, &own) && len(own) > 0:
 		text, more = own[0].String(), len(own)-1

@@ -153,6 +153,11 @@ func TestFolder(t *testing.T) {
 	if got := b.alert(); !strings.Contains(got, "policy-broken keeper ") || !strings.Contains(got, "keeper.lua:1") {
 		t.Errorf("a file that fails: the alert is %q", got)
 	}
+	b.write("keeper.lua", "local n = 0\n"+strings.Replace(keeper("n"), "control.because", "n = n + 1 control.because", 1))
+	b.look("a file that hides state", "10")
+	if got := b.alert(); !strings.Contains(got, "keeper.lua: hides state") {
+		t.Errorf("what stands in no line: the alert is %q", got)
+	}
 	b.write("npreserving.lua", "return 1")
 	b.look("a file that others require", "10")
 	if got := b.alert(); strings.Contains(got, "combine") {
