@@ -49,6 +49,29 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// Goal: of several reasons the line shows the one that fits its number. Method: the same reasons as stock policies
+// give, of targets that move and that stay.
+func TestSummaryShowsTheReasonThatMovedTheTarget(t *testing.T) {
+	unknown := epu.Reason{Text: "requests are unknown, so the target stays 0", Rule: "no data"}
+	least := epu.Reason{Text: "raised from 0 to min_instances 2", Rule: "min_instances"}
+	placed := epu.Reason{Text: "placed: east 2", Rule: "place"}
+	for _, tt := range []struct {
+		before, after int
+		reasons       []epu.Reason
+		want          string
+	}{
+		{0, 2, []epu.Reason{unknown, least}, "up 0->2: raised from 0 to min_instances 2"},
+		{2, 2, []epu.Reason{unknown, least}, "hold: requests are unknown, so the target stays 0"},
+		{0, 2, []epu.Reason{unknown, least, placed}, "up 0->2: raised from 0 to min_instances 2"},
+		{0, 2, []epu.Reason{placed}, "up 0->2: placed: east 2"},
+	} {
+		d := decision(tt.before, tt.after, tt.after)
+		if d.Reasons = tt.reasons; answers.Summary(d).GetText() != tt.want {
+			t.Errorf("got %q, want %q", answers.Summary(d).GetText(), tt.want)
+		}
+	}
+}
+
 // Goal: explain says what would lead elsewhere. Method: a decision with every kind of cause.
 func TestWouldChange(t *testing.T) {
 	d := decision(20, 400, 20, epu.Reason{Rule: "limits.max", Origin: "web.yaml:9"}, epu.Reason{Rule: "limits.spend"})

@@ -37,12 +37,30 @@ func Summary(d *epu.Decision) *msg.DecisionSummary {
 		c := d.Clamps[len(d.Clamps)-1]
 		text += ": " + c.Rule + inFile(c.Origin)
 	case len(d.Reasons) > 0:
-		text += ": " + d.Reasons[0].Text
+		text += ": " + leading(d).Text
 	}
 	return &msg.DecisionSummary{
 		Id: string(d.ID), Time: timestamppb.New(d.Time), Direction: string(dir), Before: int32(d.Before),
 		After: int32(got), Text: text,
 	}
+}
+
+// asides are rules of the policies that come with epu whose reasons say where workers go and which of them,
+// after those that say how many.
+var asides = []string{"heal", "retirable", "full", "place"}
+
+// leading is the one reason that a line has room for. Policies say first what they found, then what became of
+// it within their own limits: of a target that moved the last word counts, and of one that stayed the first.
+func leading(d *epu.Decision) epu.Reason {
+	if d.Direction() == epu.Hold {
+		return d.Reasons[0]
+	}
+	for _, r := range slices.Backward(d.Reasons) {
+		if !slices.Contains(asides, r.Rule) {
+			return r
+		}
+	}
+	return d.Reasons[0]
 }
 
 func inFile(origin string) string {

@@ -43,6 +43,12 @@ test.case {
 }
 
 test.case {
+  name = "a rule is quoted with the reason that moved its number",
+  conf = { rules = { { policy = "target", conf = { sensor = "load", target = 10, mode = "total", min_instances = 1 } } } },
+  steps = { { workers = {}, wish = 0, expect = { target = 1, because = "rule 1 (target) wants 1: raised from 0 to min_instances 1" } } },
+}
+
+test.case {
   name = "limits of the whole come last",
   conf = { rules = { load, base }, max_instances = 3, min_instances = 1, site = "east", victims = "oldest" },
   steps = { { workers = {}, sensors = read(0, 900), expect = { target = 3, site = "east", victims = "oldest", because = "cut from 90 to max_instances 3" } } },

@@ -19,7 +19,7 @@ rules.policies = {
 
 ---@class lib.Said what one policy would do
 ---@field n number
----@field text string its first reason
+---@field text string the reason that moved its number, else its first one
 ---@field alerts string[]
 ---@field blind boolean whether it could not see
 
@@ -72,6 +72,7 @@ local function nothing() end
 function rules.ask(policy, state, full, kept)
   kept.memory = kept.memory or {}
   local said = { n = kept.target or state.target, alerts = {}, blind = false }
+  local before, first, last = said.n, nil, nil
   local own = setmetatable({ memory = kept.memory, target = said.n, params = full }, {
     __index = function(_, name)
       return state[name]
@@ -85,7 +86,10 @@ function rules.ask(policy, state, full, kept)
       if type(reason) == "table" then
         reason, rule = reason.text, reason.rule
       end
-      said.text = said.text or reason
+      first = first or reason
+      if rule ~= "heal" then -- which says nothing about the number
+        last = reason
+      end
       said.blind = said.blind or rule == demand.blind
     end,
     alert = function(words)
@@ -99,7 +103,7 @@ function rules.ask(policy, state, full, kept)
   })
   policy.decide(control, own, full)
   kept.target = said.n
-  said.text = said.text or "no reason"
+  said.text = (said.n ~= before and last or first) or "no reason"
   return said
 end
 
