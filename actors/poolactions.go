@@ -59,7 +59,7 @@ func (c *Controller) reality(now time.Time) reconcile.Input {
 		Synced:  func(s epu.SiteID) bool { return c.syncs[s] },
 		DryRun:  c.dryRun,
 		DrainTo: spec.Health.Source == epu.HealthAgent, Busy: spec.Drain.ProtectBusy,
-		Overdue: c.overdue, Canaries: c.suspicion.canaries, Backoff: c.backoffOf,
+		Unheard: c.unheard, Overdue: c.overdue, Canaries: c.suspicion.canaries, Backoff: c.backoffOf,
 		Launched: used(c.st.Launched, now, spec.Limits.Launches.Window),
 		Ended:    used(c.st.Ended, now, spec.Limits.Terminations.Window),
 		Lost:     used(c.st.Ended, now, spec.Limits.Loss.Window),

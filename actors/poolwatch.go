@@ -183,6 +183,12 @@ func (c *Controller) fact(tx *Tx, f msg.WorkerFact) {
 	}
 }
 
+// unheard reports that a worker had checked in before this incarnation and has not been heard in it.
+func (c *Controller) unheard(id epu.WorkerID) bool {
+	v := c.vitals[id]
+	return v != nil && v.before && !v.fact.Heard
+}
+
 // askAt sets when a worker's actor is asked; zero means not by itself.
 func (c *Controller) askAt(id epu.WorkerID, v *workerVitals, at time.Time) {
 	if v.ask = at; !at.IsZero() {

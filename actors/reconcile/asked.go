@@ -90,7 +90,7 @@ func (a *asked) worker(act epu.Action, w *epu.Worker) {
 			a.refuse("protected", string(w.ID)+" is protected by an operator", time.Time{})
 			return
 		}
-		if a.DrainTo && w.State == epu.Running && !w.Unhealthy() && (act.Kind == epu.ActDrain || a.busy(w)) {
+		if a.DrainTo && w.State == epu.Running && !w.Unhealthy() && (act.Kind == epu.ActDrain || a.busy(w) || a.unheard(w)) {
 			a.drain(w, reason)
 		} else if a.end(w, reason, true, true) {
 			a.done[w.ID] = true

@@ -34,6 +34,7 @@ func draw(rt *rapid.T) *world {
 		if rapid.IntRange(0, 4).Draw(rt, "busy") == 0 {
 			x.BusyUntil = start.Add(time.Duration(rapid.IntRange(-5, 20).Draw(rt, "lease")) * time.Minute)
 		}
+		w.unheard[x.ID] = rapid.IntRange(0, 4).Draw(rt, "unheard") == 0
 		x.Ended = x.State >= epu.Terminating
 		if x.State.Gone() {
 			x.State = epu.Terminating
@@ -229,7 +230,8 @@ func (w *world) replaced(p reconcile.Plan) error {
 // kept reports that a worker must not be surplus.
 func (w *world) kept(x *epu.Worker) bool {
 	busy := w.in.Busy && x.BusyUntil.After(w.in.Now)
-	return !w.in.Hold && !x.Draining && !x.Replacing && (x.Protected || busy)
+	unheard := w.unheard[x.ID] && x.State == epu.Running && x.Health == epu.HealthUnknown
+	return !w.in.Hold && !x.Draining && !x.Replacing && (x.Protected || busy || unheard)
 }
 
 // growth holds what serves after a plan that launched or resumed against the wish: more than before is
@@ -271,7 +273,7 @@ func TestConverges(t *testing.T) {
 		w.in.Freeze, w.in.Hold, w.in.Canaries, w.in.Wish.NoHeal, w.unsynced = reconcile.Thawed, false, 0, false, nil
 		w.in.Placement[2].Max = 0
 		for _, x := range w.in.Workers {
-			x.Protected = false
+			x.Protected, w.unheard[x.ID] = false, false
 		}
 		quiet := 0
 		for step := 0; quiet < 3; step++ {

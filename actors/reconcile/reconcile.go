@@ -28,10 +28,11 @@ type Input struct {
 	Workers   []*epu.Worker // not gone, sorted by Created then ID
 	Limits    epu.Limits
 	Placement []epu.Placement
-	Synced    func(epu.SiteID) bool // endings are allowed there; nil = everywhere
-	DryRun    func(epu.SiteID) bool // nothing is launched or ended there; nil = nowhere
-	DrainTo   bool                  // a surplus running worker is drained before it is ended
-	Busy      bool                  // a worker whose busy lease is in force is no victim
+	Synced    func(epu.SiteID) bool   // endings are allowed there; nil = everywhere
+	DryRun    func(epu.SiteID) bool   // nothing is launched or ended there; nil = nowhere
+	DrainTo   bool                    // a surplus running worker is drained before it is ended
+	Busy      bool                    // a worker whose busy lease is in force is no victim
+	Unheard   func(epu.WorkerID) bool // its first beat since this node's start is waited for; nil = nobody's
 	Freeze    Freeze
 	Hold      bool                          // launch nothing: the pool is being emptied
 	Canaries  int                           // workers more than wished, to be witnesses of a mass failure
@@ -288,12 +289,12 @@ func (p *planner) uniques(named map[string][]*epu.Worker) {
 	}
 }
 
-// surplus takes a worker out of service: by drain when it works, at once otherwise.
+// surplus takes a worker out of service: by drain when it works or may be at work, at once otherwise.
 func (p *planner) surplus(w *epu.Worker, reason string) {
 	if p.Freeze != Thawed || w.Draining {
 		return
 	}
-	if p.DrainTo && w.State == epu.Running && w.Health == epu.HealthOK && !p.dry(w.Site) {
+	if p.DrainTo && w.State == epu.Running && (w.Health == epu.HealthOK || p.unheard(w)) && !p.dry(w.Site) {
 		p.plan.Drains = append(p.plan.Drains, w)
 		return
 	}

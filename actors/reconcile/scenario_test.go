@@ -191,6 +191,10 @@ func (w *world) worker(t *testing.T, id string, words []string) {
 			x.Draining, x.Leaving = value != "off", value != "off"
 		case "replacing":
 			x.Replacing = value != "off"
+		case "unheard":
+			if w.unheard[x.ID] = value != "off"; w.unheard[x.ID] {
+				x.Health = epu.HealthUnknown
+			}
 		case "busy":
 			x.BusyUntil = w.in.Now.Add(duration(t, value))
 		case "charge":

@@ -10,13 +10,14 @@ import (
 )
 
 // spare chooses at most n workers to go, the first of the victim order. A worker that an operator
-// protects or whose busy lease is in force stays, unless the pool is being emptied.
+// protects, whose busy lease is in force, or of which that is not known yet stays, unless the pool is being
+// emptied.
 func (p *planner) spare(from []*epu.Worker, n int) []*epu.Worker {
 	if p.Freeze != Thawed {
 		return nil
 	}
 	victims := make([]*epu.Worker, 0, len(from))
-	busy, protected, paid := 0, 0, 0
+	busy, unheard, protected, paid := 0, 0, 0, 0
 	var until, charge time.Time
 	for _, w := range from {
 		switch {
@@ -28,6 +29,8 @@ func (p *planner) spare(from []*epu.Worker, n int) []*epu.Worker {
 			if busy++; until.IsZero() || w.BusyUntil.Before(until) {
 				until = w.BusyUntil
 			}
+		case p.unheard(w):
+			unheard++
 		case p.Wish.Urgency == epu.UrgencyLow && w.ChargeAt.Sub(p.Now) > epu.ChargeBoundary:
 			if paid++; charge.IsZero() || w.ChargeAt.Before(charge) {
 				charge = w.ChargeAt
@@ -45,7 +48,10 @@ func (p *planner) spare(from []*epu.Worker, n int) []*epu.Worker {
 	if busy > 0 {
 		p.refuse("drain.protect_busy", fmt.Sprintf("%d surplus workers stay: they are busy", min(short, busy)), until)
 	}
-	if short -= busy; short > 0 && paid > 0 {
+	if short -= busy; short > 0 && unheard > 0 {
+		p.refuse("first beat", fmt.Sprintf("%d surplus workers stay: they have not been heard since the node's start", min(short, unheard)), time.Time{})
+	}
+	if short -= unheard; short > 0 && paid > 0 {
 		p.refuse("urgency", fmt.Sprintf("%d surplus workers stay: their time is paid for", min(short, paid)), charge.Add(-epu.ChargeBoundary))
 	}
 	if short -= paid; short > 0 && protected > 0 {
@@ -77,6 +83,12 @@ func (p *planner) crowdedFirst(victims []*epu.Worker) []*epu.Worker {
 
 // busy reports that a worker's lease keeps it.
 func (p *planner) busy(w *epu.Worker) bool { return p.Busy && w.BusyUntil.After(p.Now) }
+
+// unheard reports that a worker may be at work without this node knowing: leases come back with the first
+// beat after a start. A verdict ends the doubt as well, so silence keeps no worker for ever.
+func (p *planner) unheard(w *epu.Worker) bool {
+	return p.Unheard != nil && w.State == epu.Running && w.Health == epu.HealthUnknown && p.Unheard(w.ID)
+}
 
 // order sorts workers so that the first are the first to go: not yet running ones, then unheard and sick
 // ones, then by the policy's order. Equal ones go by ID, so the choice is the same at every repetition.

@@ -16,6 +16,7 @@ var start = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 type world struct {
 	in       reconcile.Input
 	unsynced map[epu.SiteID]bool
+	unheard  map[epu.WorkerID]bool
 	backoff  map[epu.SiteID]time.Time
 	launched []time.Time // of each worker
 	ended    []time.Time // of each end that counts
@@ -23,12 +24,13 @@ type world struct {
 }
 
 func newWorld() *world {
-	w := &world{unsynced: map[epu.SiteID]bool{}, backoff: map[epu.SiteID]time.Time{}}
+	w := &world{unsynced: map[epu.SiteID]bool{}, unheard: map[epu.WorkerID]bool{}, backoff: map[epu.SiteID]time.Time{}}
 	w.in = reconcile.Input{
 		Now: start, Placement: []epu.Placement{{Site: "cloud"}}, DrainTo: true, Busy: true,
 		Limits:  epu.Limits{Max: -1, Terminations: epu.Count{N: 20, Window: 10 * time.Minute}},
 		Synced:  func(s epu.SiteID) bool { return !w.unsynced[s] },
 		Overdue: map[epu.WorkerID]reconcile.Overdue{},
+		Unheard: func(id epu.WorkerID) bool { return w.unheard[id] },
 		Backoff: func(p epu.Placement) time.Time { return w.backoff[p.Site] },
 	}
 	return w
