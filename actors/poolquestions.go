@@ -166,8 +166,15 @@ func (c *Controller) whatIfEnded(tx *Tx, call WhatIfCall, r CallResult) {
 		return
 	}
 	c.whatIfs = slices.Delete(slices.Clone(c.whatIfs), at, at+1)
+	op, policy := "ask what if", call.Now.Policy
+	if call.Shadow != nil {
+		op = "shadow"
+	}
+	if len(call.Files) > 0 { // the settings are the candidate's
+		policy = strings.TrimSuffix(call.Files[0].Path, ".lua")
+	}
 	if r.Err != nil {
-		err := epu.E(epu.KindOf(r.Err), "ask what if", string(c.pool), r.Err)
+		err := epu.E(epu.KindOf(r.Err), op, string(c.pool), r.Err)
 		err.Try = epu.TryOf(r.Err)
 		tx.Reply(call.From, msg.Refused{Err: err})
 		return
@@ -177,9 +184,9 @@ func (c *Controller) whatIfEnded(tx *Tx, call WhatIfCall, r CallResult) {
 		d.Problems = append(d.Problems, "on what the pool sees now "+d.Then.Error)
 	}
 	if wrong := slices.Concat(call.Wrong, d.Problems); len(wrong) > 0 {
-		refused := refuse(epu.Invalid, "ask what if", string(c.pool), strings.Join(wrong, "; "))
+		refused := refuse(epu.Invalid, op, string(c.pool), strings.Join(wrong, "; "))
 		refused.Problems = wrong
-		if refused.Err.Try = "epumgmt policy doc " + call.Now.Policy + " lists the settings"; len(call.Wrong) > 0 {
+		if refused.Err.Try = "epumgmt policy doc " + policy + " lists the settings"; len(call.Wrong) > 0 {
 			refused.Err.Try = "epumgmt sensor list " + string(c.pool) + " lists the sensors; the pool's file defines them"
 		}
 		tx.Reply(call.From, refused)

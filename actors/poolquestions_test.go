@@ -247,7 +247,10 @@ func TestShadowIsBegunAndEnded(t *testing.T) {
 	refused(t, f, epu.Invalid, big)
 	wrong := candidate(time.Hour)
 	wrong.Conf = settings(t, map[string]any{"what": 1})
-	refused(t, f, epu.Invalid, wrong)
+	no, ok := f.Order(wrong).(msg.Refused)
+	if !ok || epu.KindOf(no.Err) != epu.Invalid || !strings.HasPrefix(no.Err.Error(), "shadow epu-web: ") || !strings.Contains(epu.TryOf(no.Err), "policy doc mine ") {
+		t.Errorf("a setting that the candidate does not have: got %v, try %q", no.Err, epu.TryOf(no.Err))
+	}
 	done(t, f, false, &msg.Shadow{Pool: "epu-web", Stop: true})
 	done(t, f, true, candidate(time.Hour))
 	f.Run(time.Minute)

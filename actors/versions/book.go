@@ -209,7 +209,7 @@ func (b Book) Before(name, library string) (string, error) {
 	if i < 0 || i+1 >= len(hashes) {
 		return "", &epu.Error{
 			Kind: epu.NotFound, Op: "roll back policy", On: name, Err: errors.New("no earlier version of it is kept"),
-			Try: "epumgmt policy versions " + name,
+			Try: fmt.Sprintf("epumgmt policy versions %s lists those that are kept; epumgmt policy rollback %s HASH puts any of them in force", name, name),
 		}
 	}
 	return hashes[i+1], nil

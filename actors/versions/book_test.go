@@ -85,6 +85,9 @@ func TestBefore(t *testing.T) {
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%+v: got %q (%v)", tt, got, err)
 		}
+		if try := epu.TryOf(err); err != nil && (!strings.Contains(try, "epumgmt policy versions p ") || !strings.Contains(try, "epumgmt policy rollback p HASH")) {
+			t.Errorf("%+v: the way forward is not named: %q", tt, try)
+		}
 	}
 }
 

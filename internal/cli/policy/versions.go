@@ -170,7 +170,7 @@ func (k *kit) before(ctx context.Context, name string) (string, error) {
 	if i < 0 || i+1 >= len(all) {
 		return "", &epu.Error{
 			Kind: epu.NotFound, Op: "roll back policy", On: name, Err: errors.New("no earlier version of it is kept"),
-			Try: "epumgmt policy versions " + name,
+			Try: fmt.Sprintf("epumgmt policy versions %s lists those that are kept; epumgmt policy rollback %s HASH puts any of them in force", name, name),
 		}
 	}
 	return all[i+1].GetHash(), nil
