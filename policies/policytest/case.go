@@ -51,6 +51,7 @@ type Worker struct {
 	Market     string            `json:"market"`
 	Vars       map[string]string `json:"vars"`
 	Draining   bool              `json:"draining"`
+	Protected  bool              `json:"protected"`
 	Ended      bool              `json:"ended"`
 	IdleFor    float64           `json:"idle_for"` // seconds; 0 = not idle
 	BusyFor    float64           `json:"busy_for"` // seconds that its busy lease lasts; 0 = none
@@ -140,7 +141,7 @@ func workersOf(in []Worker, now time.Time) (workers []*epu.Worker, err error) {
 			one := &epu.Worker{
 				ID: id, Launch: launch, Slot: slot, Name: w.Name, Vars: w.Vars, Site: epu.SiteID(w.Site), Zone: w.Zone,
 				Allocation: epu.Allocation(w.Allocation), Market: epu.Market(w.Market), State: state, Health: health,
-				Draining: w.Draining, Ended: w.Ended, Created: now.Add(-seconds(or(w.Age, 600))),
+				Draining: w.Draining, Protected: w.Protected, Ended: w.Ended, Created: now.Add(-seconds(or(w.Age, 600))),
 			}
 			if w.IdleFor > 0 {
 				one.IdleSince = now.Add(-seconds(w.IdleFor))

@@ -2,8 +2,9 @@
 --
 -- Workers that start or are idle already have a job waiting for them, so only what is queued beyond them
 -- is launched. A worker that has just come up counts as one of those until it says what it does, since
--- the batch system needs a while to give it a job. A worker that has been idle for long is taken out of
--- service (drained) and then ended, unless a queued job may want it.
+-- the batch system needs a while to give it a job. One reading of the queue launches for each of its jobs
+-- once: workers that have become busy since then have most likely taken just these. A worker that has been
+-- idle for long is taken out of service (drained) and then ended, unless a queued job may want it.
 --
 -- How idle workers are known: each says so (epu-agent idle, epu-agent busy), or a sensor counts them.
 
@@ -13,7 +14,8 @@ local reading = require "lib.reading"
 local show = require "lib.show"
 local window = require "lib.window"
 
-local freshMax = 200 -- workers that came up lately and are remembered; of more, the rest counts as busy
+local freshMax = 400 -- workers that came up lately and are remembered; of more, the rest is judged by its age
+local slack = 0.001 -- seconds by which times may differ for want of digits
 
 local params = demand.params {
   sensor = {
@@ -40,34 +42,114 @@ local params = demand.params {
 }
 params.stabilisation = nil -- idle_for takes its place
 
--- What the workers say of themselves: how many wait for work, which have done so for long (the longest
--- first), and the new list of those that came up lately.
-local function look(state, conf)
-  local idle, long, fresh = 0, {}, {}
-  local before, known, waiting = state.memory.fresh or {}, 0, 0
+-- Since when a silent worker is up: nil once it has said anything, for then it could have taken a job.
+-- It may have come up between two decisions, so that none saw it start.
+local function upSince(state, w)
+  local up = (state.memory.fresh or {})[w.id]
+  if up == false then
+    return nil
+  end
+  local launched = state.now - w.age
+  if up == 0 or up == nil and launched >= (state.memory.looked or state.now) - slack then
+    return state.now
+  end
+  return up or launched
+end
+
+-- What the workers say of themselves, as seen with a reading that was taken at a time: how many are idle,
+-- which have been so for long (the longest first), how many others count for a job of that reading, and
+-- how many an operator keeps that may be idle. What there is to remember goes to the memory.
+local function look(state, conf, taken)
+  local seen = { idle = 0, long = {}, waiting = 0, kept = 0 }
+  local fresh, known = {}, 0
+  local function note(id, up)
+    if known < freshMax then
+      known, fresh[id] = known + 1, up
+    end
+  end
   for w in state.workers() do
     if w.stage == "starting" then
-      if known < freshMax then
-        known = known + 1
-        fresh[w.id] = 0
+      note(w.id, 0)
+    elseif w.stage == "running" then
+      local silent = not w.idle_since and not w.busy_until
+      local up = silent and upSince(state, w)
+      if up and state.now - up < conf.fresh_for then
+        note(w.id, up)
+      else
+        up = nil
+        if w.age < conf.fresh_for then
+          note(w.id, false)
+        end
       end
-    elseif w.stage == "running" and w.idle_since then
-      idle = idle + 1
-      if state.now - w.idle_since >= conf.idle_for and not w.unhealthy then
-        table.insert(long, { id = w.id, since = w.idle_since })
+      if w.idle_since then
+        seen.idle = seen.idle + 1
+        if state.now - w.idle_since >= conf.idle_for and not w.unhealthy and not w.protected then
+          table.insert(seen.long, { id = w.id, since = w.idle_since })
+        end
+      elseif up or taken and state.now - w.age >= taken - slack then -- its job was still queued when the reading was taken
+        seen.waiting = seen.waiting + 1
       end
-    elseif w.stage == "running" and not w.busy_until and before[w.id] then
-      local up = before[w.id] > 0 and before[w.id] or state.now
-      if state.now - up < conf.fresh_for and known < freshMax then
-        known, waiting = known + 1, waiting + 1
-        fresh[w.id] = up
+      if w.protected and not w.busy_until then
+        seen.kept = seen.kept + 1
       end
     end
   end
-  table.sort(long, function(a, b)
+  table.sort(seen.long, function(a, b)
     return a.since < b.since
   end)
-  return idle, long, waiting, fresh
+  state.memory.fresh, state.memory.looked = fresh, state.now
+  return seen
+end
+
+-- For how many of the workers that a reading asks for there were some at an earlier decision: those may
+-- be busy with just these jobs by now. What the guard rails took off the wish was never there.
+local function provided(state, r)
+  local last = state.memory.provided
+  if not last or r.time > last.time then
+    return 0
+  end
+  return math.max(0, last.n - math.max(0, last.asked - state.target))
+end
+
+-- How many idle workers may go as far as they are concerned.
+local function spareOf(state, conf, seen, counted)
+  if not counted then
+    return #seen.long
+  end
+  local memory, spare = state.memory, math.floor(counted.value)
+  memory.idle = memory.idle or {}
+  if conf.idle_for > 0 then -- the fewest that were idle within idle_for; nobody was before anybody looked
+    spare = -window.most(memory.idle, state.now, conf.idle_for, -spare, 0)
+  end
+  return math.max(0, spare - seen.kept) -- those that an operator keeps may be just the idle ones
+end
+
+-- Takes back what nobody needs: first launches that have not begun, then workers that have been idle for
+-- long. Workers beyond the target are going already, so the wish does not fall for them once more.
+local function shrink(control, state, conf, p, spare)
+  local target, have = state.target, demand.have(state)
+  local drop = math.max(0, math.min(target - have, spare.free, target - conf.min_instances))
+  local go = math.max(0, math.min(spare.idle, spare.free - drop, math.max(have, target - drop) - conf.min_instances))
+  p.n = target - drop - math.max(0, go - math.max(0, have - target))
+  if drop + go == 0 then
+    return
+  end
+  p.text = spare.jobs
+  if drop > 0 then
+    p.text = p.text .. ", so " .. pool.plural(drop, "worker") .. " still to be launched " .. (drop == 1 and "is" or "are") .. " not needed"
+  end
+  if go == 0 then
+    return
+  end
+  local since = "idle for " .. show.span(conf.idle_for) .. " or longer"
+  p.rule, p.text = "idle", p.text .. ", and " .. pool.plural(go, "worker") .. " " .. since
+  if spare.long then
+    local ids = {}
+    for i = 1, go do
+      ids[i] = spare.long[i].id
+    end
+    control.drain(ids, { reason = since })
+  end
 end
 
 return {
@@ -81,10 +163,8 @@ return {
   ---@param state epu.State
   decide = function(control, state, conf)
     local memory, target = state.memory, state.target
-    local idle, long, waiting, fresh = look(state, conf)
-    memory.fresh = fresh
-
     local r = reading.of(state, conf.sensor, 0)
+    local seen = look(state, conf, r.time)
     local counted = conf.idle_sensor and reading.of(state, conf.idle_sensor, 0)
     if not r.ok or counted and not counted.ok then
       memory.idle = nil
@@ -92,44 +172,26 @@ return {
       return
     end
 
-    local spare = #long
-    if counted then
-      idle = counted.value
-      memory.idle = memory.idle or {}
-      spare = idle
-      if conf.idle_for > 0 then -- the fewest that were idle within idle_for; nobody was before anybody looked
-        spare = -window.most(memory.idle, state.now, conf.idle_for, -idle, 0)
-      end
-    end
-
-    local have = demand.have(state)
-    local starting, missing = state.starting(), math.max(0, target - have)
+    local have, spare = demand.have(state), spareOf(state, conf, seen, counted)
     local need = math.ceil(r.value / conf.jobs_per_worker)
-    local free = math.floor(idle) + waiting + starting + missing
+    local idle = math.floor(counted and counted.value or seen.idle)
+    local free = idle + seen.waiting + state.starting() + math.max(0, target - have)
     local jobs = show.number(r.value) .. (r.value == 1 and " job" or " jobs") .. " queued"
     local p = { n = target, rule = "jobs", span = 0 }
-    if need > free then
-      p.n = math.max(target, have) + need - free
-      p.text = jobs .. " for " .. pool.plural(free, "worker") .. " that are free or starting: " .. (need - free) .. " more"
-      demand.settle(control, state, conf, p)
-      return
+    local before = math.min(need, provided(state, r))
+    if before > free then
+      p.text = jobs .. " at a reading for which there were " .. pool.plural(before, "worker") .. " already"
+      free = before
     end
-
-    local go = math.min(spare, free - need, target - conf.min_instances)
-    if go <= 0 then
-      p.text = jobs .. ", " .. pool.plural(free, "worker") .. " free or starting"
-      demand.settle(control, state, conf, p)
-      return
+    local more = need - free
+    if more > 0 then
+      p.n = math.max(target, have) + more
+      p.text = jobs .. " for " .. pool.plural(free, "worker") .. " that are free or starting: " .. more .. " more"
+    else
+      p.text = p.text or jobs .. ", " .. pool.plural(free, "worker") .. " free or starting"
+      shrink(control, state, conf, p, { jobs = jobs, free = -more, idle = spare, long = not counted and seen.long })
     end
-    p.n, p.rule = target - go, "idle"
-    p.text = jobs .. ", and " .. pool.plural(go, "worker") .. " idle for " .. show.span(conf.idle_for) .. " or longer"
-    if not counted then
-      local ids = {}
-      for i = 1, go do
-        ids[i] = long[i].id
-      end
-      control.drain(ids, { reason = "idle for " .. show.span(conf.idle_for) .. " or longer" })
-    end
-    demand.settle(control, state, conf, p)
+    local n = demand.settle(control, state, conf, p)
+    memory.provided = { time = r.time, n = math.min(need, free + math.max(0, n - math.max(target, have))), asked = n }
   end,
 }

@@ -85,3 +85,98 @@ test.case {
   conf = { idle_sensor = "idle", idle_for = "0s" },
   steps = { { workers = { { count = 4 } }, wish = 4, sensors = jobs(0), expect = { target = 4, because = "there is no reading of idle" } } },
 }
+
+test.case {
+  name = "workers that start faster than the policy looks are counted too",
+  steps = {
+    { workers = {}, sensors = jobs(3), expect = { target = 3 } },
+    { after = 10, workers = { { count = 3, age = 9 } }, expect = { target = 3, because = "3 jobs queued, 3 workers free or starting" } },
+    { after = 10, workers = { { count = 3, age = 19 } }, expect = { target = 3 } },
+    { after = 10, workers = { { count = 3, age = 29, busy_for = 60 } }, sensors = jobs(2), expect = { target = 5 } },
+  },
+}
+
+test.case {
+  name = "and once at least, however long the policy did not look",
+  conf = { fresh_for = "1m" },
+  steps = {
+    { workers = {}, sensors = jobs(3), expect = { target = 3 } },
+    { after = 600, workers = { { count = 3, age = 590 } }, expect = { target = 3 } },
+    { after = 61, workers = { { count = 3, age = 651 } }, expect = { target = 6 } },
+  },
+}
+
+test.case {
+  name = "a worker that has been busy is not fresh again",
+  steps = {
+    { workers = {}, sensors = jobs(1), expect = { target = 1 } },
+    { after = 10, workers = { { age = 9, busy_for = 5 } }, sensors = jobs(0), expect = { target = 1 } },
+    { after = 10, workers = { { age = 19 } }, sensors = jobs(1), expect = { target = 2 } },
+  },
+}
+
+test.case {
+  name = "one reading launches once, also when its jobs run by now",
+  steps = {
+    { workers = { { count = 2, idle_for = 10 } }, wish = 2, sensors = jobs(3), expect = { target = 3 } },
+    { after = 10, workers = { { count = 2, busy_for = 60 }, { age = 9, busy_for = 60 } }, sensors = { ["queue-length"] = { value = 3, age = 10 } },
+      expect = { target = 3, because = "3 jobs queued at a reading for which there were 3 workers already" } },
+    { after = 10, sensors = jobs(1), expect = { target = 4 } },
+  },
+}
+
+test.case {
+  name = "what the guard rails took off the wish is asked for again",
+  steps = {
+    { workers = {}, sensors = jobs(3), expect = { target = 3 } },
+    { after = 10, wish = 2, workers = { { count = 2, age = 9, busy_for = 60 } }, sensors = { ["queue-length"] = { value = 3, age = 10 } }, expect = { target = 3 } },
+  },
+}
+
+test.case {
+  name = "a reading from before a launch counts jobs that the launched workers take",
+  conf = { fresh_for = "0s" },
+  steps = {
+    { workers = {}, sensors = jobs(3), expect = { target = 3 } },
+    { after = 10, workers = { { count = 2, age = 9, busy_for = 60 }, { age = 9 } }, sensors = { ["queue-length"] = { value = 4, age = 9.5 } }, expect = { target = 4 } },
+  },
+}
+
+test.case {
+  name = "protected workers never go, and the wish does not fall for them",
+  steps = {
+    { workers = { { count = 4, busy_for = 600 }, { idle_for = 600, protected = true } }, wish = 5, sensors = jobs(0), expect = { target = 5, actions = 0 } },
+    { after = 10, expect = { target = 5, actions = 0 } },
+    { after = 10, workers = { { count = 4, idle_for = 600 }, { idle_for = 900, protected = true } }, expect = { target = 1, actions = 1 } },
+    { after = 10, workers = { { idle_for = 900, protected = true } }, expect = { target = 1, actions = 0 } },
+  },
+}
+
+test.case {
+  name = "nor for one that may be what the sensor counts",
+  conf = { idle_sensor = "idle", idle_for = "0s" },
+  steps = {
+    { workers = { { count = 4 }, { protected = true } }, wish = 5, sensors = jobs(0, { idle = { value = 1 } }), expect = { target = 5 } },
+    { sensors = jobs(0, { idle = { value = 3 } }), expect = { target = 3 } },
+  },
+}
+
+test.case {
+  name = "the wish falls once for workers that are not let go yet",
+  steps = {
+    { workers = { { count = 3, busy_for = 600 }, { count = 2, idle_for = 600 } }, wish = 5, sensors = jobs(0), expect = { target = 3, actions = 1 } },
+    { after = 10, expect = { target = 3 } },
+    { after = 10, sensors = jobs(1), expect = { target = 3 } },
+  },
+}
+
+test.case {
+  name = "what is still to be launched is dropped first when the jobs are gone",
+  conf = { min_instances = 1 },
+  steps = {
+    { workers = {}, sensors = jobs(9), expect = { target = 9 } },
+    { workers = { { count = 3, busy_for = 60 } }, sensors = jobs(2), expect = { target = 5, because = "2 jobs queued, so 4 workers still to be launched are not needed" } },
+    { sensors = jobs(0), expect = { target = 3, actions = 0 } },
+    { workers = { { count = 2, idle_for = 600 } }, expect = { target = 1, because = "so 1 worker still to be launched is not needed, and 1 worker idle for 5m or longer" } },
+  },
+}
