@@ -2,7 +2,6 @@ package policies
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -35,17 +34,13 @@ func Examine(name string, src []byte, lib fs.FS) Report { return examine(name, s
 
 func examine(name string, src []byte, lib fs.FS, clock func() time.Time) Report {
 	var r Report
-	p, err := compile(name, src, lib, clock)
-	var found Problems
-	if err != nil && !errors.As(err, &found) {
-		found = Problems{{File: name + ".lua", Text: err.Error()}}
-	}
+	d := draft(name, src, lib, clock, true)
 	globals, libs := Names()
 	words := source.NewWords(Functions(), Classes(), libs)
 	for i, f := range sources(name, src, lib) {
 		words.Params = nil
 		if i == 0 { // a policy that another one requires has parameters of its own
-			words.Params = declared(p)
+			words.Params = declared(d)
 		}
 		if f.missing {
 			continue // loading says so, with the line that requires it
@@ -54,29 +49,16 @@ func examine(name string, src []byte, lib fs.FS, clock func() time.Time) Report 
 		r.add(&r.Problems, problems)
 		r.add(&r.Problems, source.Lint(f.name, f.text, words))
 	}
-	if len(r.Problems) == 0 || !onlyText(found) {
-		r.add(&r.Problems, found)
+	r.add(&r.Problems, d.problems)
+	if len(d.problems) == 0 {
+		r.Policy = d.policy
 	}
-	if p == nil {
-		r.sort()
-		return r
+	if d.runs {
+		r.documented(d.policy)
+		rehearse(d.policy, &r)
 	}
-	r.Policy = p
-	r.documented(p)
-	rehearse(p, &r)
 	r.sort()
 	return r
-}
-
-// onlyText reports that problems are of a kind that was found in the text already: loading stops at the
-// first file that is wrong.
-func onlyText(found Problems) bool {
-	for _, p := range found {
-		if p.Line == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // add takes problems that are not there yet.
@@ -95,6 +77,7 @@ func (r *Report) add(to *Problems, more []Problem) {
 func sameName(a, b string) bool {
 	a, _, _ = strings.Cut(a, "; did you mean")
 	b, _, _ = strings.Cut(b, "; did you mean")
+	a = strings.Replace(a, "can't set the global ", "sets the global ", 1)
 	if head, _, found := strings.Cut(a, ", got "); found && strings.HasPrefix(b, head) {
 		return true // the same with other values
 	}
@@ -113,13 +96,13 @@ func (r *Report) sort() {
 }
 
 // declared lists the names that conf has; nil when they are not known.
-func declared(p *Policy) []string {
-	if p == nil {
+func declared(d drafted) []string {
+	if !d.declared {
 		return nil
 	}
 	names := []string{}
-	for _, d := range p.Params {
-		names = append(names, d.Name)
+	for _, p := range d.policy.Params {
+		names = append(names, p.Name)
 	}
 	return names
 }

@@ -1,6 +1,7 @@
 package policies_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -111,6 +112,47 @@ return {
 		if r := policies.Examine("p", []byte(code), lib); len(r.Problems) != 1 || !strings.Contains(r.Problems.Error(), want) {
 			t.Errorf("%s: got %v, want %q", code, r.Problems, want)
 		}
+	}
+}
+
+// Goal: one run tells mistakes of every kind: what a file declares, what it names and what it does. Method: each on a
+// line of its own, and nothing that is not in the list.
+func TestExamineTellsEveryKindAtOnce(t *testing.T) {
+	const src = `local n = 0
+return {
+  doc = 5,
+  docs = "x",
+  params = { k = { type = "%s", default = 1, doc = "x" } },
+  decide = function(control, state, conf)
+    n = n + 1
+    if n == 1000 then local x = nonsense y = 1 end
+    if n == 1001 then control.scal(1) end
+    if n == 1002 then control.scale_to(conf.j) end
+    control.scale_to(n + conf.k)
+    control.because("n")
+  end,
+}`
+	always := []string{
+		"p.lua:3: doc is a number", "p.lua:4: returned the unknown key 'docs'", "p.lua:8: 'nonsense' does not exist", "p.lua:8: sets the global 'y'",
+		"p.lua:9: 'control.scal' does not exist", "p.lua:10: conf.j is not a declared parameter",
+	}
+	for kind, also := range map[string]string{
+		"integer": "p.lua: hides state between decisions",
+		"integr":  "p.lua:5: parameter 'k': unknown type 'integr'", // with which nothing can be tried out
+	} {
+		r := policies.Examine("p", fmt.Appendf(nil, src, kind), nil)
+		for _, want := range append(always, also) {
+			if strings.Count(r.Problems.Error(), want) != 1 {
+				t.Errorf("%s: got\n%v\nwant in it once %q", kind, r.Problems, want)
+			}
+		}
+		if len(r.Problems) != len(always)+1 || len(r.Warnings) > 0 || r.Policy != nil {
+			t.Errorf("%s: got %d problems and warnings %v, policy %v:\n%v", kind, len(r.Problems), r.Warnings, r.Policy != nil, r.Problems)
+		}
+	}
+	taken := "return {\n  doc = 'x',\n  decide = function(control)\n    y = 1\n    control.scale_to(1)\n    control.because('x')\n  end,\n}"
+	if r := policies.Examine("p", []byte(taken), nil); len(r.Problems) != 1 || !strings.HasPrefix(r.Problems.Error(), "p.lua:4: sets the global 'y'") {
+		t.Errorf("a global that is set each time: got %v", r.Problems)
 	}
 }
 

@@ -364,7 +364,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		t.Fatal("got no error")
 	}
 	for _, want := range []string{
-		"p.lua: doc is a number, but must be a text",
+		"p.lua:2: doc is a number, but must be a text",
 		"p.lua:4: parameter 'a': unknown type 'integr': one of integer number string boolean duration enum list map sensor",
 		"p.lua:5: parameter 'b': min 5 is above max 1",
 		"p.lua:6: parameter 'c': an enum needs values",
@@ -375,8 +375,8 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		"p.lua:10: parameter 'g': 'a' is already a name of 'a'",
 		"p.lua:11: parameter 'h': is a number, but must be a table",
 		"p.lua:12: parameter 'i': example must be at most 3, got 5",
-		"p.lua: validate is a boolean, but must be a function",
-		"p.lua: returned the unknown key 'decides'; did you mean 'decide'?",
+		"p.lua:14: validate is a boolean, but must be a function",
+		"p.lua:15: returned the unknown key 'decides'; did you mean 'decide'?",
 		"p.lua: has no function decide(control, state, conf)",
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -54,11 +54,31 @@ func Compile(name string, src []byte, lib fs.FS) (*Policy, error) {
 }
 
 func compile(name string, src []byte, lib fs.FS, clock func() time.Time) (*Policy, error) {
+	d := draft(name, src, lib, clock, false)
+	if d.problems != nil {
+		return nil, epu.E(epu.Invalid, "load policy", name, d.problems)
+	}
+	return d.policy, nil
+}
+
+// drafted is what could be loaded of a policy. Without problems it is a policy.
+type drafted struct {
+	policy   *Policy // never nil; it has parameters as far as they could be read
+	problems Problems
+	declared bool // the parameters could be read
+	runs     bool // it can be tried out whatever else is wrong with it
+}
+
+// draft loads a policy. If it is patient it goes on where globals that don't exist are read or set, which matters
+// only where the file comes to such a place.
+func draft(name string, src []byte, lib fs.FS, clock func() time.Time, patient bool) (d drafted) {
 	p := &Policy{Name: name, world: newWorld(), files: map[string]*source.File{}, main: name + ".lua", clock: clock}
-	l := &loader{p: p, lib: lib}
+	d.policy = p
+	l := &loader{p: p, lib: lib, patient: patient}
 	main, problems := source.Compile(p.main, src, p.world.Names)
-	if problems != nil {
-		return nil, p.fail(problems)
+	d.problems = problems
+	if main == nil || problems != nil && !patient {
+		return d
 	}
 	p.files[p.main] = main
 	e := NewEngine(p, Options{})
@@ -66,27 +86,27 @@ func compile(name string, src []byte, lib fs.FS, clock func() time.Time) (*Polic
 	h := &e.host
 	h.Begin(h.limits())
 	table, err := h.run(l)
+	d.problems = append(d.problems, l.strangers...)
 	switch {
 	case h.broken != nil:
-		return nil, p.fail(h.broken)
+		d.problems = append(d.problems, h.broken...)
+		return d
 	case err != nil:
-		return nil, p.fail(Problems{p.problemAt(messageOf(err))})
+		d.problems = append(d.problems, p.problemAt(messageOf(err)))
+		return d
 	}
 	t, problems := p.table(table)
 	if problems != nil {
-		return nil, p.fail(problems)
+		d.problems = append(d.problems, problems...)
+		return d
 	}
-	_, problems = p.functions(t)
-	problems = append(problems, p.declare(t)...)
-	if problems != nil {
-		return nil, p.fail(problems)
-	}
+	_, wrong := p.functions(t)
+	set, bad := main.Declarations(t.RawGetString("params"))
+	p.Params = set
+	d.problems = slices.Concat(d.problems, wrong, p.declare(t), bad)
+	d.declared, d.runs = true, len(wrong) == 0 && len(bad) == 0
 	p.Hash = p.hash()
-	return p, nil
-}
-
-func (p *Policy) fail(problems Problems) error {
-	return epu.E(epu.Invalid, "load policy", p.Name, problems)
+	return d
 }
 
 func (p *Policy) hash() string {
@@ -114,8 +134,10 @@ func (p *Policy) Files() []epu.PolicyFile {
 
 // loader finds the files that a policy requires, the first time it runs.
 type loader struct {
-	p   *Policy
-	lib fs.FS
+	p         *Policy
+	lib       fs.FS
+	patient   bool     // goes on with a file that reads or sets globals that don't exist
+	strangers Problems // such globals
 }
 
 // requirePath is the file behind a name, or "".
@@ -138,7 +160,12 @@ func (l *loader) find(name, path, where string) (*source.File, Problems) {
 		missing := l.p.problemAt(where + fmt.Sprintf("require '%s': there is no %s in the policy folder", name, path))
 		return nil, Problems{missing}
 	}
-	return source.Compile(path, src, l.p.world.Names)
+	f, problems := source.Compile(path, src, l.p.world.Names)
+	if f != nil && l.patient {
+		l.strangers = append(l.strangers, problems...)
+		return f, nil
+	}
+	return f, problems
 }
 
 // load makes a state and runs the policy's file in it.
@@ -239,9 +266,9 @@ func (p *Policy) functions(t *lua.LTable) (fns functions, problems Problems) {
 			if !f.IsG {
 				continue
 			}
-			problems = append(problems, Problem{File: p.main, Text: name + " is a function of the host, but must be one of the policy"})
+			problems = append(problems, Problem{File: p.main, Line: p.files[p.main].KeyLine(name), Text: name + " is a function of the host, but must be one of the policy"})
 		default:
-			problems = append(problems, Problem{File: p.main, Text: fmt.Sprintf("%s is %s, but must be a function", name, sandbox.KindOf(f))})
+			problems = append(problems, Problem{File: p.main, Line: p.files[p.main].KeyLine(name), Text: fmt.Sprintf("%s is %s, but must be a function", name, sandbox.KindOf(f))})
 		}
 	}
 	if t.RawGetString("decide") == lua.LNil {
@@ -260,12 +287,12 @@ var policyClass = Class{Name: "epu.Policy", Doc: "What a policy's file returns. 
 	{Name: "reconfigure", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>, old: table<string, any>, changed: string[])?", Doc: "called before the first decision with a changed configuration; changed lists the keys"},
 }}
 
-// declare takes what a policy says about itself, once, when it is compiled.
+// declare takes what a policy says about itself but for its parameters, once, when it is compiled.
 func (p *Policy) declare(t *lua.LTable) (problems Problems) {
 	known := policyClass.Names()
 	for k, _ := t.Next(lua.LNil); k != lua.LNil; k, _ = t.Next(k) {
 		if name := sandbox.TextOf(k); !slices.Contains(known, name) {
-			problems = append(problems, Problem{File: p.main, Text: fmt.Sprintf("returned the unknown key '%s'%s", name, params.DidYouMean(name, known))})
+			problems = append(problems, Problem{File: p.main, Line: p.files[p.main].KeyLine(name), Text: fmt.Sprintf("returned the unknown key '%s'%s", name, params.DidYouMean(name, known))})
 		}
 	}
 	switch doc := t.RawGetString("doc").(type) {
@@ -273,11 +300,10 @@ func (p *Policy) declare(t *lua.LTable) (problems Problems) {
 	case lua.LString:
 		p.Doc = string(doc)
 	default:
-		problems = append(problems, Problem{File: p.main, Text: fmt.Sprintf("doc is %s, but must be a text", sandbox.KindOf(doc))})
+		p.Doc = sandbox.TextOf(doc) // it has words, if bad ones
+		problems = append(problems, Problem{File: p.main, Line: p.files[p.main].KeyLine("doc"), Text: fmt.Sprintf("doc is %s, but must be a text", sandbox.KindOf(doc))})
 	}
-	set, more := p.files[p.main].Declarations(t.RawGetString("params"))
-	p.Params = set
-	return append(problems, more...)
+	return problems
 }
 
 var position = regexp.MustCompile(`^([\w./-]+\.lua):(\d+): ?`)

@@ -24,6 +24,7 @@ type File struct {
 	Text  string
 	Proto *lua.FunctionProto
 	lines map[string]int // of the keys of params, where they are written out
+	keys  map[string]int // of those of the returned table
 }
 
 // Compile turns a source into code that a budget can bound. Globals are those that there are.
@@ -37,7 +38,8 @@ func Compile(name string, src []byte, globals []string) (f *File, problems param
 	if problems != nil {
 		return nil, problems
 	}
-	f = &File{Name: name, Text: string(src), lines: paramLines(chunk)}
+	f = &File{Name: name, Text: string(src)}
+	f.keys, f.lines = keyLines(chunk)
 	if deep := sandbox.Rewrite(chunk); deep != nil {
 		return nil, params.Problems{{File: name, Line: deep.Line, Text: deep.Error()}}
 	}
@@ -153,29 +155,37 @@ func strangers(name string, proto *lua.FunctionProto, globals []string) (out par
 	return out
 }
 
-// paramLines finds the lines of the keys of params where the returned table is written out.
-func paramLines(chunk []ast.Stmt) map[string]int {
-	lines := map[string]int{}
+// keyLines finds the lines of the keys of the returned table and of its params, where they are written out.
+func keyLines(chunk []ast.Stmt) (keys, ofParams map[string]int) {
 	if len(chunk) == 0 {
-		return lines
+		return nil, nil
 	}
 	r, ok := chunk[len(chunk)-1].(*ast.ReturnStmt)
 	if !ok || len(r.Exprs) == 0 {
-		return lines
+		return nil, nil
 	}
 	t, _ := r.Exprs[0].(*ast.TableExpr)
 	for _, f := range fieldsOf(t) {
 		if k, ok := f.Key.(*ast.StringExpr); ok && k.Value == "params" {
 			inner, _ := f.Value.(*ast.TableExpr)
-			for _, f := range fieldsOf(inner) {
-				if k, ok := f.Key.(*ast.StringExpr); ok {
-					lines[k.Value] = max(k.Line(), f.Value.Line())
-				}
-			}
+			ofParams = linesOf(inner)
+		}
+	}
+	return linesOf(t), ofParams
+}
+
+func linesOf(t *ast.TableExpr) map[string]int {
+	lines := map[string]int{}
+	for _, f := range fieldsOf(t) {
+		if k, ok := f.Key.(*ast.StringExpr); ok {
+			lines[k.Value] = max(k.Line(), f.Value.Line())
 		}
 	}
 	return lines
 }
+
+// KeyLine is where a key of the returned table is given; 0 when it is not written out.
+func (f *File) KeyLine(key string) int { return f.keys[key] }
 
 // Line is where a parameter is declared; 0 when it is not written out.
 func (f *File) Line(param string) int { return f.lines[param] }
