@@ -97,14 +97,17 @@ func tryAs(t *testing.T, dev bool, dir string, environ ...string) (*daemon.Node,
 }
 
 // start starts a node on a data folder.
-func start(t *testing.T, dir string) *running {
+func start(t *testing.T, dir string, environ ...string) *running {
 	t.Helper()
-	node, err := try(t, dir)
+	node, err := try(t, dir, environ...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return dial(t, node)
 }
+
+// samePort has the next node listen where agents look for this one. Workers that it never hears are kept.
+func (r *running) samePort() string { return "EPU_HTTP=" + r.node.HTTPAddress() }
 
 // dial gives a running node a client.
 func dial(t *testing.T, node *daemon.Node) *running {

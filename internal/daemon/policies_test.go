@@ -109,9 +109,10 @@ func TestPolicyVersions(t *testing.T) {
 		t.Errorf("after refusals version %s decides, want %s", got, second.GetHash())
 	}
 
-	r.await(t, "the pool has its size again", converged(2)) // a worker that starts now would not find the next node's port
+	r.await(t, "the pool has its size again", converged(2))
+	port := r.samePort()
 	r.stop(t)
-	r = start(t, dir)
+	r = start(t, dir, port)
 	r.await(t, "the second version decides after a restart", func(s *msg.Status) bool {
 		return converged(2)(s) && s.GetPools()[0].GetPolicyHash() == second.GetHash()
 	})
@@ -172,9 +173,9 @@ func TestHotReload(t *testing.T) {
 		}
 	}
 	text := func(extra string) string { return string(keeping(extra).GetFiles()[0].GetContent()) }
-	begin := func() *running {
+	begin := func(environ ...string) *running {
 		t.Helper()
-		node, err := tryAs(t, true, dir, "EPU_POLICIES_DIR="+folder)
+		node, err := tryAs(t, true, dir, append(environ, "EPU_POLICIES_DIR="+folder)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,9 +217,10 @@ func TestHotReload(t *testing.T) {
 	write(text("2"))
 	r.await(t, "the mended file decides", func(s *msg.Status) bool { return converged(3)(s) && alert("")(s) })
 
+	port := r.samePort()
 	r.stop(t)
 	write(text("3"))
-	r = begin()
+	r = begin(port)
 	r.await(t, "what changed meanwhile decides", converged(4))
 	back := ask[*msg.PolicyApplied](t, r, &msg.PolicyRollback{Name: "keeper", Hash: first})
 	if !back.GetChanged() || back.GetHash() != first {
@@ -226,7 +228,7 @@ func TestHotReload(t *testing.T) {
 	}
 	r.await(t, "the first version decides again", converged(1))
 	r.stop(t)
-	r = begin()
+	r = begin(port)
 	if err := os.WriteFile(filepath.Join(folder, "other.lua"), []byte(text("0")), 0o600); err != nil {
 		t.Fatal(err)
 	}
