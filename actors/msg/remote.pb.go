@@ -542,11 +542,13 @@ type PoolStatus struct {
 	Policy        string                 `protobuf:"bytes,13,opt,name=policy,proto3" json:"policy,omitempty"`
 	PolicyHash    string                 `protobuf:"bytes,14,opt,name=policy_hash,json=policyHash,proto3" json:"policy_hash,omitempty"`
 	LastDecision  *DecisionSummary       `protobuf:"bytes,15,opt,name=last_decision,json=lastDecision,proto3" json:"last_decision,omitempty"`
-	Freeze        *Freeze                `protobuf:"bytes,16,opt,name=freeze,proto3" json:"freeze,omitempty"`   // absent when not frozen
-	Conf          *structpb.Struct       `protobuf:"bytes,17,opt,name=conf,proto3" json:"conf,omitempty"`       // the policy configuration in force
-	Error         string                 `protobuf:"bytes,18,opt,name=error,proto3" json:"error,omitempty"`     // the policy's newest error while it fails
-	Backoff       *durationpb.Duration   `protobuf:"bytes,19,opt,name=backoff,proto3" json:"backoff,omitempty"` // until launches may be tried again
-	Shadow        string                 `protobuf:"bytes,20,opt,name=shadow,proto3" json:"shadow,omitempty"`   // how the candidate in the policy's shadow does, in words; empty = there is none
+	Freeze        *Freeze                `protobuf:"bytes,16,opt,name=freeze,proto3" json:"freeze,omitempty"`                              // absent when not frozen
+	Conf          *structpb.Struct       `protobuf:"bytes,17,opt,name=conf,proto3" json:"conf,omitempty"`                                  // the policy configuration in force
+	Error         string                 `protobuf:"bytes,18,opt,name=error,proto3" json:"error,omitempty"`                                // the policy's newest error while it fails
+	Backoff       *durationpb.Duration   `protobuf:"bytes,19,opt,name=backoff,proto3" json:"backoff,omitempty"`                            // until launches may be tried again
+	Shadow        string                 `protobuf:"bytes,20,opt,name=shadow,proto3" json:"shadow,omitempty"`                              // how the candidate in the policy's shadow does, in words; empty = there is none
+	UnseenSince   *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=unseen_since,json=unseenSince,proto3" json:"unseen_since,omitempty"` // of the oldest reading that the policy has not looked at; absent = none
+	Protected     bool                   `protobuf:"varint,22,opt,name=protected,proto3" json:"protected,omitempty"`                       // protect_from_terminate_all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -719,6 +721,20 @@ func (x *PoolStatus) GetShadow() string {
 		return x.Shadow
 	}
 	return ""
+}
+
+func (x *PoolStatus) GetUnseenSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UnseenSince
+	}
+	return nil
+}
+
+func (x *PoolStatus) GetProtected() bool {
+	if x != nil {
+		return x.Protected
+	}
+	return false
 }
 
 type DecisionSummary struct {
@@ -2517,7 +2533,9 @@ type Difference struct {
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Before        string                 `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
 	After         string                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
-	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"` // who changed it since the last apply, with which command; empty = the file
+	By            string                 `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`                                 // who changed it since the last apply, with which command; empty = the file
+	ByDefault     bool                   `protobuf:"varint,5,opt,name=by_default,json=byDefault,proto3" json:"by_default,omitempty"` // the file does not say it
+	Weighty       bool                   `protobuf:"varint,6,opt,name=weighty,proto3" json:"weighty,omitempty"`                      // as a default it may cost money or end machines
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2578,6 +2596,20 @@ func (x *Difference) GetBy() string {
 		return x.By
 	}
 	return ""
+}
+
+func (x *Difference) GetByDefault() bool {
+	if x != nil {
+		return x.ByDefault
+	}
+	return false
+}
+
+func (x *Difference) GetWeighty() bool {
+	if x != nil {
+		return x.Weighty
+	}
+	return false
 }
 
 type Apply struct {
@@ -5202,7 +5234,7 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x05pools\x18\x01 \x03(\v2\x12.epu.v1.PoolStatusR\x05pools\x12(\n" +
 	"\x05sites\x18\x02 \x03(\v2\x12.epu.v1.SiteStatusR\x05sites\x12(\n" +
 	"\x05nodes\x18\x03 \x03(\v2\x12.epu.v1.NodeStatusR\x05nodes\x12%\n" +
-	"\x06alerts\x18\x04 \x03(\v2\r.epu.v1.AlertR\x06alerts\"\xdb\x04\n" +
+	"\x06alerts\x18\x04 \x03(\v2\r.epu.v1.AlertR\x06alerts\"\xb8\x05\n" +
 	"\n" +
 	"PoolStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -5226,7 +5258,9 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x04conf\x18\x11 \x01(\v2\x17.google.protobuf.StructR\x04conf\x12\x14\n" +
 	"\x05error\x18\x12 \x01(\tR\x05error\x123\n" +
 	"\abackoff\x18\x13 \x01(\v2\x19.google.protobuf.DurationR\abackoff\x12\x16\n" +
-	"\x06shadow\x18\x14 \x01(\tR\x06shadow\"\xb1\x01\n" +
+	"\x06shadow\x18\x14 \x01(\tR\x06shadow\x12=\n" +
+	"\funseen_since\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\vunseenSince\x12\x1c\n" +
+	"\tprotected\x18\x16 \x01(\bR\tprotected\"\xb1\x01\n" +
 	"\x0fDecisionSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
@@ -5379,13 +5413,16 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x124\n" +
 	"\vdifferences\x18\x04 \x03(\v2\x12.epu.v1.DifferenceR\vdifferences\x12\x16\n" +
-	"\x06effect\x18\x05 \x01(\tR\x06effect\"\\\n" +
+	"\x06effect\x18\x05 \x01(\tR\x06effect\"\x95\x01\n" +
 	"\n" +
 	"Difference\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\tR\x06before\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x0e\n" +
-	"\x02by\x18\x04 \x01(\tR\x02by\"S\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x1d\n" +
+	"\n" +
+	"by_default\x18\x05 \x01(\bR\tbyDefault\x12\x18\n" +
+	"\aweighty\x18\x06 \x01(\bR\aweighty\"S\n" +
 	"\x05Apply\x12\"\n" +
 	"\x05files\x18\x01 \x03(\v2\f.epu.v1.FileR\x05files\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\tR\x05index\x12\x10\n" +
@@ -5682,77 +5719,78 @@ var file_actors_msg_remote_proto_depIdxs = []int32{
 	9,  // 10: epu.v1.PoolStatus.freeze:type_name -> epu.v1.Freeze
 	81, // 11: epu.v1.PoolStatus.conf:type_name -> google.protobuf.Struct
 	80, // 12: epu.v1.PoolStatus.backoff:type_name -> google.protobuf.Duration
-	82, // 13: epu.v1.DecisionSummary.time:type_name -> google.protobuf.Timestamp
-	82, // 14: epu.v1.Freeze.since:type_name -> google.protobuf.Timestamp
-	82, // 15: epu.v1.Freeze.until:type_name -> google.protobuf.Timestamp
-	82, // 16: epu.v1.SiteStatus.last_listing:type_name -> google.protobuf.Timestamp
-	82, // 17: epu.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	82, // 18: epu.v1.Alert.since:type_name -> google.protobuf.Timestamp
-	15, // 19: epu.v1.Instances.instances:type_name -> epu.v1.Instance
-	82, // 20: epu.v1.Instance.state_since:type_name -> google.protobuf.Timestamp
-	82, // 21: epu.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	82, // 22: epu.v1.Instance.last_beat:type_name -> google.protobuf.Timestamp
-	16, // 23: epu.v1.Instance.errors:type_name -> epu.v1.ProcessError
-	77, // 24: epu.v1.Instance.vars:type_name -> epu.v1.Instance.VarsEntry
-	82, // 25: epu.v1.Instance.busy_until:type_name -> google.protobuf.Timestamp
-	82, // 26: epu.v1.Instance.idle_since:type_name -> google.protobuf.Timestamp
-	82, // 27: epu.v1.ProcessError.time:type_name -> google.protobuf.Timestamp
-	82, // 28: epu.v1.ExplainQuery.at:type_name -> google.protobuf.Timestamp
-	81, // 29: epu.v1.Explanation.decision:type_name -> google.protobuf.Struct
-	7,  // 30: epu.v1.Explanation.pool:type_name -> epu.v1.PoolStatus
-	82, // 31: epu.v1.DecisionsQuery.since:type_name -> google.protobuf.Timestamp
-	8,  // 32: epu.v1.Decisions.decisions:type_name -> epu.v1.DecisionSummary
-	82, // 33: epu.v1.EventsQuery.since:type_name -> google.protobuf.Timestamp
-	82, // 34: epu.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
-	81, // 35: epu.v1.EventRecord.data:type_name -> google.protobuf.Struct
-	22, // 36: epu.v1.Events.events:type_name -> epu.v1.EventRecord
-	26, // 37: epu.v1.Doctor.checks:type_name -> epu.v1.Check
-	26, // 38: epu.v1.Check.children:type_name -> epu.v1.Check
-	29, // 39: epu.v1.PlanQuery.files:type_name -> epu.v1.File
-	32, // 40: epu.v1.Plan.changes:type_name -> epu.v1.Change
-	33, // 41: epu.v1.Change.differences:type_name -> epu.v1.Difference
-	29, // 42: epu.v1.Apply.files:type_name -> epu.v1.File
-	32, // 43: epu.v1.Applied.changes:type_name -> epu.v1.Change
-	81, // 44: epu.v1.Reconfigure.conf:type_name -> google.protobuf.Struct
-	80, // 45: epu.v1.FreezeCommand.for:type_name -> google.protobuf.Duration
-	45, // 46: epu.v1.Strays.strays:type_name -> epu.v1.Stray
-	80, // 47: epu.v1.SensorValue.age:type_name -> google.protobuf.Duration
-	55, // 48: epu.v1.SensorPush.values:type_name -> epu.v1.SensorValue
-	59, // 49: epu.v1.Sensors.sensors:type_name -> epu.v1.SensorStatus
-	82, // 50: epu.v1.SensorStatus.time:type_name -> google.protobuf.Timestamp
-	80, // 51: epu.v1.SensorStatus.age:type_name -> google.protobuf.Duration
-	80, // 52: epu.v1.SensorStatus.every:type_name -> google.protobuf.Duration
-	60, // 53: epu.v1.SensorStatus.recent:type_name -> epu.v1.Sample
-	82, // 54: epu.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	78, // 55: epu.v1.WhatIfQuery.sensors:type_name -> epu.v1.WhatIfQuery.SensorsEntry
-	81, // 56: epu.v1.WhatIfQuery.conf:type_name -> google.protobuf.Struct
-	29, // 57: epu.v1.WhatIfQuery.policy:type_name -> epu.v1.File
-	81, // 58: epu.v1.WhatIf.decision:type_name -> google.protobuf.Struct
-	81, // 59: epu.v1.WhatIf.now:type_name -> google.protobuf.Struct
-	81, // 60: epu.v1.SnapshotReply.conf:type_name -> google.protobuf.Struct
-	29, // 61: epu.v1.SnapshotReply.policy:type_name -> epu.v1.File
-	29, // 62: epu.v1.PolicyApply.files:type_name -> epu.v1.File
-	3,  // 63: epu.v1.PolicyApplied.warnings:type_name -> epu.v1.Problem
-	70, // 64: epu.v1.PolicyVersions.versions:type_name -> epu.v1.PolicyVersion
-	82, // 65: epu.v1.PolicyVersion.applied:type_name -> google.protobuf.Timestamp
-	29, // 66: epu.v1.PolicySource.files:type_name -> epu.v1.File
-	29, // 67: epu.v1.Shadow.files:type_name -> epu.v1.File
-	80, // 68: epu.v1.Shadow.for:type_name -> google.protobuf.Duration
-	81, // 69: epu.v1.Shadow.conf:type_name -> google.protobuf.Struct
-	82, // 70: epu.v1.ShadowReport.since:type_name -> google.protobuf.Timestamp
-	82, // 71: epu.v1.ShadowReport.until:type_name -> google.protobuf.Timestamp
-	76, // 72: epu.v1.ShadowReport.differences:type_name -> epu.v1.ShadowDifference
-	82, // 73: epu.v1.ShadowReport.ended:type_name -> google.protobuf.Timestamp
-	82, // 74: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
-	0,  // 75: epu.v1.Relay.Ask:input_type -> epu.v1.Request
-	0,  // 76: epu.v1.Relay.Watch:input_type -> epu.v1.Request
-	1,  // 77: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
-	1,  // 78: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
-	77, // [77:79] is the sub-list for method output_type
-	75, // [75:77] is the sub-list for method input_type
-	75, // [75:75] is the sub-list for extension type_name
-	75, // [75:75] is the sub-list for extension extendee
-	0,  // [0:75] is the sub-list for field type_name
+	82, // 13: epu.v1.PoolStatus.unseen_since:type_name -> google.protobuf.Timestamp
+	82, // 14: epu.v1.DecisionSummary.time:type_name -> google.protobuf.Timestamp
+	82, // 15: epu.v1.Freeze.since:type_name -> google.protobuf.Timestamp
+	82, // 16: epu.v1.Freeze.until:type_name -> google.protobuf.Timestamp
+	82, // 17: epu.v1.SiteStatus.last_listing:type_name -> google.protobuf.Timestamp
+	82, // 18: epu.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	82, // 19: epu.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	15, // 20: epu.v1.Instances.instances:type_name -> epu.v1.Instance
+	82, // 21: epu.v1.Instance.state_since:type_name -> google.protobuf.Timestamp
+	82, // 22: epu.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	82, // 23: epu.v1.Instance.last_beat:type_name -> google.protobuf.Timestamp
+	16, // 24: epu.v1.Instance.errors:type_name -> epu.v1.ProcessError
+	77, // 25: epu.v1.Instance.vars:type_name -> epu.v1.Instance.VarsEntry
+	82, // 26: epu.v1.Instance.busy_until:type_name -> google.protobuf.Timestamp
+	82, // 27: epu.v1.Instance.idle_since:type_name -> google.protobuf.Timestamp
+	82, // 28: epu.v1.ProcessError.time:type_name -> google.protobuf.Timestamp
+	82, // 29: epu.v1.ExplainQuery.at:type_name -> google.protobuf.Timestamp
+	81, // 30: epu.v1.Explanation.decision:type_name -> google.protobuf.Struct
+	7,  // 31: epu.v1.Explanation.pool:type_name -> epu.v1.PoolStatus
+	82, // 32: epu.v1.DecisionsQuery.since:type_name -> google.protobuf.Timestamp
+	8,  // 33: epu.v1.Decisions.decisions:type_name -> epu.v1.DecisionSummary
+	82, // 34: epu.v1.EventsQuery.since:type_name -> google.protobuf.Timestamp
+	82, // 35: epu.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
+	81, // 36: epu.v1.EventRecord.data:type_name -> google.protobuf.Struct
+	22, // 37: epu.v1.Events.events:type_name -> epu.v1.EventRecord
+	26, // 38: epu.v1.Doctor.checks:type_name -> epu.v1.Check
+	26, // 39: epu.v1.Check.children:type_name -> epu.v1.Check
+	29, // 40: epu.v1.PlanQuery.files:type_name -> epu.v1.File
+	32, // 41: epu.v1.Plan.changes:type_name -> epu.v1.Change
+	33, // 42: epu.v1.Change.differences:type_name -> epu.v1.Difference
+	29, // 43: epu.v1.Apply.files:type_name -> epu.v1.File
+	32, // 44: epu.v1.Applied.changes:type_name -> epu.v1.Change
+	81, // 45: epu.v1.Reconfigure.conf:type_name -> google.protobuf.Struct
+	80, // 46: epu.v1.FreezeCommand.for:type_name -> google.protobuf.Duration
+	45, // 47: epu.v1.Strays.strays:type_name -> epu.v1.Stray
+	80, // 48: epu.v1.SensorValue.age:type_name -> google.protobuf.Duration
+	55, // 49: epu.v1.SensorPush.values:type_name -> epu.v1.SensorValue
+	59, // 50: epu.v1.Sensors.sensors:type_name -> epu.v1.SensorStatus
+	82, // 51: epu.v1.SensorStatus.time:type_name -> google.protobuf.Timestamp
+	80, // 52: epu.v1.SensorStatus.age:type_name -> google.protobuf.Duration
+	80, // 53: epu.v1.SensorStatus.every:type_name -> google.protobuf.Duration
+	60, // 54: epu.v1.SensorStatus.recent:type_name -> epu.v1.Sample
+	82, // 55: epu.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	78, // 56: epu.v1.WhatIfQuery.sensors:type_name -> epu.v1.WhatIfQuery.SensorsEntry
+	81, // 57: epu.v1.WhatIfQuery.conf:type_name -> google.protobuf.Struct
+	29, // 58: epu.v1.WhatIfQuery.policy:type_name -> epu.v1.File
+	81, // 59: epu.v1.WhatIf.decision:type_name -> google.protobuf.Struct
+	81, // 60: epu.v1.WhatIf.now:type_name -> google.protobuf.Struct
+	81, // 61: epu.v1.SnapshotReply.conf:type_name -> google.protobuf.Struct
+	29, // 62: epu.v1.SnapshotReply.policy:type_name -> epu.v1.File
+	29, // 63: epu.v1.PolicyApply.files:type_name -> epu.v1.File
+	3,  // 64: epu.v1.PolicyApplied.warnings:type_name -> epu.v1.Problem
+	70, // 65: epu.v1.PolicyVersions.versions:type_name -> epu.v1.PolicyVersion
+	82, // 66: epu.v1.PolicyVersion.applied:type_name -> google.protobuf.Timestamp
+	29, // 67: epu.v1.PolicySource.files:type_name -> epu.v1.File
+	29, // 68: epu.v1.Shadow.files:type_name -> epu.v1.File
+	80, // 69: epu.v1.Shadow.for:type_name -> google.protobuf.Duration
+	81, // 70: epu.v1.Shadow.conf:type_name -> google.protobuf.Struct
+	82, // 71: epu.v1.ShadowReport.since:type_name -> google.protobuf.Timestamp
+	82, // 72: epu.v1.ShadowReport.until:type_name -> google.protobuf.Timestamp
+	76, // 73: epu.v1.ShadowReport.differences:type_name -> epu.v1.ShadowDifference
+	82, // 74: epu.v1.ShadowReport.ended:type_name -> google.protobuf.Timestamp
+	82, // 75: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
+	0,  // 76: epu.v1.Relay.Ask:input_type -> epu.v1.Request
+	0,  // 77: epu.v1.Relay.Watch:input_type -> epu.v1.Request
+	1,  // 78: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
+	1,  // 79: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
+	78, // [78:80] is the sub-list for method output_type
+	76, // [76:78] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_actors_msg_remote_proto_init() }

@@ -184,8 +184,10 @@ func differs[S resource.Spec](p *planning, kind, name string, had bool, old, now
 	if !had {
 		c.Action, old = "add", nil
 	}
+	defaults := resource.Defaults(*now)
 	for _, d := range resource.Diff(old, now) {
-		c.Differences = append(c.Differences, &msg.Difference{Key: d.Key, Before: d.Before, After: d.After})
+		weighty, byDefault := defaults[d.Key]
+		c.Differences = append(c.Differences, &msg.Difference{Key: d.Key, Before: d.Before, After: d.After, ByDefault: byDefault, Weighty: weighty})
 	}
 	if had && len(c.Differences) > 0 {
 		c.Action, c.Effect = "change", effect

@@ -24,6 +24,21 @@ type field struct {
 	items [][]field // of a list of sections
 	def   bool      // the value is what Parse fills in by itself
 	flow  bool      // a section that is written in one line, and even when it is empty
+	none  bool      // a value of 0 means that there is no limit
+	grave bool      // as a default it may cost money or end machines: whoever adds the spec sees it
+}
+
+// weighty marks a field whose default may cost money or end machines.
+func weighty(f field) field {
+	f.grave = true
+	return f
+}
+
+// ceiling is a field that is left out of files when it is 0, which means that there is no limit.
+func ceiling(key string, n int) field {
+	f := leaf(key, n, 0)
+	f.none = n == 0
+	return f
 }
 
 // leaf is a field that is left out of files when it has its default.
@@ -72,14 +87,14 @@ func poolFields(s epu.PoolSpec) []field {
 			{key: "site", value: string(p.Site)},
 			leaf("allocation", string(p.Allocation), ""),
 			leaf("market", string(p.Market), ""),
-			leaf("max", p.Max, 0),
+			ceiling("max", p.Max),
 		})
 	}
 	return append(head(kindPool, string(s.Name), s.Owner),
 		leaf("description", s.Description, ""),
 		field{key: "deployable_type", value: s.DeployableType},
 		section("vars", varFields(s.Vars)...),
-		field{key: "tick", value: s.Tick}, // always: its default is the node's, not ours
+		field{key: "tick", value: s.Tick}, // always written: its default is the node's, not ours
 		section("policy",
 			leaf("name", s.Policy.Name, def.Policy.Name),
 			leaf("version", s.Policy.Version, ""),
@@ -96,7 +111,7 @@ func poolFields(s epu.PoolSpec) []field {
 			leaf("source", string(h.Source), string(def.Health.Source)),
 			leaf("heartbeat", h.Heartbeat, def.Health.Heartbeat),
 			leaf("boot_grace", h.BootGrace, def.Health.BootGrace),
-			leaf("missing_after", h.MissingAfter, def.Health.MissingAfter),
+			weighty(leaf("missing_after", h.MissingAfter, def.Health.MissingAfter)),
 			leaf("second_chance", h.SecondChance, def.Health.SecondChance),
 			leaf("zombie_after", h.ZombieAfter, def.Health.ZombieAfter),
 			leaf("launch_deadline", h.LaunchDeadline, def.Health.LaunchDeadline),
@@ -105,11 +120,11 @@ func poolFields(s epu.PoolSpec) []field {
 		section("hooks", hookFields(s.Hooks)...),
 		section("limits",
 			leaf("min", l.Min, 0),
-			maxField(l.Max),
-			leaf("launches", formatCount(l.Launches), formatCount(def.Limits.Launches)),
+			weighty(maxField(l.Max)),
+			weighty(leaf("launches", formatCount(l.Launches), formatCount(def.Limits.Launches))),
 			leaf("in_flight", l.InFlight, def.Limits.InFlight),
 			terminationsField(&l),
-			lossField(&l, def.Limits.Terminations),
+			weighty(lossField(&l, def.Limits.Terminations)),
 			leaf("failures_in_row", l.FailuresInRow, def.Limits.FailuresInRow),
 			leaf("failure_backoff", l.FailureBackoff, def.Limits.FailureBackoff),
 			leaf("mass_failure_confirm", l.MassConfirm, def.Limits.MassConfirm),
@@ -206,7 +221,7 @@ func sensorFields(sensors map[string]epu.SensorSpec) []field {
 
 // drainFields lists how workers are taken out of service.
 func drainFields(s, def epu.DrainSpec) []field {
-	how := leaf("timeout", s.Timeout, def.Timeout)
+	how := weighty(leaf("timeout", s.Timeout, def.Timeout))
 	if s.Forever {
 		how = field{key: "wait", value: "forever"}
 	}
@@ -249,7 +264,7 @@ func siteFields(s epu.SiteSpec) []field {
 		leaf("folder", s.Folder, ""),
 		leaf("dry_run", s.DryRun, false),
 		section("limits",
-			leaf("instances", s.InstancesMax, 0),
+			weighty(ceiling("instances", s.InstancesMax)),
 			section("api",
 				leaf("burst", s.APIBurst, def.APIBurst),
 				leaf("per_second", s.APIPerSecond, def.APIPerSecond),
@@ -307,8 +322,14 @@ func typeFields(s epu.TypeSpec) []field {
 	)
 }
 
-// flatten lists every leaf by its dotted key, as text.
-func flatten(fields []field, parent string, out map[string]string) {
+// shown is a leaf as Diff tells of it.
+type shown struct {
+	text       string
+	def, grave bool
+}
+
+// flatten lists every leaf by its dotted key.
+func flatten(fields []field, parent string, out map[string]shown) {
 	for _, f := range fields {
 		key := f.key
 		if parent != "" {
@@ -321,11 +342,13 @@ func flatten(fields []field, parent string, out map[string]string) {
 		conf, isConf := f.value.(map[string]any)
 		switch {
 		case f.flow:
-			out[key] = "declared"
+			out[key] = shown{text: "declared"}
 		case isConf && len(conf) > 0:
 			flatten(confFields(conf), key, out)
+		case f.none:
+			out[key] = shown{text: "none", def: f.def, grave: f.grave}
 		case f.value != nil && !(isConf && f.def):
-			out[key] = textOf(f.value)
+			out[key] = shown{text: textOf(f.value), def: f.def, grave: f.grave}
 		}
 	}
 }

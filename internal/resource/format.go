@@ -31,8 +31,8 @@ type Difference struct {
 // Diff lists the keys in which two specs differ, sorted, with defaults filled in on both sides. A nil
 // spec has no keys, so the difference to nil is everything. Where the values were given is no difference.
 func Diff[S Spec](before, after *S) []Difference {
-	flat := func(s *S) map[string]string {
-		out := map[string]string{}
+	flat := func(s *S) map[string]shown {
+		out := map[string]shown{}
 		if s != nil {
 			flatten(fieldsOf(*s), "", out)
 		}
@@ -50,11 +50,38 @@ func Diff[S Spec](before, after *S) []Difference {
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
 		a, hadA := old[k]
 		b, hasB := now[k]
-		if a != b || hadA != hasB {
-			out = append(out, Difference{Key: k, Before: a, After: b})
+		if a.text != b.text || hadA != hasB {
+			out = append(out, Difference{Key: k, Before: a.text, After: b.text})
 		}
 	}
 	return out
+}
+
+// Defaults lists the keys that a spec's file does not give and that have a value all the same. True are those
+// whose value may cost money or end machines.
+func Defaults[S Spec](spec S) map[string]bool {
+	all, out := map[string]shown{}, map[string]bool{}
+	flatten(fieldsOf(spec), "", all)
+	origins := originsOf(spec)
+	for key, s := range all {
+		if _, given := origins[key]; !given && (s.def || key == "tick") {
+			out[key] = s.grave
+		}
+	}
+	return out
+}
+
+// originsOf says where a spec's values were given.
+func originsOf[S Spec](spec S) map[string]string {
+	switch s := any(spec).(type) {
+	case epu.PoolSpec:
+		return s.Origins
+	case epu.SiteSpec:
+		return s.Origins
+	case epu.TypeSpec:
+		return s.Origins
+	}
+	return nil
 }
 
 // Format writes a spec as the document that Parse reads back to the same spec. Values that Parse would

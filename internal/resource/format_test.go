@@ -233,7 +233,7 @@ func TestDiff(t *testing.T) {
 		{"limits.loss", "20% per 10m", ""},
 		{"limits.max", "none", "7"},
 		{"limits.terminations", "", "2 per 1m"},
-		{"placement[0].max", "0", "3"},
+		{"placement[0].max", "none", "3"},
 		{"policy.conf.preserve_n", "2", "3"},
 		{"policy.conf.zones", "", `[x, "y, z"]`},
 		{"vars.LEVEL", "info", ""},
@@ -245,6 +245,53 @@ func TestDiff(t *testing.T) {
 	}
 	if got := Diff(nil, &before); len(got) < 20 {
 		t.Errorf("difference to nothing: got %d keys, want all of them", len(got))
+	}
+}
+
+// Goal: what a file gives is no default, also when it is the same; what no file gives is, and what costs money or
+// ends machines is marked. Method: a pool and a site with few keys.
+func TestDefaults(t *testing.T) {
+	set, problems := Parse([]File{{Path: "p", Content: []byte(`schema: epu/v1
+kind: site
+name: local
+driver: local
+---
+schema: epu/v1
+kind: deployable-type
+name: t
+sites: {local: {image: /bin/true}}
+---
+schema: epu/v1
+kind: pool
+name: p
+deployable_type: t
+health: {source: process, boot_grace: 5m}
+placement: [{site: local}]
+`)}}, Options{})
+	if len(problems) > 0 {
+		t.Fatal(report(problems))
+	}
+	got := Defaults(set.Pools[0])
+	for key, want := range map[string]bool{
+		"limits.max": true, "limits.loss": true, "limits.launches": true, "drain.timeout": true, "health.missing_after": true,
+		"tick": false, "placement[0].max": false, "owner": false, "policy.name": false,
+	} {
+		if weighty, ok := got[key]; !ok || weighty != want {
+			t.Errorf("%s: a default: %v, weighty: %v, want %v", key, ok, weighty, want)
+		}
+	}
+	for _, key := range []string{"name", "placement[0].site", "health.boot_grace", "health.source"} {
+		if _, ok := got[key]; ok {
+			t.Errorf("%s is told as a default; the file gives it", key)
+		}
+	}
+	if !Defaults(set.Sites[0])["limits.instances"] {
+		t.Error("a site without a limit of its machines does not say so")
+	}
+	for _, d := range Diff(nil, &set.Sites[0]) {
+		if d.Key == "limits.instances" && d.After != "none" {
+			t.Errorf("no limit is shown as %q", d.After)
+		}
 	}
 }
 

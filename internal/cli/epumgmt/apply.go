@@ -34,13 +34,14 @@ const planFileType = "plan-file"
 func planCommand(s *session) *cobra.Command {
 	var from []string
 	var out string
-	var detailed bool
+	var detailed, defaults bool
 	c := &cobra.Command{
 		Use: "plan -f DIR", Short: "Show what apply would change", Args: cli.Takes(0, 0),
 		Long: `Read the pools, sites and deployable types in *.yaml files of folders and those below them, and show
 what applying them would change: + add, ~ change, - remove. What scale or reconfigure changed since the
-last apply is shown with who did it. Nothing changes.`,
-		Example: "epumgmt plan -f pools\nepumgmt plan -f pools --out pools.plan",
+last apply is shown with who did it. Of what is new, defaults are shown that may cost money or end
+machines; --defaults shows all. Nothing changes.`,
+		Example: "epumgmt plan -f pools\nepumgmt plan -f pools --defaults\nepumgmt plan -f pools --out pools.plan",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, err := s.files(from)
 			if err != nil {
@@ -55,7 +56,7 @@ last apply is shown with who did it. Nothing changes.`,
 					return err
 				}
 			}
-			v := planView(cli.TypeOf(p), p, p.GetChanges(), planSummary)
+			v := drawing{summary: planSummary, defaults: defaults}.view(cli.TypeOf(p), p, p.GetChanges())
 			if n := counts(p.GetChanges()); n.sum() > 0 {
 				v.Hints = []cli.Line{cli.L("Next: epumgmt apply -f %s", strings.Join(from, " -f "))}
 			}
@@ -70,6 +71,7 @@ last apply is shown with who did it. Nothing changes.`,
 	}
 	fileFlag(c, &from)
 	c.Flags().StringVar(&out, "out", "", "save the plan as `FILE` for apply --plan")
+	c.Flags().BoolVar(&defaults, "defaults", false, "show every default of what is new")
 	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 3 when there are changes")
 	return c
 }
@@ -105,7 +107,7 @@ confirmed, with commas between them.`,
 			if err != nil {
 				return err
 			}
-			v := planView(cli.TypeOf(a), a, a.GetChanges(), appliedSummary)
+			v := drawing{summary: appliedSummary}.view(cli.TypeOf(a), a, a.GetChanges())
 			v.Hints = []cli.Line{cli.L("Next: epumgmt status")}
 			return s.print.Print(v)
 		},
@@ -135,7 +137,7 @@ func (s *session) reviewed(cmd *cobra.Command, files []*msg.File, from []string,
 		Given: confirm, Want: strings.Join(gone, ","), Command: "epumgmt apply -f " + strings.Join(from, " -f "),
 		Stake: "this removes " + strings.Join(gone, ", "),
 	}.Ask(cmd.Context(), s.io, s.env.StdinTTY, func() error {
-		return s.onStderr(planView(cli.TypeOf(p), p, p.GetChanges(), planSummary))
+		return s.onStderr(drawing{summary: planSummary}.view(cli.TypeOf(p), p, p.GetChanges()))
 	})
 }
 
@@ -292,43 +294,65 @@ func difference(d *msg.Difference) string {
 	return d.GetBefore() + " -> " + d.GetAfter()
 }
 
-// planView draws changes with the symbols that Terraform made known.
-func planView(typ string, data any, changes []*msg.Change, summary string) cli.View {
+// drawing is how changes are drawn: with the symbols that Terraform made known.
+type drawing struct {
+	summary  string
+	defaults bool // all of them
+}
+
+func (d drawing) view(typ string, data any, changes []*msg.Change) cli.View {
 	v := cli.View{Type: typ, Data: data}
 	for _, c := range changes {
-		symbol, tone := " ", cli.Plain
-		switch c.GetAction() {
-		case "add":
-			symbol, tone = "+", cli.Good
-		case "change":
-			symbol, tone = "~", cli.Warn
-		case "remove":
-			symbol, tone = "-", cli.Bad
-		default:
-			continue // what stays as it is, is counted below
-		}
-		v.Lines = append(v.Lines, cli.Line{{Text: symbol, Tone: tone}, cli.Text(fmt.Sprintf(" %s %s", c.GetKind(), c.GetName()))})
-		for _, d := range c.GetDifferences() {
-			if c.GetAction() == "add" && tellsNothing(d) {
-				continue
-			}
-			text := fmt.Sprintf("    %s: %s", d.GetKey(), difference(d))
-			if d.GetBy() != "" {
-				text += "   (" + d.GetBy() + ")"
-			}
-			v.Lines = append(v.Lines, cli.L("%s", text))
-		}
-		if c.GetEffect() != "" {
-			v.Lines = append(v.Lines, cli.L("    = %s", c.GetEffect()))
-		}
+		v.Lines = append(v.Lines, d.change(c)...)
 	}
 	n := counts(changes)
 	if n.sum() == 0 {
 		v.Lines = append(v.Lines, cli.L("No changes: %s already as the files say.", plural(n.none, "document")))
 		return v
 	}
-	v.Lines = append(v.Lines, cli.L(summary, n.add, n.change, n.remove, n.none))
+	v.Lines = append(v.Lines, cli.L(d.summary, n.add, n.change, n.remove, n.none))
 	return v
+}
+
+// change draws one change. What stays as it is, is only counted in the summary.
+func (d drawing) change(c *msg.Change) []cli.Line {
+	symbol, tone := " ", cli.Plain
+	switch c.GetAction() {
+	case "add":
+		symbol, tone = "+", cli.Good
+	case "change":
+		symbol, tone = "~", cli.Warn
+	case "remove":
+		symbol, tone = "-", cli.Bad
+	default:
+		return nil
+	}
+	lines := []cli.Line{{{Text: symbol, Tone: tone}, cli.Text(fmt.Sprintf(" %s %s", c.GetKind(), c.GetName()))}}
+	hidden := 0
+	for _, x := range c.GetDifferences() {
+		added := c.GetAction() == "add"
+		switch {
+		case added && tellsNothing(x):
+			continue
+		case added && x.GetByDefault() && !x.GetWeighty() && !d.defaults:
+			hidden++
+			continue
+		}
+		text := fmt.Sprintf("    %s: %s", x.GetKey(), difference(x))
+		if x.GetBy() != "" {
+			text += "   (" + x.GetBy() + ")"
+		} else if added && x.GetByDefault() {
+			text += "   (default)"
+		}
+		lines = append(lines, cli.L("%s", text))
+	}
+	if hidden > 0 {
+		lines = append(lines, cli.L("    and %s (epumgmt plan --defaults shows them)", plural(hidden, "more default")))
+	}
+	if c.GetEffect() != "" {
+		lines = append(lines, cli.L("    = %s", c.GetEffect()))
+	}
+	return lines
 }
 
 // tellsNothing is said of a difference of something new that stands in its heading already, or is empty.

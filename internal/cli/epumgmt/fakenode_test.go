@@ -356,7 +356,12 @@ func exampleChanges(files []*msg.File) []*msg.Change {
 	for _, f := range files {
 		switch text := string(f.GetContent()); {
 		case strings.Contains(text, "new"):
-			changes = append(changes, &msg.Change{Action: "add", Kind: "pool", Name: "epu-new", Differences: []*msg.Difference{{Key: "policy.conf.preserve_n", After: "2"}}, Effect: "starts 2 workers"})
+			changes = append(changes, &msg.Change{Action: "add", Kind: "pool", Name: "epu-new", Differences: []*msg.Difference{
+				{Key: "limits.max", After: "none", ByDefault: true, Weighty: true},
+				{Key: "placement[0].max", After: "none", ByDefault: true},
+				{Key: "policy.conf.preserve_n", After: "2"},
+				{Key: "tick", After: "5s", ByDefault: true},
+			}, Effect: "starts 2 workers"})
 		case strings.Contains(text, "drop"):
 			changes = append(changes, &msg.Change{Action: "remove", Kind: "pool", Name: "epu-old", Effect: "drains and ends 2 workers"})
 		case strings.Contains(text, "web"):
