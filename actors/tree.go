@@ -12,6 +12,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/worker"
 	"github.com/nimbus-epu/epu/persistence"
 )
 
@@ -318,14 +319,14 @@ func (w *workers) lose(ctx actor.Context) {
 // controller's next Look says what it needs to know.
 type workerActor struct {
 	sys  *System
-	core Worker
+	core worker.Core
 }
 
 // Receive hands messages to the core.
 func (a *workerActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		a.core = newWorkerAt(msg.Address(ctx.Self().Id))
+		a.core = worker.At(msg.Address(ctx.Self().Id))
 	case actor.SystemMessage, actor.AutoReceiveMessage, *actor.DeadLetterResponse:
 	default:
 		from := msg.Address("")
@@ -342,18 +343,6 @@ func (a *workerActor) Receive(ctx actor.Context) {
 			a.sys.unknown(self.Id, m)
 		}
 	}
-}
-
-// newWorkerAt makes the core of the worker with that address, which is its controller's and its own ID.
-func newWorkerAt(addr msg.Address) Worker {
-	for slashes, i := 0, len(addr)-1; i >= 0; i-- {
-		if addr[i] == '/' {
-			if slashes++; slashes == 2 { // a worker's ID has one of its own
-				return Worker{id: epu.WorkerID(addr[i+1:]), controller: addr[:i]}
-			}
-		}
-	}
-	return Worker{id: epu.WorkerID(addr)}
 }
 
 // failing is the executor of a site that can't be used: every call gives the reason.

@@ -319,3 +319,23 @@ func (h *host) placeOf(L *lua.LState) map[epu.WorkerID]int {
 // hostOf finds the evaluation behind a state. The host is the state's context, so that the host
 // functions themselves hold no state and are shared by all engines of a policy.
 func hostOf(L *lua.LState) *host { return L.Context().(*host) }
+
+// Evaluate evaluates a policy once, in an engine of its own that is thrown away: what a pool's engine holds is
+// neither read nor changed. Before is the configuration that the policy ran with until now; where conf differs,
+// the policy's reconfigure runs first, as it would in the pool. A nil before means that the policy is new there:
+// its initialize runs first. What ran before a recalled snapshot is in the record, whatever before says.
+func Evaluate(p *Policy, opts Options, snap *Snapshot, conf, before map[string]any) epu.Decision {
+	e := NewEngine(p, opts)
+	defer e.Close()
+	e.initialized, e.conf = before != nil, before
+	if past := snap.past; past != nil {
+		e.initialized = !past.hooks.Initialize
+		switch {
+		case past.hooks.Changed != nil:
+			e.conf = past.hooks.Old
+		case e.initialized:
+			e.conf = past.conf
+		}
+	}
+	return e.Decide(snap, conf)
+}

@@ -275,3 +275,19 @@ func oneOf(L *lua.LState, what, name string, o opts, words ...string) string {
 	}
 	return v
 }
+
+// frozen is a configuration as the policy reads it, made once per configuration.
+func (h *host) frozen(conf map[string]any) *lua.LTable {
+	t := sandbox.Freeze(h.p.plain(conf)).(*lua.LTable)
+	sandbox.Backing(t).Metatable = h.p.world.confMeta
+	return t
+}
+
+// confIndex answers for keys that have no value.
+func confIndex(L *lua.LState) int {
+	name := sandbox.TextOf(L.Get(2))
+	if _, declared := hostOf(L).p.Params.Find(name); !declared {
+		L.RaiseError("conf.%s is not a declared parameter", name)
+	}
+	return 0
+}

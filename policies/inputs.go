@@ -226,26 +226,6 @@ func RanHooks(inputs []epu.Input) bool {
 	return slices.ContainsFunc(inputs, func(in epu.Input) bool { return in.Name == inputHooks })
 }
 
-// Evaluate evaluates a policy once, in an engine of its own that is thrown away: what a pool's engine holds is
-// neither read nor changed. Before is the configuration that the policy ran with until now; where conf differs,
-// the policy's reconfigure runs first, as it would in the pool. A nil before means that the policy is new there:
-// its initialize runs first. What ran before a recalled snapshot is in the record, whatever before says.
-func Evaluate(p *Policy, opts Options, snap *Snapshot, conf, before map[string]any) epu.Decision {
-	e := NewEngine(p, opts)
-	defer e.Close()
-	e.initialized, e.conf = before != nil, before
-	if past := snap.past; past != nil {
-		e.initialized = !past.hooks.Initialize
-		switch {
-		case past.hooks.Changed != nil:
-			e.conf = past.hooks.Old
-		case e.initialized:
-			e.conf = past.conf
-		}
-	}
-	return e.Decide(snap, conf)
-}
-
 // Replay evaluates a recorded decision again, from nothing but its record: the same policy gives the
 // same wish, reasons, actions and memory. It fails if the policy is another one, or reads what the
 // record does not hold. A record of an evaluation that was stopped at its deadline can't be replayed,

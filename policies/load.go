@@ -386,19 +386,3 @@ func (h *host) validate(full map[string]any) (problems []Problem) {
 	}
 	return nil
 }
-
-// frozen is a configuration as the policy reads it, made once per configuration.
-func (h *host) frozen(conf map[string]any) *lua.LTable {
-	t := sandbox.Freeze(h.p.plain(conf)).(*lua.LTable)
-	sandbox.Backing(t).Metatable = h.p.world.confMeta
-	return t
-}
-
-// confIndex answers for keys that have no value.
-func confIndex(L *lua.LState) int {
-	name := sandbox.TextOf(L.Get(2))
-	if _, declared := hostOf(L).p.Params.Find(name); !declared {
-		L.RaiseError("conf.%s is not a declared parameter", name)
-	}
-	return 0
-}

@@ -9,6 +9,7 @@ import (
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/sensing"
+	"github.com/nimbus-epu/epu/actors/worker"
 	"github.com/nimbus-epu/epu/iaas/sim"
 	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/persistence/memory"
@@ -47,7 +48,7 @@ type Fleet struct {
 
 	journal      *memory.Journal
 	controller   *actors.Controller
-	workers      map[msg.Address]*actors.Worker
+	workers      map[msg.Address]*worker.Core
 	agents       map[epu.InstanceID]*agent
 	rendering    int // of requests: it changes with the node's configuration
 	endAll       bool
@@ -235,7 +236,7 @@ func (f *Fleet) identity() actors.SiteIdentity {
 
 // boot starts the node's actors.
 func (f *Fleet) boot() {
-	f.workers = map[msg.Address]*actors.Worker{}
+	f.workers = map[msg.Address]*worker.Core{}
 	clear(f.seen)
 	for _, s := range f.Sites {
 		f.Spawn(msg.SiteAddress(s.Spec.Name), epu.SiteStream(s.Spec.Name), actors.SiteCodec(), func() actors.Core {
@@ -269,7 +270,7 @@ func (f *Fleet) children(c *actors.Controller) {
 		}
 		w := f.workers[addr]
 		if w == nil {
-			w = actors.NewWorker(ch.Worker, f.controllerAddress())
+			w = worker.New(ch.Worker, f.controllerAddress())
 			f.workers[addr] = w
 			f.SpawnPlain(addr, func(m any, from msg.Address) {
 				w.Handle(f.Now(), from, m, func(to msg.Address, m any) { f.Send(to, addr, m) })

@@ -20,6 +20,11 @@ var layers = []layer{
 		why: "messages carry nouns; whatever else they knew, every sender and receiver would know too",
 	},
 	{
+		who: []string{"actors/worker"},
+		may: []string{"actors/msg", "actors/lifecycle"},
+		why: "a worker is what its beats tell of it; what becomes of it is its controller's business",
+	},
+	{
 		who: []string{"actors/shadow"},
 		may: []string{"actors/msg"},
 		why: "what is known of a candidate is plain data and words; the controller decides when it is asked",
@@ -75,7 +80,7 @@ var layers = []layer{
 	},
 	{
 		who: []string{"actors"},
-		may: join([]string{"actors/msg", "actors/answers", "actors/shadow", "persistence", "iaas", "policies"}, pure),
+		may: join([]string{"actors/msg", "actors/answers", "actors/shadow", "actors/worker", "persistence", "iaas", "policies"}, pure),
 		why: "actors know ports, not adapters: only the daemon says which adapter stands behind a port",
 	},
 	{

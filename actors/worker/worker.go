@@ -1,4 +1,4 @@
-package actors
+package worker
 
 import (
 	"slices"
@@ -13,10 +13,10 @@ import (
 // errorsMax bounds the process errors that a worker's actor keeps for people.
 const errorsMax = 10
 
-// Worker is the core of one worker's actor. It is volatile: health, errors and the busy lease come back
+// Core is the core of one worker's actor. It is volatile: health, errors and the busy lease come back
 // with the next beat, so a restart loses nothing that matters. It tells its controller only what
 // changed, and when to ask again. There are many, and most do well: what only troubled ones need is apart.
-type Worker struct {
+type Core struct {
 	id         epu.WorkerID
 	controller msg.Address
 	vital      lifecycle.Vital // begins when the controller has told what it knows
@@ -55,14 +55,26 @@ type talk struct {
 	after   string
 }
 
-// NewWorker makes the core of a worker's actor.
-func NewWorker(id epu.WorkerID, controller msg.Address) *Worker {
-	return &Worker{id: id, controller: controller}
+// New makes the core of a worker's actor.
+func New(id epu.WorkerID, controller msg.Address) *Core {
+	return &Core{id: id, controller: controller}
+}
+
+// At makes the core of the worker with that address, which is its controller's and its own ID.
+func At(addr msg.Address) Core {
+	for slashes, i := 0, len(addr)-1; i >= 0; i-- {
+		if addr[i] == '/' {
+			if slashes++; slashes == 2 { // a worker's ID has one of its own
+				return Core{id: epu.WorkerID(addr[i+1:]), controller: addr[:i]}
+			}
+		}
+	}
+	return Core{id: epu.WorkerID(addr)}
 }
 
 // Handle takes in one message; send delivers what it leads to. It reports false for an unknown message.
 // Messages are unpacked one call further down: the stack of a beat stays small, and beats are many.
-func (w *Worker) Handle(now time.Time, from msg.Address, m any, send func(msg.Address, any)) bool {
+func (w *Core) Handle(now time.Time, from msg.Address, m any, send func(msg.Address, any)) bool {
 	switch m.(type) {
 	case msg.BeatReceived:
 		w.beaten(m)
@@ -86,7 +98,7 @@ func (w *Worker) Handle(now time.Time, from msg.Address, m any, send func(msg.Ad
 }
 
 // watched takes over what the controller durably knows.
-func (w *Worker) watched(now time.Time, x any) {
+func (w *Core) watched(now time.Time, x any) {
 	m, told := x.(msg.WatchWorker)
 	if !told {
 		m, w.asked = x.(msg.Look).Watch, true
@@ -113,7 +125,7 @@ func (w *Worker) watched(now time.Time, x any) {
 }
 
 // forgive leaves out a span.
-func (w *Worker) forgive(now time.Time, m any) {
+func (w *Core) forgive(now time.Time, m any) {
 	if !w.vital.Begun() {
 		return
 	}
@@ -122,7 +134,7 @@ func (w *Worker) forgive(now time.Time, m any) {
 }
 
 // polled takes in a long poll; the one before it was given up.
-func (w *Worker) polled(from msg.Address, m any, send func(msg.Address, any)) {
+func (w *Core) polled(from msg.Address, m any, send func(msg.Address, any)) {
 	t := w.talking()
 	if t.waiting != "" && t.waiting != from {
 		w.reply(t.waiting, send)
@@ -130,7 +142,7 @@ func (w *Worker) polled(from msg.Address, m any, send func(msg.Address, any)) {
 	t.waiting, t.after = from, m.(msg.CommandsQuery).After
 }
 
-func (w *Worker) talking() *talk {
+func (w *Core) talking() *talk {
 	if w.talk == nil {
 		w.talk = &talk{}
 	}
@@ -138,7 +150,7 @@ func (w *Worker) talking() *talk {
 }
 
 // orderDrain orders a drain or its end; each makes the other void.
-func (w *Worker) orderDrain(on bool) {
+func (w *Core) orderDrain(on bool) {
 	kind := "cancel-drain"
 	if on {
 		kind = "drain"
@@ -152,7 +164,7 @@ func (w *Worker) orderDrain(on bool) {
 }
 
 // order adds a command. Commands are handed out again with every answer until a beat acknowledges them.
-func (w *Worker) order(kind string) {
+func (w *Core) order(kind string) {
 	if w.pending(kind) {
 		return
 	}
@@ -161,12 +173,12 @@ func (w *Worker) order(kind string) {
 	t.orders = append(slices.Clone(t.orders), msg.AgentCommand{ID: kind + "-" + strconv.FormatUint(uint64(w.ordered), 10), Kind: kind})
 }
 
-func (w *Worker) pending(kind string) bool {
+func (w *Core) pending(kind string) bool {
 	return w.talk != nil && slices.ContainsFunc(w.talk.orders, func(o msg.AgentCommand) bool { return o.Kind == kind })
 }
 
 // beaten takes in a heartbeat.
-func (w *Worker) beaten(x any) {
+func (w *Core) beaten(x any) {
 	m := x.(msg.BeatReceived)
 	if !w.vital.Begun() || m.At.Before(w.vital.LastHeard()) {
 		return
@@ -188,7 +200,7 @@ func (w *Worker) beaten(x any) {
 }
 
 // failed takes in what a beat says of failures, and gives its verdict.
-func (w *Worker) failed(m *msg.BeatReceived) epu.Health {
+func (w *Core) failed(m *msg.BeatReceived) epu.Health {
 	if w.trouble == nil {
 		w.trouble = &trouble{}
 	}
@@ -222,7 +234,7 @@ func describeFailure(f msg.ProcessReport) string {
 }
 
 // reply answers a beat or a poll.
-func (w *Worker) reply(to msg.Address, send func(msg.Address, any)) {
+func (w *Core) reply(to msg.Address, send func(msg.Address, any)) {
 	orders := msg.AgentOrders{Gone: w.ended}
 	if w.talk != nil {
 		orders.Commands = w.talk.orders
@@ -231,7 +243,7 @@ func (w *Worker) reply(to msg.Address, send func(msg.Address, any)) {
 }
 
 // settle judges silence, tells the controller what changed and answers a waiting poll.
-func (w *Worker) settle(now time.Time, send func(msg.Address, any)) {
+func (w *Core) settle(now time.Time, send func(msg.Address, any)) {
 	if !w.vital.Begun() {
 		return
 	}
@@ -257,7 +269,7 @@ func (w *Worker) settle(now time.Time, send func(msg.Address, any)) {
 	}
 }
 
-func (w *Worker) tell(now time.Time, f said, problem string, send func(msg.Address, any)) {
+func (w *Core) tell(now time.Time, f said, problem string, send func(msg.Address, any)) {
 	w.said, w.asked = f, false
 	if w.trouble != nil {
 		w.trouble.said = problem
@@ -269,7 +281,7 @@ func (w *Worker) tell(now time.Time, f said, problem string, send func(msg.Addre
 }
 
 // time is a moment by the node's present clock, which may have been set since the worker's life began.
-func (w *Worker) time(now time.Time, m lifecycle.Moment) time.Time {
+func (w *Core) time(now time.Time, m lifecycle.Moment) time.Time {
 	if m == 0 {
 		return time.Time{}
 	}
@@ -281,7 +293,7 @@ const idleSlack = 5 * time.Second
 
 // lease works out until when the worker is busy and since when it is idle. What was said before stands
 // while it is near enough: a beat that merely renews a lease is no news to the controller.
-func (w *Worker) lease(now time.Time, f *said) {
+func (w *Core) lease(now time.Time, f *said) {
 	heard := w.vital.LastHeard()
 	if w.busy > 0 {
 		f.busy = w.vital.Moment(heard.Add(time.Duration(w.busy * float64(time.Second))))
@@ -300,7 +312,7 @@ func (w *Worker) lease(now time.Time, f *said) {
 
 // changed reports that the controller must hear of a fact. A next deadline that merely moved later with
 // a beat is no news: the one it knows comes first, and it asks again then.
-func (w *Worker) changed(f *said, problem string) bool {
+func (w *Core) changed(f *said, problem string) bool {
 	old := w.said
 	if old.next != 0 && f.next >= old.next {
 		old.next = f.next
@@ -308,7 +320,7 @@ func (w *Worker) changed(f *said, problem string) bool {
 	return *f != old || w.trouble != nil && problem != w.trouble.said
 }
 
-func (w *Worker) view(now time.Time) msg.WorkerView {
+func (w *Core) view(now time.Time) msg.WorkerView {
 	v := msg.WorkerView{Worker: w.id}
 	if t := w.trouble; t != nil {
 		v.Errors, v.ErrorsAt = slices.Clone(t.errors), slices.Clone(t.at)

@@ -1,4 +1,4 @@
-package actors_test
+package worker_test
 
 import (
 	"fmt"
@@ -8,13 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nimbus-epu/epu"
-	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/worker"
 )
 
 // workerBench is one worker's core with what it said.
 type workerBench struct {
-	*actors.Worker
+	*worker.Core
 	t      *testing.T
 	now    time.Time
 	watch  msg.WatchWorker
@@ -24,10 +24,13 @@ type workerBench struct {
 
 func newWorkerBench(t *testing.T) *workerBench {
 	b := &workerBench{
-		Worker: actors.NewWorker("web-1-1/0", "controller"), t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		Core: worker.New("web-1-1/0", "controller"), t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		orders: map[msg.Address]msg.AgentOrders{},
 	}
-	health := campaignPool().Health
+	health := epu.HealthSpec{
+		Source: epu.HealthAgent, Heartbeat: 10 * time.Second, BootGrace: 2 * time.Minute, MissingAfter: time.Minute,
+		SecondChance: 15 * time.Second, ZombieAfter: 2 * time.Minute, LaunchDeadline: 10 * time.Minute,
+	}
 	b.watch = msg.WatchWorker{Running: true, Spec: &health}
 	b.tell(b.watch)
 	return b
@@ -166,7 +169,7 @@ func TestWorkerLook(t *testing.T) {
 		}
 	}
 	anew := newWorkerBench(t)
-	anew.Worker, anew.facts = actors.NewWorker("web-1-1/0", "controller"), nil
+	anew.Core, anew.facts = worker.New("web-1-1/0", "controller"), nil
 	anew.beat(0, msg.Beat{}) // before it knows anything: dropped
 	anew.watch.Known = true
 	anew.tell(msg.Look{Watch: anew.watch})

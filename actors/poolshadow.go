@@ -1,0 +1,220 @@
+package actors
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/shadow"
+	"github.com/nimbus-epu/epu/persistence"
+)
+
+// ShadowCall has a candidate decide on what the pool's policy has decided on, in an engine of its own that lasts as
+// long as it is in the shadow. The result is epu.Decision. One without files ends that engine.
+type ShadowCall struct {
+	Began   time.Time // tells a candidate from the one before
+	Files   []epu.PolicyFile
+	Changes map[string]any
+	Decide  DecideCall // with the candidate's own memory
+}
+
+// Events of a candidate in the shadow of a pool's policy.
+type (
+	// shadowBegun puts a candidate there, in the place of the one before.
+	shadowBegun struct {
+		Shadow shadow.Candidate `json:"shadow"`
+	}
+	// shadowNoted says how it has done, and that it has ended.
+	shadowNoted struct {
+		Counts shadow.Counts `json:"counts"`
+		Error  string        `json:"error,omitempty"`
+		Ended  time.Time     `json:"ended,omitzero"`
+	}
+)
+
+// shading is what is not kept of a shadow: after a restart its memory begins anew, and so do the counts since they
+// were last noted.
+type shading struct {
+	call   *ShadowCall // that is out
+	ours   epu.Decision
+	memory json.RawMessage
+	counts shadow.Counts // all of them
+	fault  string
+	noted  time.Time
+	told   string // the difference that was recorded last
+	close  bool   // its engine is to be ended
+}
+
+// shadowNotes is the time between events that keep a candidate's counts.
+const shadowNotes = 10 * time.Minute
+
+// shadowed carries out the order to put a candidate into the shadow, or to end it.
+func (c *Controller) shadowed(tx *Tx, m msg.Command, q *msg.Shadow) {
+	s := c.st.Shadow
+	switch {
+	case q.GetStop() && !s.Running():
+		tx.Answer(&msg.Done{Text: "no candidate is in the shadow of " + string(c.pool)})
+		return
+	case q.GetStop():
+		c.shadowEnds(tx, m.User)
+		c.audit(tx, m, "shadow_stop", map[string]any{"policy": s.Policy, "hash": s.Hash})
+		tx.Answer(&msg.Done{Changed: true, Text: "ended: " + c.st.Shadow.Text(c.shading.counts)})
+		return
+	case len(q.GetFiles()) == 0:
+		tx.Answer(refuse(epu.Invalid, "shadow", string(c.pool), "there is no candidate: send a policy's files"))
+		return
+	case len(c.whatIfs) >= whatIfsMax:
+		tx.Answer(refuse(epu.Unavailable, "shadow", string(c.pool), "too many questions are waiting; try again"))
+		return
+	}
+	size := 0
+	now := c.decideCall(epu.DecisionID(tx.NewID()), tx.Now())
+	call := WhatIfCall{ID: string(now.Snapshot.Decision), Now: now, Then: now.Snapshot, From: tx.From(), Shadow: q, Command: m}
+	for _, f := range q.GetFiles() {
+		size += len(f.GetContent())
+		call.Files = append(call.Files, epu.PolicyFile{Path: f.GetPath(), Text: string(f.GetContent())})
+	}
+	if size > shadow.FilesMax {
+		tx.Answer(refuse(epu.Invalid, "shadow", string(c.pool), fmt.Sprintf("the candidate's files are longer than %d KiB", shadow.FilesMax>>10)))
+		return
+	}
+	if d := q.GetFor().AsDuration(); q.GetFor() != nil && (d <= 0 || d > shadow.ForMax) {
+		tx.Answer(refuse(epu.Invalid, "shadow", string(c.pool), "it can last up to "+shadow.ForMax.String()))
+		return
+	}
+	if q.GetConf() != nil {
+		call.Changes = q.GetConf().AsMap()
+	}
+	c.whatIfs = append(c.whatIfs, call)
+}
+
+// shadowBegins puts a candidate that did well on what the pool sees now into the shadow.
+func (c *Controller) shadowBegins(tx *Tx, call WhatIfCall, d WhatIfDecided) {
+	last := shadow.For
+	if call.Shadow.GetFor() != nil {
+		last = call.Shadow.GetFor().AsDuration()
+	}
+	s := shadow.Candidate{
+		Policy: d.Then.Policy, Hash: d.Then.PolicyHash, Files: call.Files, Changes: call.Changes, By: call.Command.User,
+		Since: tx.Now(), Until: tx.Now().Add(last),
+	}
+	if err := tx.Fits(shadowBegun{Shadow: s}); err != nil {
+		tx.Reply(call.From, refuse(epu.Invalid, "shadow", string(c.pool), err.Error()))
+		return
+	}
+	tx.Because(call.Command.ID)
+	tx.Emit(shadowBegun{Shadow: s})
+	c.audit(tx, call.Command, "shadow", map[string]any{"policy": s.Policy, "hash": s.Hash, "until": s.Until})
+	then := c.carriedOut(d.Then, tx.Now())
+	tx.Reply(call.From, &msg.Done{Changed: true, Text: fmt.Sprintf("%s %s is in the shadow of %s for %s; now it would want %d where %d are wanted",
+		s.Policy, s.Hash, c.pool, last, then.Wish.Target, c.st.Wish.Target)})
+}
+
+// shade has the candidate decide on what the policy has just decided on, unless it still does on an earlier one.
+func (c *Controller) shade(call DecideCall, ours epu.Decision) {
+	s := c.st.Shadow
+	if !s.Running() || c.shading.call != nil {
+		return
+	}
+	snap := *call.Snapshot
+	snap.Memory = c.shading.memory
+	call.Snapshot = &snap
+	c.shading.ours = ours
+	c.shading.call = &ShadowCall{Began: s.Since, Files: s.Files, Changes: s.Changes, Decide: call}
+}
+
+// shadowRuns are the candidate's evaluation, and the end of its engine.
+func (c *Controller) shadowRuns() (todo []Todo) {
+	if call := c.shading.call; call != nil {
+		todo = append(todo, Todo{Key: "shadow/" + string(call.Decide.Snapshot.Decision), Call: *call, Every: defaultTick, Cap: decideRetryCap})
+	}
+	if c.shading.close {
+		todo = append(todo, Todo{Key: "shadow-end", Call: ShadowCall{}, Every: time.Minute})
+	}
+	return todo
+}
+
+// shaded holds the candidate's decision against the one in force. Whatever comes of it, the pool goes on.
+func (c *Controller) shaded(tx *Tx, call ShadowCall, r CallResult) {
+	if len(call.Files) == 0 {
+		c.shading.close = false
+		return
+	}
+	sh, s := &c.shading, c.st.Shadow
+	if sh.call == nil || sh.call.Decide.Snapshot != call.Decide.Snapshot {
+		return
+	}
+	sh.call = nil
+	if !s.Running() {
+		return
+	}
+	theirs, _ := r.Result.(epu.Decision)
+	if r.Err != nil {
+		theirs.Error = r.Err.Error()
+	}
+	sh.counts.Evaluated++
+	told, name := "", ""
+	var found any
+	if theirs.Error != "" {
+		sh.counts.Failed++
+		sh.fault, told, name = theirs.Error, theirs.Error, shadow.Failure
+		found = map[string]any{"policy": s.Policy, "hash": s.Hash, "decision": sh.ours.ID, "error": theirs.Error}
+	} else {
+		sh.memory = theirs.MemoryAfter
+		c.guard(&theirs, sh.ours.Before)
+		if shadow.Differs(sh.ours, theirs) {
+			sh.counts.Differing++
+			told, name = fmt.Sprint(sh.ours.Wish.Target, " ", theirs.Wish.Target), shadow.Difference
+			found = shadow.Found{
+				Policy: s.Policy, Hash: s.Hash, Decision: sh.ours.ID, Ours: sh.ours.Wish.Target, Theirs: theirs.Wish.Target,
+				OursWhy: shadow.Why(sh.ours), TheirWhy: shadow.Why(theirs),
+			}
+		}
+	}
+	if told != "" && told != sh.told { // the same again is only counted
+		c.keep(tx, persistence.KindEvent, name, found)
+	}
+	sh.told = told
+	if tx.Now().Sub(sh.noted) >= shadowNotes {
+		sh.noted = tx.Now()
+		tx.Emit(shadowNoted{Counts: sh.counts, Error: sh.fault})
+	}
+}
+
+// shadowInTime ends a shadow whose time is over.
+func (c *Controller) shadowInTime(tx *Tx, now time.Time) {
+	if s := c.st.Shadow; s.Running() && !now.Before(s.Until) {
+		c.shadowEnds(tx, "")
+	}
+}
+
+// shadowEnds keeps the counts and forgets the rest.
+func (c *Controller) shadowEnds(tx *Tx, by string) {
+	s := c.st.Shadow
+	tx.Emit(shadowNoted{Counts: c.shading.counts, Error: c.shading.fault, Ended: tx.Now()})
+	c.record(tx, shadow.End, map[string]any{
+		"policy": s.Policy, "hash": s.Hash, "by": by, "evaluated": c.shading.counts.Evaluated, "differing": c.shading.counts.Differing, "failed": c.shading.counts.Failed,
+	})
+}
+
+func (c *Controller) applyShadow(e shadowNoted) {
+	c.st.Shadow = c.st.Shadow.Noted(e.Counts, e.Error, e.Ended)
+	c.shading.counts, c.shading.fault = e.Counts, e.Error
+	if !c.st.Shadow.Running() {
+		c.shading.call, c.shading.close = nil, true
+	}
+}
+
+// shadowReport answers *msg.ShadowQuery; what differed stands in the history.
+func (c *Controller) shadowReport(tx *Tx) {
+	s := c.st.Shadow
+	if s == nil {
+		r := refuse(epu.NotFound, "report on the shadow of", string(c.pool), "no candidate has been there")
+		r.Err.Try = "epumgmt policy shadow " + string(c.pool) + " FILE"
+		tx.Answer(r)
+		return
+	}
+	tx.Answer(s.Report(c.pool, c.shading.counts, c.shading.fault))
+}
