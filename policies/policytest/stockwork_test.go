@@ -9,6 +9,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/simulate"
 	"github.com/nimbus-epu/epu/scripts"
 )
 
@@ -151,4 +152,53 @@ func TestTimelyPoliciesDoNotFlap(t *testing.T) {
 			t.Fatalf("got %d changes of the target in six hours, want at most %d", changes, most)
 		}
 	})
+}
+
+// Goal: work in pieces that can't be divided is done in time without a crowd, neither because those that have
+// just come up have ended nothing yet nor while the last pieces run out of time. Method: whole jobs in the
+// simulator, of one length and of several, with and without job_length.
+func TestFinishByOfWholeJobs(t *testing.T) {
+	p, err := policies.NewLibrary(scripts.Policies()).Load("finish_by")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const boot, due, most = 90 * time.Second, 6 * time.Hour, 60
+	for _, job := range []string{"10m", "uniform(5m, 15m)", "40m", "2m"} {
+		length, err := simulate.ParseSpread(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mean := map[string]time.Duration{"10m": 10 * time.Minute, "uniform(5m, 15m)": 10 * time.Minute, "40m": 40 * time.Minute, "2m": 2 * time.Minute}[job]
+		ideal := 12
+		jobs := int(float64(ideal) * (due - mean).Seconds() / mean.Seconds() * 0.8)
+		for _, conf := range []map[string]any{{}, {"job_length": mean.String()}} {
+			conf["max_instances"], conf["boot_time"] = most, boot.String()
+			t.Run(fmt.Sprintf("%d jobs of %s, conf %v", jobs, job, conf), func(t *testing.T) {
+				w, err := simulate.Generate(fmt.Sprintf("burst(%d, 0s)", jobs), time.Hour, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := simulate.Run(simulate.Config{
+					Policy: p, Conf: conf, Workload: w, Boot: simulate.Always(boot), JobLength: length, Seed: 1, Tick: 15 * time.Second,
+					Deadline: due, Drain: &epu.DrainSpec{Timeout: 2 * time.Hour},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := r.Totals.Length; got > due.Seconds() || r.Totals.Done != float64(jobs) {
+					t.Errorf("got %.0f of %d jobs done after %.0f s, want all within %.0f s", r.Totals.Done, jobs, got, due.Seconds())
+				}
+				last, peak := 0, 0
+				for _, point := range r.Series {
+					if point.At > (due-boot-mean).Seconds() && point.Wish > last {
+						t.Errorf("got a wish of %d after %d at %.0f s, too late to finish a job", point.Wish, last, point.At)
+					}
+					last, peak = point.Wish, max(peak, point.Wish)
+				}
+				if peak > 3*ideal {
+					t.Errorf("got a wish of %d at most, want at most %d: %d would do", peak, 3*ideal, ideal)
+				}
+			})
+		}
+	}
 }

@@ -4,41 +4,99 @@
 -- second is learned from how the rest becomes less. A worker that is not up yet works only after its boot
 -- time. Since a machine costs the same whether it works early or late, the fewest workers that make it are
 -- also the cheapest; a margin pays for what nobody foresees.
+--
+-- Work comes in pieces that can't be divided: jobs, frames, files. Whoever comes up can only do whole ones,
+-- so nobody is launched who could not finish one in time, and nobody for whom none is left. Without that, the
+-- last job of many would be given ever more workers while its time runs out.
 
 local demand = require "lib.demand"
 local pool = require "lib.pool"
 local rate = require "lib.rate"
 local show = require "lib.show"
 
--- How many workers do `amount` within `span` seconds, each doing `per` a second: those that run, then those
--- that start, then new ones. nil if none could help in time.
-local function workers_for(state, amount, span, per, boot)
-  local running = state.running() - state.draining()
-  local one = per * span
+-- How long a worker works on one piece; 0 when it can't be known. What is left is taken to be a number of
+-- pieces as long as it has always been whole.
+local function length_of(memory, conf, per)
+  if conf.job_length == 0 and per and not memory.divided then
+    return 1 / per
+  end
+  return conf.job_length
+end
+
+-- How many pieces are left; endless when it can't be known.
+local function pieces_of(memory, left, per, length)
+  if not memory.divided then
+    return left
+  end
+  return per and length > 0 and math.ceil(left / (per * length) - 1e-9) or math.huge
+end
+
+-- The part of a time in which whole pieces are done, for somebody who has begun none.
+local function useful(span, length)
+  if length == 0 or span <= 0 then
+    return math.max(0, span)
+  end
+  return math.floor(span / length + 1e-9) * length
+end
+
+-- How many workers do what is left and the margin in time: those that run, then those that start, then new
+-- ones. nil if nobody who is not running could help.
+local function workers_for(state, conf, job)
+  local amount, running = job.left * (1 + conf.margin), state.running() - state.draining()
+  local one = job.per * job.span
   if running * one >= amount then
     return math.ceil(amount / one - 1e-9)
   end
   local n, rest = running, amount - running * one
   for w in state.workers { stage = "starting" } do
-    rest = rest - per * math.max(0, span - math.max(0, boot - w.age))
+    rest = rest - job.per * useful(job.span - math.max(0, conf.boot_time - w.age), job.length)
     n = n + 1
     if rest <= 0 then
       return n
     end
   end
-  if span <= boot then
-    return nil
-  end
-  return n + math.ceil(rest / (per * (span - boot)) - 1e-9)
+  local new = job.per * useful(job.span - conf.boot_time, job.length)
+  return new > 0 and n + math.ceil(rest / new - 1e-9) or nil
 end
 
--- How many workers to have once it is too late: as many as can do the rest in the time that one needs to boot.
--- More would come up to find nothing left, as after the last long job of many.
-local function needed_late(amount, per, conf)
-  if per == nil then
-    return conf.max_instances
+-- How many workers to have once it is too late: as many as can do the rest in the time that one needs to boot
+-- or to do a piece. More would come up to find nothing left, as after the last long job of many.
+local function needed_late(conf, job)
+  if job.per == nil then
+    return math.min(conf.max_instances, job.pieces)
   end
-  return math.min(conf.max_instances, math.ceil(amount / (per * math.max(conf.boot_time, 60))))
+  local within = math.max(conf.boot_time, job.length, 60)
+  return math.min(conf.max_instances, job.pieces, math.ceil(job.left / (job.per * within) - 1e-9))
+end
+
+-- What to propose for a job {left, span, per, length, pieces}.
+local function plan(control, state, conf, job)
+  local serving, target = state.running() - state.draining(), state.target
+  local text = show.number(job.left) .. " left"
+  if job.span <= 0 then
+    text = text .. ", and the deadline passed " .. show.span(-job.span) .. " ago"
+  else
+    text = text .. " for " .. show.span(job.span)
+    local n = workers_for(state, conf, job)
+    if n == nil and serving >= job.pieces then
+      return { n = math.max(target, job.pieces), text = text .. ", and a worker for each of them: more would find nothing to do", rule = "deadline" }
+    elseif n ~= nil then
+      n = math.min(n, math.max(demand.have(state), job.pieces))
+      text = text .. ", a worker does " .. show.number(job.per) .. " per second: " .. pool.plural(n, "worker")
+      if n <= conf.max_instances then
+        return { n = n, text = text, rule = "deadline" }
+      end
+    else
+      text = text .. ", too little for " .. show.number(serving) .. " running, and new ones would come too late"
+    end
+    job.wanted = n
+  end
+  control.alert("the work can't be done by its deadline with at most " .. pool.plural(conf.max_instances, "worker"))
+  local p = { n = job.wanted or needed_late(conf, job), text = text, rule = "late" }
+  if conf.late == "keep" then
+    p.n = math.min(p.n, math.max(target, 1))
+  end
+  return p
 end
 
 return {
@@ -59,10 +117,15 @@ return {
       type = "duration", min = 0, max = 86400, default = "3m",
       doc = "from the launch of a worker until it works",
     },
+    job_length = {
+      type = "duration", min = 0, max = 604800, default = "0s",
+      doc = "how long a worker works on one piece, about: nobody is launched who could not finish one before the deadline; 0s takes the "
+        .. "learned rate, if what is left is a number of pieces",
+    },
     late = {
       type = "enum", values = { "max", "keep" }, default = "max",
       doc = "what to do when the deadline has passed or can't be met: go to max_instances, or to fewer if they can do the rest within a "
-        .. "boot_time, or keep what there is",
+        .. "boot_time or a job_length, or keep what there is",
     },
   },
 
@@ -84,20 +147,19 @@ return {
     local serving = state.running() - state.draining()
     memory.learned = memory.learned or {}
     local seen = work.quality == "ok" and work.left ~= nil
-    rate.learn(memory.learned, state.now, serving, seen and work.left or nil, seen and state.now - work.age or nil)
-    if not seen then
+    local left, at = seen and work.left or nil, seen and state.now - work.age or nil
+    memory.divided = memory.divided or left ~= nil and left ~= math.floor(left)
+    rate.learn(memory.learned, state.now, serving, left, at, length_of(memory, conf, (rate.learned(memory.learned))))
+    if left == nil then
       demand.hold(control, state, conf, "how much work is left is " .. (work.quality == "ok" and "unknown" or work.quality))
       return
     end
-
-    local left = work.left
     if left <= 0 then
       demand.settle(control, state, conf, { n = 0, text = "no work is left", rule = "done" })
       return
     end
-    local text = show.number(left) .. " left"
     if work.time_left == nil then
-      demand.hold(control, state, conf, text .. ", but there is no deadline")
+      demand.hold(control, state, conf, show.number(left) .. " left, but there is no deadline")
       return
     end
 
@@ -107,30 +169,16 @@ return {
     elseif count < 3 then
       per = conf.rate_per_worker or per
     end
-    local span = work.time_left
-    if span > 0 and per == nil then
-      demand.settle(control, state, conf, {
-        n = math.max(target, 1), floor = 1, text = text .. ", and it is not known yet how much a worker does", rule = "learn",
-      })
-      return
-    end
-
-    local n = span > 0 and workers_for(state, left * (1 + conf.margin), span, per, conf.boot_time)
-    if n then
-      text = text .. " for " .. show.span(span) .. ", a worker does " .. show.number(per) .. " per second: " .. pool.plural(n, "worker")
-    elseif span > 0 then
-      text = text .. " for " .. show.span(span) .. ", too little for " .. show.number(serving) .. " running, and new ones would come too late"
+    local p
+    if work.time_left > 0 and per == nil then
+      p = { n = math.max(target, 1), text = show.number(left) .. " left, and it is not known yet how much a worker does", rule = "learn" }
     else
-      text = text .. ", and the deadline passed " .. show.span(-span) .. " ago"
+      local length = length_of(memory, conf, per)
+      p = plan(control, state, conf, {
+        left = left, span = work.time_left, per = per, length = length, pieces = pieces_of(memory, left, per, length),
+      })
     end
-    local p = { n = n, floor = 1, text = text, rule = "deadline" }
-    if not n or n > conf.max_instances then
-      control.alert("the work can't be done by its deadline with at most " .. pool.plural(conf.max_instances, "worker"))
-      p.n, p.rule = n or needed_late(left, per, conf), "late"
-      if conf.late == "keep" then
-        p.n = math.min(p.n, math.max(target, 1))
-      end
-    end
+    p.floor = 1
     demand.settle(control, state, conf, p)
   end,
 }

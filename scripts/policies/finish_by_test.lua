@@ -106,6 +106,71 @@ test.case {
 }
 
 test.case {
+  name = "nobody is launched who could not finish a piece before the deadline",
+  doc = "A new worker boots for 3 minutes and works 10 on a piece. Without job_length the last minutes would ask for a crowd.",
+  conf = { max_instances = 50, rate_per_worker = 0.1, margin = 0, boot_time = "3m", job_length = "10m", late = "keep", stabilisation = "0s" },
+  steps = {
+    { workers = { { count = 2 } }, wish = 2, work = work(200.5, 780), expect = { target = 3, because = "200.5 left for 13m, a worker does 0.1 per second: 3 workers" } },
+    { wish = 2, work = work(200.5, 779), expect = { target = 2, because = "too little for 2 running, and new ones would come too late", alert = "can't be done" } },
+    { work = work(200.5, 181), expect = { target = 2, because = "new ones would come too late" } },
+  },
+}
+
+test.case {
+  name = "who starts counts with whole pieces only",
+  conf = { max_instances = 50, rate_per_worker = 0.1, margin = 0, boot_time = "3m", job_length = "10m", stabilisation = "0s" },
+  steps = {
+    { workers = { { count = 1, state = "PENDING", age = 60 } }, wish = 1, work = work(60.5, 719 + 600), expect = { target = 2 } },
+    { work = work(60.5, 720 + 600), expect = { target = 1 } },
+  },
+}
+
+test.case {
+  name = "whole numbers are pieces, and nobody is launched for whom none is left",
+  conf = { max_instances = 50, rate_per_worker = 0.001, margin = 0.5, boot_time = "0s" },
+  steps = {
+    { workers = { { count = 1 } }, wish = 1, work = work(4, 1500), expect = { target = 4, because = "4 left for 25m, a worker does 0.001 per second: 4 workers" } },
+    { workers = { { count = 4 } }, work = work(4, 999), expect = { target = 4, because = "4 left for 16m39s, and a worker for each of them: more would find nothing to do" } },
+    { work = work(5, 1), expect = { target = 5, because = "new ones would come too late", alert = "can't be done" } },
+    { work = work(5, -1), expect = { target = 5, because = "the deadline passed 1s ago" } },
+  },
+}
+
+test.case {
+  name = "what has once been a broken number counts no pieces, even when it is whole",
+  conf = { max_instances = 50, rate_per_worker = 0.001, margin = 0, boot_time = "0s", late = "keep", stabilisation = "0s" },
+  steps = {
+    { workers = { { count = 1 } }, wish = 1, work = work(4.5, 100), expect = { target = 45 } },
+    { wish = 1, work = work(4, 100), restart = true, expect = { target = 40, because = "a worker does 0.001 per second: 40 workers" } },
+    { wish = 1, reconfigure = { job_length = "1000s" }, work = work(4, 1000), expect = { target = 4 } },
+    { wish = 1, work = work(4, 100), expect = { target = 1, because = "new ones would come too late", alert = "with at most 50 workers" } },
+  },
+}
+
+test.case {
+  name = "too late, as many as there are pieces are enough",
+  conf = { max_instances = 50, rate_per_worker = 0.1, margin = 0, boot_time = "1m", job_length = "10m", stabilisation = "0s" },
+  steps = {
+    { workers = { { count = 1 } }, wish = 1, work = work(200.5, 60), expect = { target = 4, because = "new ones would come too late", alert = "can't be done" } },
+    { work = work(3, -60), expect = { target = 1 } },
+  },
+}
+
+test.case {
+  name = "those that have just come up do not make workers seem slow",
+  doc = "Each works ten minutes on a job. Nothing is done in the first ten minutes of those that were added.",
+  conf = { max_instances = 50, margin = 0, boot_time = "0s", stabilisation = "0s", job_length = "10m" },
+  steps = {
+    { workers = { { count = 1 } }, wish = 1, work = work(61, 12600), expect = { target = 1, because = "not known yet" } },
+    { after = 600, work = work(60, 12000), expect = { target = 3, because = "a worker does 0.001667 per second" } },
+    { after = 30, workers = { { count = 3 } }, work = work(60, 11970), expect = { target = 4 } },
+    { after = 570, work = work(59, 11400), expect = { target = 4, because = "a worker does 0.001667 per second: 4 workers" } },
+    { after = 30, work = work(57, 11370), expect = { target = 4 } },
+    { after = 570, work = work(56, 10800), expect = { target = 4 } },
+  },
+}
+
+test.case {
   name = "when nothing is left the pool goes to its minimum, once that has lasted",
   conf = { max_instances = 20, rate_per_worker = 1, min_instances = 1, stabilisation = "1m" },
   steps = {

@@ -78,8 +78,8 @@ var drawings = map[string]drawing{
 		}},
 	},
 	"finish_by": {
-		title: "finish_by: 600 jobs of ten minutes by the eighth hour", generate: "burst(600, 0s)", hours: 1, job: "exp(10m)",
-		conf: map[string]any{"max_instances": 40},
+		title: "finish_by: 600 jobs of ten minutes or so by the eighth hour", generate: "burst(600, 0s)", hours: 1, job: "uniform(5m, 15m)",
+		conf: map[string]any{"max_instances": 40, "job_length": "10m"},
 		change: func(c *simulate.Config) {
 			c.Deadline, c.Drain = 8*time.Hour, &epu.DrainSpec{Timeout: time.Hour} // with work left nobody is ever idle
 		},
