@@ -73,6 +73,8 @@ type SensorSpec struct {
 	Missing    MissingData   `json:"missing"`     // default hold
 	MaxAge     time.Duration `json:"max_age,omitempty"`
 	Value      float64       `json:"value,omitempty"`   // of fallback
+	Min        *float64      `json:"min,omitempty"`     // a value below it is none: the reading is unknown; default 0 where messages are counted
+	Max        *float64      `json:"max,omitempty"`     // as Min, above
 	WarmUp     time.Duration `json:"warm_up,omitempty"` // readings are "warming" so long after the source started; default 0
 	Keep       time.Duration `json:"keep"`              // readings are kept so long for windows; default 1 h, at most 24 h
 	Query      SensorQuery   `json:"query"`

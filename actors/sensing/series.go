@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -63,6 +64,19 @@ type rules struct {
 	stale, keep, maxAge, warmUp time.Duration
 	missing                     epu.MissingData
 	value                       float64
+	least, most                 *float64 // nil = no bound
+}
+
+// outside says why a value can't be one of the sensor's, or "".
+func (r rules) outside(value float64) string {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	switch {
+	case r.least != nil && value < *r.least:
+		return number(value) + " is below the sensor's min of " + number(*r.least)
+	case r.most != nil && value > *r.most:
+		return number(value) + " is above the sensor's max of " + number(*r.most)
+	}
+	return ""
 }
 
 // New is the empty series of a sensor. now is when it begins to listen: silence counts from there.
@@ -80,7 +94,7 @@ func (s Series) Under(spec epu.SensorSpec) Series {
 func rulesOf(spec epu.SensorSpec) rules {
 	r := rules{
 		stale: spec.StaleAfter, maxAge: spec.MaxAge, warmUp: spec.WarmUp,
-		missing: spec.Missing, value: spec.Value,
+		missing: spec.Missing, value: spec.Value, least: spec.Min, most: spec.Max,
 	}
 	// A reading that still counts is never too old to be kept.
 	r.keep = max(spec.Keep, spec.StaleAfter, spec.MaxAge)
@@ -91,8 +105,8 @@ func rulesOf(spec epu.SensorSpec) rules {
 }
 
 // Add is the series with one more reading, which arrived at now. A reading older than the newest takes
-// its place among the past and changes what is current in nothing; one of the same time replaces. The
-// note says what was odd about a reading that was taken, or why it could not matter; an error says that
+// its place among the past and changes what is current in nothing; one of the same time replaces. One whose
+// value the sensor can't have is unknown. The note says what was odd about a reading that was taken, or why it could not matter; an error says that
 // it was refused.
 func (s Series) Add(p Point, now time.Time) (next Series, note string, err error) {
 	if !p.Unknown && (math.IsNaN(p.Value) || math.IsInf(p.Value, 0)) {
@@ -101,10 +115,15 @@ func (s Series) Add(p Point, now time.Time) (next Series, note string, err error
 			Try: "send unknown where there is no value",
 		}
 	}
+	if fault := s.rules.outside(p.Value); fault != "" && !p.Unknown {
+		// Nobody measured that: what is so can't be known from it, and the value before may be long wrong.
+		p.Unknown, p.Fault = true, fault
+		note = fault + "; taken as unknown"
+	}
 	age := p.Age
 	switch {
 	case age < 0:
-		note = fmt.Sprintf("the reading says that it is from the future by %v; taken as from now", -age)
+		note = joined(note, fmt.Sprintf("the reading says that it is from the future by %v; taken as from now", -age))
 		age = 0
 	case age > s.rules.keep:
 		return s, fmt.Sprintf("the reading is %v old, older than what is kept (%v); dropped", age, s.rules.keep), nil
@@ -127,6 +146,14 @@ func (s Series) Add(p Point, now time.Time) (next Series, note string, err error
 	s.insert(taken)
 	s.forget(s.since(now))
 	return s, note, nil
+}
+
+// joined is one note of two; either may be empty.
+func joined(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
 }
 
 // arrive notes who sent the newest reading, and whether it falls into a warm-up. A source warms up when

@@ -276,3 +276,36 @@ func FuzzRestore(f *testing.F) {
 		s.Recent(noon, int(span%100))
 	})
 }
+
+// Goal: a value that the sensor can't have is not believed, and everybody can see why. Method: bounds on either side,
+// values at and beyond them.
+func TestValuesOutsideAreUnknown(t *testing.T) {
+	least, most := 0.0, 10.5
+	bounded := spec()
+	bounded.Min, bounded.Max = &least, &most
+	for _, tt := range []struct {
+		value float64
+		fault string
+	}{
+		{0, ""},
+		{10.5, ""},
+		{-5, "-5 is below the sensor's min of 0"},
+		{11, "11 is above the sensor's max of 10.5"},
+	} {
+		s, note, err := sensing.New("queue", bounded, noon).Add(sensing.Point{Value: tt.value}, noon)
+		if err != nil || s.Fault() != tt.fault || (note != "") != (tt.fault != "") {
+			t.Errorf("%v: fault %q, note %q, %v; want fault %q", tt.value, s.Fault(), note, err, tt.fault)
+		}
+		want := epu.QualityOK
+		if tt.fault != "" {
+			want = epu.QualityUnknown
+		}
+		if r := s.Reading(noon); r.Quality != want {
+			t.Errorf("%v: it is %s, want %s", tt.value, r.Quality, want)
+		}
+	}
+	s, _, err := sensing.New("queue", spec(), noon).Add(sensing.Point{Value: -5}, noon)
+	if r := s.Reading(noon); err != nil || r.Value != -5 || r.Quality != epu.QualityOK {
+		t.Errorf("without bounds -5 is %+v, %v", r, err)
+	}
+}

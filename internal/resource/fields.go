@@ -212,11 +212,21 @@ func sensorFields(sensors map[string]epu.SensorSpec) []field {
 			fields = append(fields, field{key: "value", value: s.Value})
 		}
 		out = append(out, section(name, append(fields,
+			boundField("min", s.Min, def.Min),
+			boundField("max", s.Max, def.Max),
 			leaf("warm_up", s.WarmUp, 0),
 			leaf("keep", s.Keep, def.Keep),
 		)...))
 	}
 	return out
+}
+
+// boundField is a bound of a sensor's values where there is one.
+func boundField(key string, v, def *float64) field {
+	if v == nil {
+		return section(key)
+	}
+	return field{key: key, value: *v, def: def != nil && *def == *v}
 }
 
 // drainFields lists how workers are taken out of service.

@@ -55,6 +55,9 @@ func sensorDefaults(source epu.SensorSource, period time.Duration) epu.SensorSpe
 	if source.Pulled() {
 		s.Timeout = 10 * time.Second
 	}
+	if source == epu.SourceRabbitMQ || source == epu.SourceSQS {
+		s.Min = new(float64) // messages are counted
+	}
 	if source == epu.SourceCloudWatch {
 		s.Every = period
 		s.Query.Period = periodDefault
@@ -109,6 +112,7 @@ func (p *parser) sensor(v strictyaml.Value) epu.SensorSpec {
 			strictyaml.FormatDuration(s.StaleAfter), strictyaml.FormatDuration(s.Every)), "at least three times every")
 	}
 	missingOf(m, &s)
+	boundsOf(m, &s)
 	foreignFields(m, source)
 	p.sensorQuery(m, period, &s)
 	m.Done()
@@ -138,6 +142,22 @@ func missingOf(m *strictyaml.Map, s *epu.SensorSpec) {
 		s.Value = value.Float(0, -math.MaxFloat64, math.MaxFloat64)
 	case value.Present():
 		value.Fail("is only for missing: fallback", "missing: fallback, or leave it out")
+	}
+}
+
+// boundsOf reads which values a sensor can have.
+func boundsOf(m *strictyaml.Map, s *epu.SensorSpec) {
+	bound := func(v strictyaml.Value, def *float64) *float64 {
+		if !v.Present() {
+			return def
+		}
+		n := v.Float(0, -math.MaxFloat64, math.MaxFloat64)
+		return &n
+	}
+	most := m.Get("max")
+	s.Min, s.Max = bound(m.Get("min"), s.Min), bound(most, s.Max)
+	if s.Min != nil && s.Max != nil && *s.Max < *s.Min { // no max stands where the file gives none
+		most.Fail(fmt.Sprintf("%s is below min (%s): no reading would be taken", formatNumber(*s.Max), formatNumber(*s.Min)), "one above min")
 	}
 }
 

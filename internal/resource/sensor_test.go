@@ -41,6 +41,11 @@ func genSensor(t *rapid.T) epu.SensorSpec {
 	case epu.MissingFallback:
 		s.Value = rapid.Float64Range(-1e300, 1e300).Draw(t, "value")
 	}
+	if rapid.Bool().Draw(t, "bounds") {
+		least := rapid.Float64Range(-1e300, 1e300).Draw(t, "min")
+		most := rapid.Float64Range(least, 1e300).Draw(t, "max")
+		s.Min, s.Max = &least, &most
+	}
 	genQuery(t, &s)
 	return s
 }
@@ -120,7 +125,7 @@ policy: {name: queuelen, version: 7e10}
 limits: {max: 5, spend: {usd_per_hour: 1.5, on_exceed: stop-growing}}
 sensors:
   queue-length: {source: rabbitmq, queue: encode, unit: messages, warm_up: 30s}
-  pushed: {source: push, missing: last, max_age: 1h}
+  pushed: {source: push, missing: last, max_age: 1h, min: -40, max: 60.5}
   prom: {source: prometheus, url: "http://prom:9090", query: "sum(x)", headers: {X-Scope-OrgID: a}, bearer_token: {from: env:TOKEN}, every: 1m}
   cw: {source: cloudwatch, namespace: AWS/SQS, metric: Depth, dimensions: {QueueName: q}, region: eu-west-1, period: 5m}
   sqs: {source: sqs, queue: q, missing: fallback, value: 0}
@@ -147,16 +152,17 @@ func TestSensors(t *testing.T) {
 	pool := set.Pools[0]
 	const s, m = time.Second, time.Minute
 	secret := epu.Var{From: "env:TOKEN", Secret: true}
+	coldest, hottest := -40.0, 60.5
 	want := map[string]epu.SensorSpec{
-		"queue-length": {Source: "rabbitmq", Unit: "messages", Every: 15 * s, StaleAfter: 45 * s, Missing: "hold", WarmUp: 30 * s, Keep: time.Hour, Query: epu.SensorQuery{Queue: "encode"}},
-		"pushed":       {Source: "push", Every: 15 * s, StaleAfter: 45 * s, Missing: "last", MaxAge: time.Hour, Keep: time.Hour},
+		"queue-length": {Source: "rabbitmq", Min: new(float64), Unit: "messages", Every: 15 * s, StaleAfter: 45 * s, Missing: "hold", WarmUp: 30 * s, Keep: time.Hour, Query: epu.SensorQuery{Queue: "encode"}},
+		"pushed":       {Source: "push", Min: &coldest, Max: &hottest, Every: 15 * s, StaleAfter: 45 * s, Missing: "last", MaxAge: time.Hour, Keep: time.Hour},
 		"prom": {Source: "prometheus", Every: m, Timeout: 10 * s, StaleAfter: 3 * m, Missing: "hold", Keep: time.Hour, Query: epu.SensorQuery{
 			URL: "http://prom:9090", Expr: "sum(x)", Headers: map[string]epu.Var{"X-Scope-OrgID": {Value: "a"}}, BearerToken: secret,
 		}},
 		"cw": {Source: "cloudwatch", Every: 5 * m, Timeout: 10 * s, StaleAfter: 15 * m, Missing: "hold", Keep: time.Hour, Query: epu.SensorQuery{
 			Namespace: "AWS/SQS", Metric: "Depth", Dimensions: map[string]string{"QueueName": "q"}, Region: "eu-west-1", Period: 5 * m, Statistic: "Average",
 		}},
-		"sqs":    {Source: "sqs", Every: 15 * s, Timeout: 10 * s, StaleAfter: 45 * s, Missing: "fallback", Keep: time.Hour, Query: epu.SensorQuery{Queue: "q", Count: "visible"}},
+		"sqs":    {Source: "sqs", Min: new(float64), Every: 15 * s, Timeout: 10 * s, StaleAfter: 45 * s, Missing: "fallback", Keep: time.Hour, Query: epu.SensorQuery{Queue: "q", Count: "visible"}},
 		"web":    {Source: "http", Every: 15 * s, Timeout: 2 * s, StaleAfter: 20 * s, Missing: "hold", Keep: time.Hour, Query: epu.SensorQuery{URL: "http://x/y", Field: "/a/b"}},
 		"script": {Source: "command", Every: 15 * s, Timeout: 10 * s, StaleAfter: 45 * s, Missing: "hold", Keep: time.Hour, Query: epu.SensorQuery{Command: []string{"/a$b/pools/count.sh", "$x"}}},
 	}

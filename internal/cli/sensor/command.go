@@ -94,8 +94,13 @@ can't be known: a policy then holds, while a 0 would make it shrink the pool.`,
 					return cli.Usage("--age 5s", "--age: %s", fault.Text)
 				}
 			}
+			given := map[string]string{}
 			for _, text := range args[1:] {
 				v, err := parse(text)
+				if first, twice := given[v.GetSensor()]; err == nil && twice {
+					return cli.Usage("one value for each sensor", "sensor %s is given twice: %s and %s", v.GetSensor(), first, text)
+				}
+				given[v.GetSensor()] = text
 				if err != nil {
 					return cli.Usage("epumgmt sensor push "+pool+" queue-length=118, or queue-length=unknown", "%q: %w", text, err)
 				}
