@@ -106,6 +106,8 @@ type Controller struct {
 	equal      int
 	failure    string
 	failingFor time.Time
+	alerting   time.Time // since when the policy's decisions have alerts
+	unseen     unseen
 	refused    []epu.Reason // what reconcile had to leave
 	asked      []epu.Reason // of the last decision's actions
 	suspicion  suspicion
@@ -265,6 +267,7 @@ func (c *Controller) define(tx *Tx, m msg.Define) {
 	if m.Gen > c.st.Define.Gen {
 		tx.Emit(poolDefined{Define: m})
 		c.nextTick = tx.Now()
+		c.unseen.came(tx.Now())
 		c.record(tx, "pool_defined", map[string]any{"gen": m.Gen, "version": m.Version, "removing": m.Removing, "end_all": m.EndAll})
 	}
 	tx.Answer(msg.Defined{Owner: c.owner, Pool: c.pool, Gen: c.st.Define.Gen, Left: len(c.roster.all)})

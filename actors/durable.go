@@ -87,6 +87,7 @@ type Durable struct {
 	ready       bool // activated
 	busy        bool // an append is in flight: nobody looks at the state
 	degraded    error
+	degradedAt  time.Time // since when
 	snapping    bool
 
 	queue   []queued
@@ -128,7 +129,7 @@ func (d *Durable) Hold() { d.busy = true }
 func (d *Durable) load(backoff time.Duration) {
 	d.host.Load(d.stream, func(l persistence.Loaded, err error) {
 		if errors.Is(err, persistence.ErrUnavailable) {
-			d.degraded = err
+			d.degrade(err)
 			d.host.After(backoff, func() { d.load(min(2*backoff, appendRetryMax)) })
 			return
 		}
@@ -184,6 +185,13 @@ func (d *Durable) take(m any, from msg.Address) {
 // Rev is the stream's durable revision.
 func (d *Durable) Rev() epu.Revision { return d.rev }
 
+func (d *Durable) degrade(err error) {
+	if d.degraded == nil {
+		d.degradedAt = d.host.Now()
+	}
+	d.degraded = err
+}
+
 // Degraded is why the store can't be written, or nil.
 func (d *Durable) Degraded() error { return d.degraded }
 
@@ -237,7 +245,7 @@ func (d *Durable) commit(tx *Tx, backoff time.Duration) {
 	d.host.Append(d.stream, d.rev, tx.events[:part:part], func(rev epu.Revision, err error) {
 		switch {
 		case errors.Is(err, persistence.ErrUnavailable):
-			d.degraded = err
+			d.degrade(err)
 			d.host.After(backoff, func() { d.commit(tx, min(2*backoff, appendRetryMax)) })
 			return
 		case err != nil:

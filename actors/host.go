@@ -74,6 +74,7 @@ type DurableState struct {
 	Ready    bool
 	Rev      epu.Revision
 	Degraded error
+	Since    time.Time // of Degraded
 	Dropped  uint64
 }
 
@@ -96,7 +97,7 @@ func (a *durableActor) Receive(ctx actor.Context) {
 			m.f()
 		}
 	case DurableStatus:
-		ctx.Respond(DurableState{a.shell.Ready(), a.shell.Rev(), a.shell.Degraded(), a.shell.Dropped()})
+		ctx.Respond(DurableState{a.shell.Ready(), a.shell.Rev(), a.shell.Degraded(), a.shell.degradedAt, a.shell.Dropped()})
 	default:
 		from := msg.Address("")
 		if s := ctx.Sender(); s != nil {

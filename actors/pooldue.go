@@ -151,8 +151,15 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 		v.Shadow = s.Text(c.shading.counts)
 	}
 	if c.failure != "" {
-		v.FailingFor = now.Sub(c.failingFor)
+		v.FailingSince = c.failingFor
 	}
+	if v.Suspect {
+		v.SuspectSince = c.suspicion.since
+	}
+	if v.UnseenSince = c.unseen.oldest(); !c.decides() {
+		v.UnseenSince = time.Time{} // nobody looks
+	}
+	v.AlertingSince, v.LaunchesFail = c.alerting, c.st.Row.First
 	return v
 }
 

@@ -49,6 +49,38 @@ type sensorState struct {
 	bad    time.Time // since when its reading can't be relied upon; zero when it can
 }
 
+// unseen says since when there is news that the policy has not decided about. Who waits until a pool has what
+// it wants waits for the answer to that.
+type unseen struct {
+	waiting time.Time // news since the last question to the policy; zero = none
+	looking time.Time // news that the question being answered is about; zero = none
+}
+
+// came notes news.
+func (u *unseen) came(now time.Time) {
+	if u.waiting.IsZero() {
+		u.waiting = now
+	}
+}
+
+// asked notes that the policy is asked about all that came.
+func (u *unseen) asked() { u.looking, u.waiting = u.oldest(), time.Time{} }
+
+func (u *unseen) oldest() time.Time {
+	if u.looking.IsZero() || !u.waiting.IsZero() && u.waiting.Before(u.looking) {
+		return u.waiting
+	}
+	return u.looking
+}
+
+// read puts the next series of a sensor in force. A reading that is as before is no news.
+func (c *Controller) read(s *sensorState, next sensing.Series, now time.Time) {
+	before, after := s.series.Raw(now), next.Raw(now)
+	if s.series = next; before.Value != after.Value || before.Quality != after.Quality {
+		c.unseen.came(now)
+	}
+}
+
 // tune brings the sensors in step with the pool's definition. One that is as before, or that only has
 // other rules, keeps its readings.
 func (c *Controller) tune(now time.Time) {
@@ -115,7 +147,7 @@ func (c *Controller) polled(call PollCall, r CallResult, now time.Time) {
 	if err != nil {
 		next, _, _ = s.series.Add(sensing.Point{Unknown: true, Fault: err.Error()}, now)
 	}
-	s.series = next
+	c.read(s, next, now)
 }
 
 // push takes in readings from outside, all or none.
@@ -168,7 +200,7 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 		return
 	}
 	for name, s := range next {
-		c.sensors[name].series = s
+		c.read(c.sensors[name], s, tx.Now())
 	}
 	text := fmt.Sprintf("%s has %d new readings", c.pool, len(m.GetValues()))
 	if len(m.GetValues()) == 1 {

@@ -61,6 +61,39 @@ func TestReadingsReachPolicy(t *testing.T) {
 	f.Sensor = nil
 }
 
+// A reading that says something new is unseen until the policy has decided about it; who waits relies on that.
+func TestNewsIsUnseenUntilDecided(t *testing.T) {
+	f := calmFleet(t, 1, func(p *epu.PoolSpec) {
+		loadSensors(p)
+		p.Tick = 40 * time.Second
+	})
+	unseen := func() time.Time { return f.Ask(msg.PoolQuery{}).(msg.PoolView).UnseenSince }
+	push := func(v float64) { done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: proto.Float64(v)})) }
+	f.Run(time.Minute)
+	if at := unseen(); !at.IsZero() {
+		t.Fatalf("with no news there is some since %v", at)
+	}
+	var asked []float64
+	f.Policy = func(s *policies.Snapshot, _ *epu.Decision) { asked = append(asked, s.Readings["load"].Value) }
+	push(3)
+	first := unseen()
+	if first.IsZero() || len(asked) > 0 {
+		t.Fatalf("a reading came: unseen since %v, the policy was asked about %v", first, asked)
+	}
+	push(4)
+	if at := unseen(); !at.Equal(first) {
+		t.Errorf("with a second reading the oldest is of %v, want %v", at, first)
+	}
+	f.Run(50 * time.Second) // the reading is not stale yet
+	if at := unseen(); !at.IsZero() || len(asked) == 0 || asked[0] != 4 {
+		t.Errorf("the policy was asked about %v, and news is unseen since %v", asked, at)
+	}
+	push(4)
+	if at := unseen(); !at.IsZero() {
+		t.Errorf("the same value again is news, unseen since %v", at)
+	}
+}
+
 // A source that fails makes its sensor unknown, with the reason, and the next answer mends it.
 func TestFailingSourceIsUnknown(t *testing.T) {
 	f := calmFleet(t, 1, loadSensors)

@@ -27,6 +27,7 @@ func (c *Controller) tick(tx *Tx, now time.Time) {
 	id := epu.DecisionID(tx.NewID())
 	call := c.decideCall(id, now)
 	c.deciding = &call
+	c.unseen.asked()
 	c.changes = nil
 	c.decideKey = "decide/" + string(id)
 }
@@ -115,6 +116,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		return
 	}
 	c.deciding = nil
+	c.unseen.looking = time.Time{}
 	c.nextTick = tx.Now().Add(c.tickEvery())
 	var d epu.Decision
 	if r.Err != nil {
@@ -161,6 +163,12 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 			c.dirty = c.dirty || news
 		}
 		c.asked = c.deeds(tx, &d)
+	}
+	switch {
+	case len(d.Alerts) == 0:
+		c.alerting = time.Time{}
+	case c.alerting.IsZero():
+		c.alerting = tx.Now()
 	}
 	c.shade(call, d)
 	c.current = &d

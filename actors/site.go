@@ -100,6 +100,7 @@ type Site struct {
 	synced    bool      // a complete listing has been taken in
 	lastList  time.Time
 	listErr   error
+	faulty    time.Time // since when listings fail; zero = the last one went well
 	strays    map[epu.InstanceID]Stray
 	firstSeen map[epu.InstanceID]time.Time // of listed machines that stand in no slot
 	calls     map[epu.LaunchID]*callState

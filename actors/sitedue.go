@@ -195,19 +195,21 @@ func (s *Site) sweep(tx *Tx, m msg.SweepSite) {
 func (s *Site) view(now time.Time) msg.SiteView {
 	v := msg.SiteView{
 		Spec: s.spec, Disabled: s.disabled, Recovery: s.recovering(), Synced: s.synced,
-		Instances: s.supply(), Condemned: len(s.st.Condemned), LastListing: s.lastList,
+		Instances: s.supply(), Condemned: len(s.st.Condemned), LastListing: s.lastList, Started: s.started, FaultSince: s.faulty,
 	}
 	if s.listErr != nil {
 		v.Fault = s.listErr.Error()
 	}
 	for id, n := range s.notes {
 		if !n.ending.IsZero() && s.endingNow(id) && now.Sub(n.ending) > endStuckAfter {
-			v.Stuck++
+			if v.Stuck++; v.StuckSince.IsZero() || n.ending.Before(v.StuckSince) {
+				v.StuckSince = n.ending
+			}
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.strays)) {
 		st := s.strays[id]
-		v.Strays = append(v.Strays, msg.StrayView{Instance: id, Launch: st.Launch, Owner: st.Owner, Pool: st.Pool, Why: st.Why})
+		v.Strays = append(v.Strays, msg.StrayView{Instance: id, Launch: st.Launch, Owner: st.Owner, Pool: st.Pool, Why: st.Why, Since: s.firstSeen[id]})
 	}
 	for _, launch := range slices.Sorted(maps.Keys(s.orphans)) {
 		l := s.st.Launches[launch]

@@ -17,8 +17,12 @@ import (
 func (s *Site) listed(tx *Tx, r CallResult) {
 	s.listErr = r.Err
 	if r.Err != nil {
+		if s.faulty.IsZero() {
+			s.faulty = tx.Now()
+		}
 		return
 	}
+	s.faulty = time.Time{}
 	machines := r.Result.([]iaas.Instance)
 	present := make(map[epu.InstanceID]bool, len(machines))
 	clear(s.strays)

@@ -5,14 +5,69 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 )
 
+// Views are what alerts know of beyond a status: since when things are as they are.
+type Views struct {
+	Pools    map[epu.PoolID]msg.PoolView
+	Sites    map[epu.SiteID]msg.SiteView
+	Started  time.Time // the node
+	Degraded time.Time // its store, since then; zero when it is well
+}
+
+// since says when that began which an alert tells of; zero when nobody knows.
+func (v Views) since(code msg.AlertCode, subject string) time.Time {
+	pool, site := v.Pools[epu.PoolID(subject)], v.Sites[epu.SiteID(subject)]
+	switch code {
+	case msg.AlertPolicyFailing:
+		return pool.FailingSince
+	case msg.AlertWorkersSilent:
+		return pool.SuspectSince
+	case msg.AlertLaunchesFailing:
+		return pool.LaunchesFail
+	case msg.AlertFrozen:
+		if pool.Freeze != nil {
+			return pool.Freeze.Since
+		}
+	case msg.AlertEndingStuck:
+		return site.StuckSince
+	case msg.AlertSiteUnreachable:
+		return site.FaultSince
+	case msg.AlertSiteRecovery:
+		return site.Started
+	case msg.AlertStrays:
+		return firstListed(site.Strays)
+	case msg.AlertRecovery:
+		return v.Started
+	case msg.AlertStore:
+		return v.Degraded
+	}
+	return time.Time{}
+}
+
+// firstListed is since when there is a machine without a record.
+func firstListed(strays []msg.StrayView) (first time.Time) {
+	for _, s := range strays {
+		if !s.Condemned && !s.Since.IsZero() && (first.IsZero() || s.Since.Before(first)) {
+			first = s.Since
+		}
+	}
+	return first
+}
+
 // Alerts are what an operator should look at now.
-func Alerts(s *msg.Status) []*msg.Alert {
+func Alerts(s *msg.Status, v Views) []*msg.Alert {
 	var out []*msg.Alert
 	add := func(code msg.AlertCode, severity, subject, text, try string) {
-		out = append(out, &msg.Alert{Code: string(code), Severity: severity, Subject: subject, Text: text, Try: try})
+		a := &msg.Alert{Code: string(code), Severity: severity, Subject: subject, Text: text, Try: try}
+		if at := v.since(code, subject); !at.IsZero() {
+			a.Since = timestamppb.New(at)
+		}
+		out = append(out, a)
 	}
 	for _, p := range s.GetPools() {
 		switch p.GetHealth() {

@@ -174,7 +174,7 @@ func TestHealings(t *testing.T) {
 	}
 }
 
-// Goal: each alert has a listed code and a next step that is no circle; recovery is one alert that says
+// Goal: each alert has a listed code, a time since when it is so, and a next step that is no circle; recovery is one alert that says
 // what to do, with or without machines. Method: a status in which all is wrong.
 func TestAlertsHelp(t *testing.T) {
 	st := &msg.Status{
@@ -186,13 +186,22 @@ func TestAlertsHelp(t *testing.T) {
 		},
 		Nodes: []*msg.NodeStatus{{Name: "n1", Store: "degraded: no space"}},
 	}
+	at := now.Add(-time.Hour)
+	broken := msg.SiteView{FaultSince: at, StuckSince: at, Started: at, Strays: []msg.StrayView{{Since: now}, {Since: at}}}
+	views := answers.Views{
+		Pools: map[epu.PoolID]msg.PoolView{"a": {FailingSince: at}, "b": {SuspectSince: at}, "c": {LaunchesFail: at, Freeze: &msg.FreezeState{Since: at}}},
+		Sites: map[epu.SiteID]msg.SiteView{"s1": broken, "s2": broken, "s3": broken}, Started: at, Degraded: at,
+	}
 	check := func(want ...string) {
 		t.Helper()
 		var got []string
-		for _, a := range answers.Alerts(st) {
+		for _, a := range answers.Alerts(st, views) {
 			got = append(got, a.GetCode())
 			if !slices.Contains(msg.AlertCodes(), msg.AlertCode(a.GetCode())) {
 				t.Errorf("%s is not among the codes", a.GetCode())
+			}
+			if !a.GetSince().AsTime().Equal(at) {
+				t.Errorf("%s is there since %v, want %v", a.GetCode(), a.GetSince().AsTime(), at)
 			}
 			if a.GetTry() == "" || strings.Contains(a.GetTry(), "doctor") || regexp.MustCompile(`\b0 machines|\b1 machines`).MatchString(a.GetText()) {
 				t.Errorf("%s: %s; try %q", a.GetCode(), a.GetText(), a.GetTry())
@@ -205,14 +214,14 @@ func TestAlertsHelp(t *testing.T) {
 	check("policy-failing", "workers-silent", "frozen-by-failures", "site-unreachable", "ending-stuck", "strays", "site-recovery", "store")
 	st.Sites, st.Pools, st.Nodes[0].Store = []*msg.SiteStatus{{Name: "s1", State: "recovery", Foreign: 2}, {Name: "s2", State: "recovery"}}, nil, "recovery"
 	check("recovery")
-	if a := answers.Alerts(st)[0]; !strings.Contains(a.GetText(), "2 machines") || !strings.Contains(a.GetTry(), "epumgmt adopt") {
+	if a := answers.Alerts(st, views)[0]; !strings.Contains(a.GetText(), "2 machines") || !strings.Contains(a.GetTry(), "epumgmt adopt") {
 		t.Errorf("got %q; try %q", a.GetText(), a.GetTry())
 	}
 	st.Sites[0].Foreign = 0
-	if a := answers.Alerts(st)[0]; a.GetTry() != "epumgmt end-recovery --confirm" {
+	if a := answers.Alerts(st, views)[0]; a.GetTry() != "epumgmt end-recovery --confirm" {
 		t.Errorf("with no machine to decide about: %q", a.GetTry())
 	}
-	st.Alerts = answers.Alerts(st)
+	st.Alerts = answers.Alerts(st, views)
 	if c := answers.Doctor(st, "n1").GetChecks()[0]; c.GetResult() != "failure" || len(c.GetChildren()) != 1 {
 		t.Errorf("the doctor's store check is %v", c)
 	}

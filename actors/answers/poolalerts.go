@@ -31,7 +31,7 @@ func PoolAlerts(v msg.PoolView, now time.Time) []*msg.Alert {
 			text += ": no reading has come"
 		}
 		out = append(out, &msg.Alert{
-			Code: string(msg.AlertSensor), Severity: "warning", Subject: pool, Text: text + "; the pool does not shrink because of it",
+			Code: string(msg.AlertSensor), Severity: "warning", Subject: pool, Since: timestamppb.New(s.BadSince), Text: text + "; the pool does not shrink because of it",
 			Try: "epumgmt explain " + pool,
 		})
 	}
@@ -52,7 +52,7 @@ func PoolAlerts(v msg.PoolView, now time.Time) []*msg.Alert {
 	if v.Last != nil && v.Failure == "" {
 		for _, text := range v.Last.Alerts {
 			out = append(out, &msg.Alert{
-				Code: string(msg.AlertPolicy), Severity: "warning", Subject: pool, Text: "the policy says: " + text, Try: "epumgmt explain " + pool,
+				Code: string(msg.AlertPolicy), Severity: "warning", Subject: pool, Since: timestamppb.New(v.AlertingSince), Text: "the policy says: " + text, Try: "epumgmt explain " + pool,
 			})
 		}
 	}

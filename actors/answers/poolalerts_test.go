@@ -14,7 +14,7 @@ import (
 func TestPoolAlerts(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	v := msg.PoolView{
-		Spec: epu.PoolSpec{Name: "epu-web"}, Workers: []*epu.Worker{{ID: "epu-web-1-1/0"}}, Last: &epu.Decision{Alerts: []string{"queue is odd"}},
+		Spec: epu.PoolSpec{Name: "epu-web"}, Workers: []*epu.Worker{{ID: "epu-web-1-1/0"}}, Last: &epu.Decision{Alerts: []string{"queue is odd"}}, AlertingSince: now,
 		Sensors: []msg.SensorView{
 			{Reading: epu.Reading{Sensor: "depth", Quality: epu.QualityUnknown}, Fault: "connection refused", BadSince: now},
 			{Reading: epu.Reading{Sensor: "load", Quality: epu.QualityOK}},
@@ -35,7 +35,7 @@ func TestPoolAlerts(t *testing.T) {
 		var codes []string
 		for _, a := range answers.PoolAlerts(v, now.Add(c.after)) {
 			codes = append(codes, a.GetCode())
-			if a.GetSubject() != "epu-web" || a.GetTry() == "" {
+			if a.GetSubject() != "epu-web" || a.GetTry() == "" || !a.GetSince().AsTime().Equal(now) {
 				t.Errorf("got %v", a)
 			}
 		}

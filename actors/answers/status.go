@@ -60,7 +60,10 @@ func Pool(applied msg.PoolEntry, v msg.PoolView, now time.Time) *msg.PoolStatus 
 	if !decidedSince(v) {
 		p.Engine = "PENDING" // the wish is from before an operator's change
 	}
-	p.Shadow = v.Shadow
+	p.Shadow, p.Protected = v.Shadow, applied.Spec.Protected
+	if !v.UnseenSince.IsZero() {
+		p.UnseenSince = timestamppb.New(v.UnseenSince)
+	}
 	p.Converged, p.Health = converged(applied, v, p), healthWord(v, p)
 	return p
 }

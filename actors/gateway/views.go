@@ -48,16 +48,19 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 		}
 		out.Pools = append(out.Pools, answers.Pool(v.Pools[name], views[name], now))
 	}
+	sites := map[epu.SiteID]msg.SiteView{}
 	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
 		view, err := ask[msg.SiteView](ctx, g, msg.SiteAddress(site), msg.SiteQuery{})
+		sites[site] = view
 		s := answers.Site(v.Sites[site], view, err)
 		if g.info.APIBudget != nil {
 			s.ApiBudget = int32(g.info.APIBudget(site))
 		}
 		out.Sites = append(out.Sites, s)
 	}
-	out.Nodes = append(out.Nodes, g.node(ctx))
-	out.Alerts = answers.Alerts(out)
+	node, degraded := g.node(ctx)
+	out.Nodes = append(out.Nodes, node)
+	out.Alerts = answers.Alerts(out, answers.Views{Pools: views, Sites: sites, Started: g.info.Started, Degraded: degraded})
 	for _, name := range names {
 		if failed[name] == nil {
 			out.Alerts = append(out.Alerts, answers.PoolAlerts(views[name], now)...)
@@ -67,9 +70,10 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 	return out, nil
 }
 
-func (g *Gateway) node(ctx context.Context) *msg.NodeStatus {
+// node says how this node is, and since when its store can't be written.
+func (g *Gateway) node(ctx context.Context) (n *msg.NodeStatus, degraded time.Time) {
 	meta := g.tree.Journal.Meta()
-	n := &msg.NodeStatus{
+	n = &msg.NodeStatus{
 		Name: g.info.Name, Version: g.info.Version.GetVersion(), Started: timestamppb.New(g.info.Started), Roles: g.info.Roles,
 		Store: "ok", Installation: string(meta.Installation), Epoch: uint64(meta.Epoch),
 	}
@@ -77,9 +81,9 @@ func (g *Gateway) node(ctx context.Context) *msg.NodeStatus {
 		n.Store = "recovery"
 	}
 	if s, err := ask[actors.DurableState](ctx, g, actors.RegistryAddress, actors.DurableStatus{}); err == nil && s.Degraded != nil {
-		n.Store = "degraded: " + s.Degraded.Error()
+		n.Store, degraded = "degraded: "+s.Degraded.Error(), s.Since
 	}
-	return n
+	return n, degraded
 }
 
 // instances lists workers.
@@ -219,6 +223,9 @@ func (g *Gateway) events(ctx context.Context, q *msg.EventsQuery) (proto.Message
 	if q.GetSince() != nil {
 		find.Since = q.GetSince().AsTime()
 	}
+	if err := g.tree.History.Flush(ctx); err != nil {
+		return nil, epu.E(epu.Unavailable, "read history", q.GetPool(), err)
+	}
 	out := &msg.Events{}
 	for r, err := range g.tree.History.Find(ctx, find) {
 		if err != nil {
@@ -243,9 +250,6 @@ func (g *Gateway) Watch(ctx context.Context, _ *msg.Request, body proto.Message,
 	}
 	records, cancel := g.tree.Events.Subscribe()
 	defer cancel()
-	if err := g.tree.History.Flush(ctx); err != nil {
-		return epu.E(epu.Unavailable, "read history", q.GetPool(), err)
-	}
 	past, err := g.events(ctx, q)
 	if err != nil {
 		return err

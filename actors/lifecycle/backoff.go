@@ -6,6 +6,7 @@ import "time"
 // the limit on the pool waits for the full backoff, so an image that keeps failing costs little.
 type Streak struct {
 	Failures int       `json:"n,omitempty"`
+	First    time.Time `json:"first,omitzero"` // of this row
 	Last     time.Time `json:"last,omitzero"`
 }
 
@@ -13,7 +14,12 @@ type Streak struct {
 const backoffFirst = time.Second
 
 // Fail counts one failed launch.
-func (s Streak) Fail(now time.Time) Streak { return Streak{Failures: s.Failures + 1, Last: now} }
+func (s Streak) Fail(now time.Time) Streak {
+	if s.Failures == 0 {
+		s.First = now
+	}
+	return Streak{Failures: s.Failures + 1, First: s.First, Last: now}
+}
 
 // Until is when launches may be tried again: limit failures in a row wait for the whole of max. A failure
 // that lies further ahead of now than that is of a clock that was wrong, and does not count.

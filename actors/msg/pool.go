@@ -117,28 +117,32 @@ type PoolQuery struct{}
 
 // PoolView is what a controller tells people. Workers are shared and immutable.
 type PoolView struct {
-	Spec       epu.PoolSpec
-	Gen        uint64
-	Conf       map[string]any
-	Overrides  map[string]Override // what reconfigure and scale changed since the last apply
-	Wish       epu.Wish
-	Last       *epu.Decision
-	Workers    []*epu.Worker // those not gone
-	Freeze     *FreezeState
-	EndAll     bool
-	Removing   bool
-	Recovery   bool
-	Suspect    bool
-	Engine     string // PENDING, STABLE, UNKNOWN
-	Failure    string // the policy's newest error while it fails
-	FailingFor time.Duration
-	Refused    []epu.Reason // what the guard rails keep from being done now
-	Backoff    time.Time
-	Degraded   string // why the store can't be written
-	Launches   int    // that are not forgotten yet
-	Sensors    []SensorView
-	Shadow     string      // how the candidate in the policy's shadow does; empty = there is none
-	Faults     []HookFault // hooks that were given up since the pool was applied, the newest
+	Spec          epu.PoolSpec
+	Gen           uint64
+	Conf          map[string]any
+	Overrides     map[string]Override // what reconfigure and scale changed since the last apply
+	Wish          epu.Wish
+	Last          *epu.Decision
+	Workers       []*epu.Worker // those not gone
+	Freeze        *FreezeState
+	EndAll        bool
+	Removing      bool
+	Recovery      bool
+	Suspect       bool
+	Engine        string       // PENDING, STABLE, UNKNOWN
+	Failure       string       // the policy's newest error while it fails
+	FailingSince  time.Time    // it fails without a break; zero while it does not
+	SuspectSince  time.Time    // most workers are silent; zero while they are not
+	AlertingSince time.Time    // the policy has had something to say at each decision; zero while it has not
+	LaunchesFail  time.Time    // launches have failed since, and none has run; zero = none failed
+	UnseenSince   time.Time    // of the oldest reading or change that the policy has not decided about; zero = none
+	Refused       []epu.Reason // what the guard rails keep from being done now
+	Backoff       time.Time
+	Degraded      string // why the store can't be written
+	Launches      int    // that are not forgotten yet
+	Sensors       []SensorView
+	Shadow        string      // how the candidate in the policy's shadow does; empty = there is none
+	Faults        []HookFault // hooks that were given up since the pool was applied, the newest
 }
 
 // HookFault is a hook that was given up for one worker.

@@ -32,8 +32,11 @@ type SiteView struct {
 	Disabled    bool
 	Recovery    bool
 	Synced      bool
-	Instances   int // machines of ours that are there or may come
-	Stuck       int // endings older than they should be
+	Instances   int       // machines of ours that are there or may come
+	Stuck       int       // endings older than they should be
+	StuckSince  time.Time // the oldest of them was begun, in this life of the site's actor
+	Started     time.Time // this life of the site's actor
+	FaultSince  time.Time // listings have failed since; zero when the last one went well
 	Condemned   int
 	LastListing time.Time
 	Fault       string // of the newest failed listing or call; empty when the last one went well
@@ -47,8 +50,9 @@ type StrayView struct {
 	Owner     epu.Owner
 	Pool      epu.PoolID
 	Why       string
-	Condemned bool // it is being ended; otherwise it is only listed
-	Slotted   bool // it stands in a launch's slot that its pool does not know, so SiteView.Instances counts it
+	Condemned bool      // it is being ended; otherwise it is only listed
+	Since     time.Time // it was first listed, in this life of the site's actor; zero = not known
+	Slotted   bool      // it stands in a launch's slot that its pool does not know, so SiteView.Instances counts it
 }
 
 // SweepSite orders the end of stray machines. The answer is Swept.

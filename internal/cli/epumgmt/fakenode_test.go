@@ -34,6 +34,7 @@ type fakeNode struct {
 	status *msg.Status
 	asked  int      // questions about one pool alone; things move on with each
 	left   []string // what terminate-all has not ended yet
+	burst  int      // answers since readings were pushed; 0 = none were
 	gone   bool     // epu-old is being removed
 	log    []string // commands as they came
 }
@@ -137,6 +138,9 @@ func (n *fakeNode) Ask(_ context.Context, req *msg.Request, body proto.Message) 
 		}
 		return &msg.Decisions{Decisions: list[:min(len(list), int(m.GetLimit()))]}, nil
 	case *msg.EventsQuery:
+		if m.GetLimit() == 1 && m.GetPool() != "epu-old" && n.known(m.GetPool()) != nil {
+			return &msg.Events{}, nil
+		}
 		return &msg.Events{Events: exampleEvents()[:2]}, nil
 	case *msg.SweepQuery:
 		return &msg.Strays{Recovery: true, Strays: []*msg.Stray{{Instance: "i-0bad", Site: "ec2-us-east-1", Pool: "epu-web", Launch: "epu-web-1-9", Verdict: "listed", Why: "older epoch 1"}}}, nil
@@ -184,7 +188,12 @@ func (n *fakeNode) statusOf(pools []string) (proto.Message, error) {
 	if len(pools) == 1 {
 		n.asked++
 	}
-	if p := st.GetPools()[0]; p.GetName() == "epu-web" && n.asked > 3 {
+	if p := st.GetPools()[0]; p.GetName() == "epu-web" && n.burst > 0 { // readings come all the time; the first is seen with the fourth answer
+		p.UnseenSince = ago(time.Minute)
+		if n.burst++; n.burst > 3 {
+			p.UnseenSince = ago(time.Second)
+		}
+	} else if p.GetName() == "epu-web" && n.asked > 3 {
 		p.Health = "ok"
 	} else if p.GetName() == "epu-encode" {
 		p.Have = min(220+10*int32(n.asked), p.GetWant())
@@ -275,6 +284,7 @@ func (n *fakeNode) command(body proto.Message) (proto.Message, error) {
 	case *msg.Thaw:
 		return n.doneOn(m.GetPool(), m.GetPool()+" acts again", m.GetPool() == "epu-old")
 	case *msg.SensorPush:
+		n.burst = 1
 		return n.doneOn(m.GetPool(), fmt.Sprintf("%s has %d new readings", m.GetPool(), len(m.GetValues())), true)
 	case *msg.Remove:
 		n.gone = true

@@ -273,7 +273,7 @@ func (s *session) event(e *msg.EventRecord) error {
 	return s.print.Print(cli.View{Lines: []cli.Line{line}})
 }
 
-// since is how long an alert has been there; many don't know.
+// since is how long an alert has been there. Nobody knows it of a site that does not answer.
 func since(t *timestamppb.Timestamp, now time.Time) cli.Cell {
 	if t == nil {
 		return cli.Text("-")

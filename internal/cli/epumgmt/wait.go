@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/relay"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
 )
 
 const (
@@ -19,18 +22,28 @@ const (
 	retryEvery  = time.Second // until a node that went away while we waited is there again
 )
 
-// condition is what wait waits for. A nil status means that the pool does not exist.
-type condition struct {
-	name string
-	met  func(*msg.PoolStatus) bool
+// What wait waits for.
+const (
+	untilConverged = "converged"
+	untilHealthy   = "healthy"
+	untilGone      = "gone"
+)
+
+// met reports that a pool is as it is waited for. A nil status means that the pool does not exist.
+func (w *waiter) met(p *msg.PoolStatus) bool {
+	switch w.until {
+	case untilGone:
+		return p == nil
+	case untilHealthy:
+		return p != nil && healthy(p)
+	}
+	return p != nil && settled(p) && w.decided(p)
 }
 
-func conditions() []condition {
-	return []condition{
-		{"converged", func(p *msg.PoolStatus) bool { return p != nil && settled(p) }},
-		{"healthy", func(p *msg.PoolStatus) bool { return p != nil && healthy(p) }},
-		{"gone", func(p *msg.PoolStatus) bool { return p == nil }},
-	}
+// decided reports that the policy has decided about all that was new when the wait began: with the wish from
+// before a burst of readings any pool is converged.
+func (w *waiter) decided(p *msg.PoolStatus) bool {
+	return w.news == nil || p.GetUnseenSince() == nil || p.GetUnseenSince().AsTime().After(w.news.AsTime())
 }
 
 func waitCommand(s *session) *cobra.Command {
@@ -39,7 +52,10 @@ func waitCommand(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use: "wait POOL --for converged|healthy|gone", Short: "Wait until a pool is as it should be", Args: cli.Takes(1, 1),
 		Long: `Wait until a pool is converged, healthy or gone. Changes on the way go to stderr. A node that goes away
-meanwhile is asked again; when the time is over the exit code is 14 and the error says what is missing.`,
+meanwhile is asked again; when the time is over the exit code is 14 and the error says what is missing.
+
+A pool is converged only once its policy has decided about the newest readings and commands from before
+the wait. A pool that was removed before is gone; one that never was is an error (exit code 11).`,
 		Example:           "epumgmt wait epu-web --for converged --timeout 10m\nepumgmt wait epu-web --for healthy",
 		ValidArgsFunction: s.completePools(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,18 +63,16 @@ meanwhile is asked again; when the time is over the exit code is 14 and the erro
 			if err != nil {
 				return err
 			}
-			for _, c := range conditions() {
-				if c.name == what {
-					w := waiter{s: s, pool: pool, until: c, timeout: timeout}
-					return w.run(cmd.Context())
-				}
+			if !slices.Contains([]string{untilConverged, untilHealthy, untilGone}, what) {
+				return cli.Usage("--for converged|healthy|gone", "can't wait for %q", what)
 			}
-			return cli.Usage("--for converged|healthy|gone", "can't wait for %q", what)
+			w := waiter{s: s, pool: pool, until: what, timeout: timeout}
+			return w.run(cmd.Context())
 		},
 	}
-	c.Flags().StringVar(&what, "for", "converged", "`STATE` to wait for: converged, healthy, gone")
+	c.Flags().StringVar(&what, "for", untilConverged, "`STATE` to wait for: converged, healthy, gone")
 	c.Flags().DurationVar(&timeout, "timeout", waitTimeout, "give up after this `TIME`")
-	fixed(c, "for", "converged", "healthy", "gone")
+	fixed(c, "for", untilConverged, untilHealthy, untilGone)
 	return c
 }
 
@@ -75,10 +89,13 @@ func fixed(c *cobra.Command, flag string, words ...string) {
 type waiter struct {
 	s       *session
 	pool    string
-	until   condition
+	until   string
 	timeout time.Duration
-	last    string // what was said about the pool
-	heard   bool   // the node answered once, so it is worth asking again
+	last    string                 // what was said about the pool
+	heard   bool                   // the node answered once, so it is worth asking again
+	seen    bool                   // the pool was there
+	before  bool                   // it was removed before the wait began
+	news    *timestamppb.Timestamp // of the oldest that its policy had not looked at then
 }
 
 func (w *waiter) run(ctx context.Context) error {
@@ -117,15 +134,44 @@ func (w *waiter) watch(ctx context.Context, c *relay.Client) (bool, error) {
 		}
 		w.heard = true
 		p := find(st, w.pool)
-		if w.until.met(p) {
-			return true, nil
+		switch {
+		case p == nil && w.until == untilGone && !w.seen:
+			return w.wasThere(ctx)
+		case p == nil && w.until != untilGone:
+			return false, w.noPool(ctx, "there is no such pool")
+		case p != nil && !w.seen:
+			w.seen, w.news = true, p.GetUnseenSince()
 		}
-		if p == nil {
-			return false, epu.E(epu.NotFound, "wait for", w.pool, errors.New("there is no such pool"))
+		if w.met(p) {
+			return true, nil
 		}
 		w.progress(p)
 	}
 	return false, nil
+}
+
+// wasThere tells a pool that was removed before the wait began, as scripts do, from a name that no pool has had.
+// The history knows: it has what happened to a pool also when that is gone.
+func (w *waiter) wasThere(ctx context.Context) (bool, error) {
+	past, err := ask[*msg.Events](ctx, w.s, &msg.EventsQuery{Pool: w.pool, Limit: 1})
+	if err != nil {
+		return false, err
+	}
+	if len(past.GetEvents()) > 0 {
+		w.before = true
+		return true, nil
+	}
+	return false, w.noPool(ctx, "there is no such pool, and none is known from the past")
+}
+
+// noPool is the error about a name that no pool has, with the one that may be meant.
+func (w *waiter) noPool(ctx context.Context, why string) error {
+	err := epu.E(epu.NotFound, "wait for", w.pool, errors.New(why))
+	err.Try = "epumgmt status lists the pools"
+	if c := strictyaml.Closest(w.pool, w.s.poolNames(ctx)); c != "" {
+		err.Try = "did you mean: " + c
+	}
+	return err
 }
 
 func find(st *msg.Status, pool string) *msg.PoolStatus {
@@ -141,6 +187,9 @@ func find(st *msg.Status, pool string) *msg.PoolStatus {
 func (w *waiter) progress(p *msg.PoolStatus) {
 	now := fmt.Sprintf("%s: wants %d, has %d, starting %d, draining %d, bad %d, %s", p.GetName(), p.GetWant(), p.GetHave(),
 		p.GetStarting(), p.GetDraining(), p.GetUnhealthy(), p.GetHealth())
+	if p.GetUnseenSince() != nil && w.until == untilConverged {
+		now += ", its policy has not decided about the newest readings yet"
+	}
 	if now != w.last {
 		w.s.print.Note("%s", now)
 		w.last = now
@@ -152,14 +201,17 @@ func (w *waiter) tooLate() error {
 	if w.last != "" {
 		why = fmt.Errorf("not so after %v: %s", w.timeout, w.last)
 	}
-	return cli.TimedOut("wait until "+w.pool+" is "+w.until.name, "", why, "epumgmt explain "+w.pool)
+	return cli.TimedOut("wait until "+w.pool+" is "+w.until, "", why, "epumgmt explain "+w.pool)
 }
 
 // finish prints the status that ended the wait.
 func (w *waiter) finish(ctx context.Context, took time.Duration) error {
-	line := []cli.Line{cli.L("%s is %s after %s", w.pool, w.until.name, cli.Span(took))}
+	line := []cli.Line{cli.L("%s is %s after %s", w.pool, w.until, cli.Span(took))}
+	if w.before {
+		line = []cli.Line{cli.L("%s is gone: it was removed before", w.pool)}
+	}
 	st := &msg.Status{}
-	if w.until.name != "gone" {
+	if w.until != untilGone {
 		var err error
 		if st, err = ask[*msg.Status](ctx, w.s, &msg.StatusQuery{Pools: []string{w.pool}}); err != nil {
 			return err
