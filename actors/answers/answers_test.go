@@ -55,6 +55,8 @@ func TestSummaryShowsTheReasonThatMovedTheTarget(t *testing.T) {
 	unknown := epu.Reason{Text: "requests are unknown, so the target stays 0", Rule: "no data"}
 	least := epu.Reason{Text: "raised from 0 to min_instances 2", Rule: "min_instances"}
 	placed := epu.Reason{Text: "placed: east 2", Rule: "place"}
+	largest := epu.Reason{Text: "rule 1 (schedule) wants 2: the day", Rule: "largest"}
+	answer := epu.Reason{Text: "rule 2 (npreserving) wants 1: preserve_n = 1", Rule: "answer"}
 	for _, tt := range []struct {
 		before, after int
 		reasons       []epu.Reason
@@ -63,6 +65,8 @@ func TestSummaryShowsTheReasonThatMovedTheTarget(t *testing.T) {
 		{0, 2, []epu.Reason{unknown, least}, "up 0->2: raised from 0 to min_instances 2"},
 		{2, 2, []epu.Reason{unknown, least}, "hold: requests are unknown, so the target stays 0"},
 		{0, 2, []epu.Reason{unknown, least, placed}, "up 0->2: raised from 0 to min_instances 2"},
+		{0, 2, []epu.Reason{largest, answer}, "up 0->2: rule 1 (schedule) wants 2: the day"},
+		{2, 2, []epu.Reason{largest, answer}, "hold: rule 1 (schedule) wants 2: the day"},
 		{0, 2, []epu.Reason{placed}, "up 0->2: placed: east 2"},
 	} {
 		d := decision(tt.before, tt.after, tt.after)

@@ -45,9 +45,9 @@ func Summary(d *epu.Decision) *msg.DecisionSummary {
 	}
 }
 
-// asides are rules of the policies that come with epu whose reasons say where workers go and which of them,
-// after those that say how many.
-var asides = []string{"heal", "retirable", "full", "place"}
+// asides are rules of the policies that come with epu whose reasons say where workers go, which of them, and
+// what else was wanted, after those that say how many.
+var asides = []string{"heal", "retirable", "full", "place", "answer"}
 
 // leading is the one reason that a line has room for. Policies say first what they found, then what became of
 // it within their own limits: of a target that moved the last word counts, and of one that stayed the first.

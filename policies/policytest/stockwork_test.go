@@ -2,6 +2,8 @@ package policytest_test
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,5 +202,62 @@ func TestFinishByOfWholeJobs(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Goal: of the answers that combine gets, the one that decides is said first, and a rule that can't see is not
+// blamed for what limits decide. Method: a blind rule and one that wants less, with and without limits.
+func TestCombineLeadsWithWhatDecides(t *testing.T) {
+	p, err := policies.NewLibrary(scripts.Policies()).Load("combine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name      string
+		limits    map[string]any
+		load      float64
+		want      int
+		rule      string
+		blindness bool
+	}{
+		{"the largest wins", nil, 70, 7, "largest", false},
+		{"nothing shrinks", nil, 10, 5, "no data", true},
+		{"the least is more than both", map[string]any{"min_instances": 6}, 10, 6, "largest", false},
+		{"the most is less than both", map[string]any{"max_instances": 0}, 10, 0, "largest", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			given := map[string]any{"rules": []any{
+				map[string]any{"policy": "npreserving", "conf": map[string]any{"preserve_n": 1}},
+				map[string]any{"policy": "queuelen", "conf": map[string]any{"queuelen_high_water": 9, "queuelen_low_water": 1}},
+				map[string]any{"policy": "target", "conf": map[string]any{
+					"sensor": "load", "target": 10, "mode": "total", "min_instances": 0, "stabilisation": "0s",
+				}},
+			}}
+			conf, problems := p.Check(given)
+			if problems != nil {
+				t.Fatal(problems)
+			}
+			w := newWorld(p, conf, time.Second)
+			w.read("load", 50, epu.QualityOK)
+			w.read("queue-length", 5, epu.QualityOK)
+			if d := w.decide(t); d.Wanted.Target != 5 {
+				t.Fatalf("got target %d, want 5 to begin with: %v", d.Wanted.Target, d.Reasons)
+			}
+			w.conf = maps.Clone(conf) // a configuration that is in use does not change
+			maps.Copy(w.conf, tt.limits)
+			w.read("load", tt.load, epu.QualityOK)
+			w.read("queue-length", 5, epu.QualityStale)
+			d := w.decide(t)
+			if d.Wanted.Target != tt.want || d.Reasons[0].Rule != tt.rule {
+				t.Errorf("got target %d, want %d; first reason of %q, want %q: %v", d.Wanted.Target, tt.want, d.Reasons[0].Rule, tt.rule, d.Reasons)
+			}
+			said := false
+			for _, r := range d.Reasons {
+				said = said || strings.Contains(r.Text, "can't see")
+			}
+			if said != tt.blindness {
+				t.Errorf("got a rule that is blamed for not seeing: %v, want %v: %v", said, tt.blindness, d.Reasons)
+			}
+		})
 	}
 }

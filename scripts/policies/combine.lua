@@ -35,34 +35,35 @@ return {
   ---@param control epu.Control
   ---@param state epu.State
   decide = function(control, state, conf)
-    local target, memory = state.target, state.memory
-    local kept, before = {}, memory.rules or {}
+    local memory = state.memory
+    local kept, before, answers = {}, memory.rules or {}, {}
     local n, winner, blind = -1, nil, nil
     for i, given in ipairs(conf.rules) do
       local policy, full, where = rules.read(given, "rule " .. i)
       kept[i] = before[i] and before[i].policy == given.policy and before[i] or { policy = given.policy }
       local said = rules.ask(policy, state, full, kept[i])
-      local words = where .. " wants " .. said.n .. ": " .. said.text
+      answers[i] = where .. " wants " .. said.n .. ": " .. said.text
       for _, alert in ipairs(said.alerts) do
         control.alert(where .. ": " .. alert)
       end
       if said.n > n then
-        if winner then
-          control.because(winner, "rule")
-        end
-        n, winner = said.n, words
-      else
-        control.because(words, "rule")
+        n, winner = said.n, i
       end
       blind = blind or said.blind and where
     end
     memory.rules = kept
 
-    local p = { n = n, text = winner, rule = "largest" }
-    if blind and n < target then
-      control.because("kept at " .. target .. " and not shrunk to " .. n .. ": " .. blind .. " can't see", demand.blind)
-      p.n = target
+    local p = blind and rules.unseen(state, conf, n, blind)
+    if p then
+      winner = nil
+    else
+      p = { n = n, text = answers[winner], rule = "largest" }
     end
     demand.settle(control, state, conf, p)
+    for i, answer in ipairs(answers) do
+      if i ~= winner then
+        control.because(answer, "answer")
+      end
+    end
   end,
 }

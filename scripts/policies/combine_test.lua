@@ -36,7 +36,7 @@ test.case {
   conf = { rules = { queue, load, base } },
   steps = {
     { workers = { { count = 8 } }, wish = 8, sensors = read(0, 80), expect = { target = 8 } },
-    { sensors = { load = { value = 0 } }, expect = { target = 8, because = "kept at 8 and not shrunk to 7: rule 1 (queuelen) can't see" } },
+    { sensors = { load = { value = 0 } }, expect = { target = 8, because = "not shrunk from 8 to 7: rule 1 (queuelen) can't see" } },
     { sensors = { load = { value = 0 } }, expect = { target = 8 } },
     { sensors = { load = { value = 120 } }, expect = { target = 12 } },
   },
@@ -45,7 +45,48 @@ test.case {
 test.case {
   name = "a rule is quoted with the reason that moved its number",
   conf = { rules = { { policy = "target", conf = { sensor = "load", target = 10, mode = "total", min_instances = 1 } } } },
-  steps = { { workers = {}, wish = 0, expect = { target = 1, because = "rule 1 (target) wants 1: raised from 0 to min_instances 1" } } },
+  steps = { { workers = {}, wish = 0, sensors = read(0, 0), expect = { target = 1, because = "rule 1 (target) wants 1: raised from 0 to min_instances 1" } } },
+}
+
+test.case {
+  name = "a blind rule that its minimum raises says both",
+  conf = { rules = { { policy = "queuelen", conf = { queuelen_high_water = 1, queuelen_low_water = 0, min_instances = 3 } }, load } },
+  steps = {
+    { workers = {}, sensors = { load = { value = 10 } }, expect = { target = 3,
+      because = "rule 1 (queuelen) wants 3: there is no reading of queue-length; raised from 0 to min_instances 3" } },
+    { sensors = { load = { value = 50 } }, expect = { target = 5, because = "rule 1 (queuelen) wants 3: there is no reading of queue-length, so the wish stays 3" } },
+  },
+}
+
+test.case {
+  name = "what limits decide is not put down to a blind rule",
+  conf = { rules = { queue, base }, min_instances = 4, max_instances = 6 },
+  steps = {
+    { workers = { { count = 3 } }, wish = 3, sensors = read(0, 0), expect = { target = 4 } },
+    { wish = 3, sensors = { load = { value = 0 } }, expect = { target = 4, because = "raised from 2 to min_instances 4" } },
+    { wish = 9, sensors = { load = { value = 0 } }, expect = { target = 6, because = "cut from 9 to max_instances 6" } },
+  },
+}
+
+test.case {
+  name = "a rule in steps goes on from what serves, and down from what it wanted itself",
+  conf = { rules = { queue, load } },
+  steps = {
+    { workers = {}, wish = 0, sensors = read(500, 0), expect = { target = 1 } },
+    { workers = { { count = 1 } }, sensors = read(50, 80), expect = { target = 8, because = "rule 1 (queuelen) wants 1: queue 50 within" } },
+    { workers = { { count = 8 } }, sensors = read(500, 80), expect = { target = 9, because = "rule 1 (queuelen) wants 9: queue 500 above" } },
+    { workers = { { count = 9 } }, sensors = read(5, 80), expect = { target = 8, because = "rule 1 (queuelen) wants 8: queue 5 below" } },
+  },
+}
+
+test.case {
+  name = "what limits refuse a rule, it need not come down from",
+  conf = { max_instances = 3, rules = { { policy = "queuelen", conf = { queuelen_high_water = 100, queuelen_low_water = 10, step_up = 20, stabilisation = "0s" } } } },
+  steps = {
+    { workers = { { count = 1 } }, wish = 1, sensors = read(500, 0), expect = { target = 3, because = "cut from 21 to max_instances 3" } },
+    { workers = { { count = 3 } }, sensors = read(500, 0), expect = { target = 3 } },
+    { sensors = read(5, 0), expect = { target = 2, because = "rule 1 (queuelen) wants 2" } },
+  },
 }
 
 test.case {

@@ -146,7 +146,7 @@ for quality, why in pairs {
     conf = conf { stabilisation = "0s" },
     workers = { { count = 4 } },
     steps = {
-      { wish = 4, sensors = queue(0, { quality = quality, age = 95 }), expect = { target = 4, because = { why, ", so the target stays 4" } } },
+      { wish = 4, sensors = queue(0, { quality = quality, age = 95 }), expect = { target = 4, because = { why, ", so the wish stays 4" } } },
       { sensors = queue(900, { quality = quality }), expect = { target = 4 } },
     },
   }

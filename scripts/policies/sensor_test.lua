@@ -85,7 +85,7 @@ for quality, why in pairs { stale = "load is stale", unknown = "load is unknown"
     name = "a reading that is " .. quality .. " changes nothing",
     conf = conf { cooldown = "0s" },
     workers = { { count = 4 } },
-    steps = { { wish = 4, sensors = load(0.1, quality), expect = { target = 4, because = { why, "the target stays 4" } } } },
+    steps = { { wish = 4, sensors = load(0.1, quality), expect = { target = 4, because = { why, "the wish stays 4" } } } },
   }
 end
 

@@ -158,8 +158,10 @@ return {
       for _, alert in ipairs(said.alerts) do
         control.alert(where .. ": " .. alert)
       end
-      if said.blind then
-        total.n, total.rule = math.max(said.n, state.target), demand.blind
+      local kept = said.blind and rules.unseen(state, given, said.n, where)
+      if kept then
+        kept.text = kept.text .. " (" .. said.text .. ")"
+        total = kept
       end
     end
 

@@ -105,7 +105,7 @@ for quality, why in pairs { stale = "load is stale", unknown = "load is unknown"
   test.case {
     name = "a reading that is " .. quality .. " changes nothing",
     conf = total {},
-    steps = { { workers = { { count = 4 } }, wish = 4, sensors = load(0, quality), expect = { target = 4, because = { why, "the target stays 4" } } } },
+    steps = { { workers = { { count = 4 } }, wish = 4, sensors = load(0, quality), expect = { target = 4, because = { why, "the wish stays 4" } } } },
   }
 end
 

@@ -13,7 +13,7 @@ local demand = {}
 ---@class lib.Proposal
 ---@field n number workers wanted
 ---@field allows number? fewest workers this evaluation would be content with; default n
----@field floor number? fewest workers whatever else is said, but never above max_instances
+---@field floor number? fewest workers while there is work, but never above max_instances
 ---@field text string why
 ---@field rule string? short name of the rule
 ---@field span number? seconds of stabilisation; default conf.stabilisation
@@ -88,15 +88,24 @@ function demand.more(state, n)
   return math.max(state.target, demand.have(state)) + n
 end
 
--- Keeps the target for want of data; limits still hold.
-function demand.hold(control, state, conf, why, span)
-  demand.settle(control, state, conf, {
-    n = state.target, text = why .. ", so the target stays " .. state.target, rule = demand.blind, span = span,
-  })
-end
-
 -- The rule of reasons that say that a policy could not see. `combine` looks for it.
 demand.blind = "no data"
+
+-- Keeps what was wanted for want of data; limits still hold.
+function demand.hold(control, state, conf, why, span)
+  local n = state.target
+  local stays = demand.limited(conf, n) == n and ", so the wish stays " .. n or ""
+  demand.settle(control, state, conf, { n = n, text = why .. stays, rule = demand.blind, span = span })
+end
+
+-- A number within a policy's own limits; max_instances wins over all that asks for more.
+---@param conf table
+---@param n number
+---@param floor number? fewest workers besides min_instances
+---@return number
+function demand.limited(conf, n, floor)
+  return math.min(math.max(n, conf.min_instances, floor or 0), conf.max_instances or math.huge)
+end
 
 -- Makes a proposal the wish: stabilised, then within the policy's limits, with reasons. Gives the target.
 ---@param control epu.Control
@@ -114,8 +123,8 @@ function demand.settle(control, state, conf, proposal)
     memory.down = memory.down or {}
     least = window.most(memory.down, state.now, span, least, target)
   end
-  if n < target and n < least then
-    local kept = math.min(target, least)
+  local kept = math.min(target, least)
+  if demand.limited(conf, n, floor) < demand.limited(conf, kept, floor) then
     control.because("kept at " .. kept .. " and not shrunk to " .. n .. ": within the last "
       .. show.span(span) .. " that was not enough", "stabilisation")
     n = kept
@@ -124,8 +133,10 @@ function demand.settle(control, state, conf, proposal)
   if n < conf.min_instances then
     control.because("raised from " .. n .. " to min_instances " .. conf.min_instances, "min_instances")
     n = conf.min_instances
+  elseif n < floor then
+    control.because("raised from " .. n .. " to " .. floor .. ", since there is work", "work")
+    n = floor
   end
-  n = math.max(n, floor)
   if conf.max_instances and n > conf.max_instances then
     control.because("cut from " .. n .. " to max_instances " .. conf.max_instances, "max_instances")
     n = conf.max_instances

@@ -19,7 +19,7 @@ rules.policies = {
 
 ---@class lib.Said what one policy would do
 ---@field n number
----@field text string the reason that moved its number, else its first one
+---@field text string the reason that moved its number, after why it could not see, if it could not; else its first one
 ---@field alerts string[]
 ---@field blind boolean whether it could not see
 
@@ -63,7 +63,9 @@ end
 
 local function nothing() end
 
--- Asks a policy. Kept is the rule's own place in memory and changed in place.
+-- Asks a policy. Kept is the rule's own place in memory and changed in place. What a rule wanted last is its
+-- target, without what limits took off the whole: it would go up from there while it is refused, and later have
+-- to come all the way down.
 ---@param policy table what the policy's file returns
 ---@param state epu.State
 ---@param full table its configuration
@@ -71,7 +73,7 @@ local function nothing() end
 ---@return lib.Said
 function rules.ask(policy, state, full, kept)
   kept.memory = kept.memory or {}
-  local said = { n = kept.target or state.target, alerts = {}, blind = false }
+  local said = { n = math.min(kept.target or state.target, state.target), alerts = {}, blind = false }
   local before, first, last = said.n, nil, nil
   local own = setmetatable({ memory = kept.memory, target = said.n, params = full }, {
     __index = function(_, name)
@@ -104,7 +106,25 @@ function rules.ask(policy, state, full, kept)
   policy.decide(control, own, full)
   kept.target = said.n
   said.text = (said.n ~= before and last or first) or "no reason"
+  if said.blind and said.text ~= first then
+    said.text = first .. "; " .. said.text
+  end
   return said
+end
+
+-- The proposal while a part can't see, if its answer would shrink the pool: what it would see may be more.
+---@param state epu.State
+---@param full table the configuration of the whole
+---@param n number
+---@param where string which part
+---@return lib.Proposal?
+function rules.unseen(state, full, n, where)
+  if demand.limited(full, n) >= demand.limited(full, state.target) then
+    return nil
+  end
+  return {
+    n = state.target, text = "not shrunk from " .. state.target .. " to " .. n .. ": " .. where .. " can't see", rule = demand.blind,
+  }
 end
 
 return rules
