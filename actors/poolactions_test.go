@@ -395,6 +395,27 @@ func TestPolicyDrains(t *testing.T) {
 	settled(t, f, 2, 0)
 }
 
+// Goal: a worker that was put back into service is not ended for the drain that was taken back. Method: a drain that
+// becomes overdue while the pool is frozen, then resume and thaw as quickly as a script gives them, before the next
+// look at the deadlines.
+func TestResumeForgetsLateDrain(t *testing.T) {
+	f := calmFleet(t, 2, func(p *epu.PoolSpec) { p.Drain.Timeout = time.Minute })
+	w := f.Workers()[0]
+	f.Mute(w.Instance)
+	done(t, f, true, &msg.FreezeCommand{})
+	done(t, f, true, &msg.Drain{Instance: string(w.ID)})
+	f.Run(70 * time.Second)
+	f.Unmute(w.Instance)
+	f.Run(20*time.Second + 300*time.Millisecond)
+	f.Command(&msg.Resume{Instance: string(w.ID)})
+	f.Run(200 * time.Millisecond)
+	f.Command(&msg.Thaw{})
+	f.Run(2 * time.Second)
+	if now := worker(f, w.ID); now == nil || now.Ended || now.Draining {
+		t.Errorf("got %+v, want it in service", now)
+	}
+}
+
 // Goal: orders and readings find their pool through the gateway, and what finds none is told so. Method: a
 // node in a bubble.
 func TestOrdersThroughTheGateway(t *testing.T) {

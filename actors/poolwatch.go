@@ -89,9 +89,13 @@ func (c *Controller) tell(id epu.WorkerID, v *workerVitals) {
 
 // track keeps what hangs on a worker's state: its actor and its deadlines.
 func (c *Controller) track(w *epu.Worker) {
-	clock(c.starting, w.ID, w.Open() && w.State < epu.Running)
-	clock(c.drains, w.ID, w.Open() && w.Draining)
+	starting, drains := w.Open() && w.State < epu.Running, w.Open() && w.Draining
+	clock(c.starting, w.ID, starting)
+	clock(c.drains, w.ID, drains)
 	clock(c.replacing, w.ID, w.Open() && w.Replacing)
+	if late, ok := c.overdue[w.ID]; ok && !(late.Drained && drains || !late.Drained && starting) {
+		delete(c.overdue, w.ID) // what it was late with is over or taken back
+	}
 	if c.st.Define.Spec.Health.Source != epu.HealthAgent {
 		c.unwatch(w.ID)
 		return
