@@ -38,11 +38,10 @@ type (
 	WhatIf struct{ Now, Then epu.Decision }
 	// TurnsCall looks for the nearest readings at which a pool's wish would be another one. The result is msg.Turns.
 	TurnsCall struct {
-		ID     string
-		Now    DecideCall
-		Before int // the target in force
-		Limits epu.Limits
-		From   msg.Address
+		ID    string
+		Now   DecideCall
+		Rails reconcile.Rails // the guard rails of that moment
+		From  msg.Address
 	}
 	// Glimpse answers *msg.SnapshotQuery: what the policy would see now. All of it is shared and immutable.
 	Glimpse struct {
@@ -141,7 +140,7 @@ func (c *Controller) findTurns(tx *Tx) {
 	}
 	id := tx.NewID()
 	c.turns = append(c.turns, TurnsCall{
-		ID: id, Now: c.decideCall(epu.DecisionID(id), tx.Now()), Before: c.st.Wish.Target, Limits: c.st.Define.Spec.Limits, From: tx.From(),
+		ID: id, Now: c.decideCall(epu.DecisionID(id), tx.Now()), Rails: c.rails(c.st.Wish.Target), From: tx.From(),
 	})
 }
 

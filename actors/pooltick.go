@@ -254,30 +254,13 @@ func (c *Controller) offered(m msg.Offers) {
 
 // priceAt is what a worker of a launch costs an hour as its site says now; 0 when it does not.
 func (c *Controller) priceAt(l *poolLaunch, zone string) float64 {
-	offers := c.offers[l.Site]
-	if len(offers) == 0 {
-		return 0
-	}
-	size, market := cmp.Or(l.Allocation, c.st.Define.Launches[l.Site].Allocation), cmp.Or(l.Market, epu.OnDemand)
-	price := 0.0
-	for _, o := range offers {
-		if o.Allocation == size && o.Market == market && (o.Zone == zone || (o.Zone == "" || zone == "") && price == 0) {
-			price = o.USDPerHour
-		}
-	}
-	return price
+	return reconcile.Price(c.offers[l.Site], c.sized(epu.Placement{Site: l.Site, Allocation: l.Allocation, Market: l.Market}), zone)
 }
 
-// nextPrice is what one more worker costs at the first place where it may go; 0 when that is not known.
-func (c *Controller) nextPrice(wish epu.Wish) float64 {
-	for _, p := range c.st.Define.Spec.Placement {
-		if wish.Site == "" || wish.Site == p.Site {
-			return c.priceAt(&poolLaunch{
-				Site: p.Site, Allocation: cmp.Or(wish.Allocation, p.Allocation), Market: cmp.Or(wish.Market, p.Market),
-			}, "")
-		}
-	}
-	return 0
+// sized is a place with the size that machines have there when nothing says otherwise.
+func (c *Controller) sized(p epu.Placement) epu.Placement {
+	p.Allocation = cmp.Or(p.Allocation, c.st.Define.Launches[p.Site].Allocation)
+	return p
 }
 
 // budget is what the pool may cost and costs.
@@ -327,11 +310,22 @@ func (c *Controller) charged(now time.Time) {
 	}
 }
 
-// guard holds a decision against the pool's limits; before is the target that it changes.
+// rails are what a decision is held against; before is the target that it changes.
+func (c *Controller) rails(before int) reconcile.Rails {
+	spec := &c.st.Define.Spec
+	r := reconcile.Rails{
+		Limits: spec.Limits, Before: before, Open: c.roster.counts.Open(), Budget: c.budget(), Offers: c.cheapest, Origins: spec.Origins,
+	}
+	if spec.Limits.Spend > 0 { // without it nobody asks what a place costs
+		for _, p := range spec.Placement {
+			r.Places = append(r.Places, c.sized(p))
+		}
+	}
+	return r
+}
+
+// guard holds a decision against the pool's limits.
 func (c *Controller) guard(d *epu.Decision, before int) {
-	origins := c.st.Define.Spec.Origins
-	origin := func(key string) string { return origins[key] }
-	d.Wish, d.Clamps = reconcile.Clamp(d.Wanted, before, c.st.Define.Spec.Limits, reconcile.Sure(d.Inputs), origin)
-	wish, held := reconcile.HoldGrowth(d.Wish, c.roster.counts.Open(), c.budget(), c.nextPrice(d.Wish), origin)
-	d.Wish, d.Clamps = wish, append(d.Clamps, held...)
+	r := c.rails(before)
+	r.Guard(d)
 }

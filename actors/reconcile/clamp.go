@@ -53,9 +53,9 @@ func Clamp(wanted epu.Wish, before int, limits epu.Limits, shrinkOK bool, origin
 	return wish, clamps
 }
 
-// HoldGrowth keeps a wish from growing beyond what the pool may cost. Each is what one more worker costs
+// holdGrowth keeps a wish from growing beyond what the pool may cost. Each is what one more worker costs
 // an hour; 0 = not known, and then it grows until what is known reaches the limit.
-func HoldGrowth(wish epu.Wish, open int, budget epu.Budget, each float64, origin func(string) string) (epu.Wish, []epu.Reason) {
+func holdGrowth(wish epu.Wish, open int, budget epu.Budget, each float64, origin func(string) string) (epu.Wish, []epu.Reason) {
 	if budget.PerHour <= 0 || wish.Target <= open {
 		return wish, nil
 	}

@@ -162,13 +162,10 @@ func (p *Pool) Decide(now time.Time, senses Senses) epu.Decision {
 	if d.Error != "" {
 		d.Wish = p.wish
 	} else {
-		d.Wish, d.Clamps = reconcile.Clamp(d.Wanted, p.wish.Target, p.cfg.Limits, mayShrink(d.Inputs), nowhere)
-		each := 0.0
-		if len(p.cfg.Placement) > 0 {
-			each = p.price(p.cfg.Placement[0])
+		rails := reconcile.Rails{
+			Limits: p.cfg.Limits, Before: p.wish.Target, Open: p.counts.Open(), Budget: p.budget(), Places: p.cfg.Placement, Offers: p.offers(),
 		}
-		held, more := reconcile.HoldGrowth(d.Wish, p.counts.Open(), p.budget(), each, nowhere)
-		d.Wish, d.Clamps = held, append(d.Clamps, more...)
+		rails.Guard(&d)
 		p.wish, p.memory, p.dirty, p.decided = d.Wish, d.MemoryAfter, true, true
 	}
 	var refused []epu.Reason
@@ -181,22 +178,6 @@ func (p *Pool) Decide(now time.Time, senses Senses) epu.Decision {
 	return d
 }
 
-// nowhere is the origin of limits that stand in no file.
-func nowhere(string) string { return "" }
-
-// mayShrink reports that no reading behind a decision is stale or unknown.
-func mayShrink(inputs []epu.Input) bool {
-	return !slices.ContainsFunc(inputs, func(in epu.Input) bool {
-		switch v := in.Value.(type) {
-		case epu.Reading:
-			return v.Quality == epu.QualityStale || v.Quality == epu.QualityUnknown
-		case epu.Window:
-			return v.Quality == epu.QualityStale || v.Quality == epu.QualityUnknown
-		}
-		return false
-	})
-}
-
 // Settle brings the workers in step with the wish, as far as the guard rails allow now. It does nothing
 // when nothing has changed since it last did.
 func (p *Pool) Settle(now time.Time) (done []epu.Action, refused []epu.Reason) {
@@ -206,7 +187,8 @@ func (p *Pool) Settle(now time.Time) (done []epu.Action, refused []epu.Reason) {
 	for pass := 0; pass < passesMax && p.dirty && p.decided; pass++ {
 		plan := reconcile.Actions(p.reality(now))
 		p.dirty = false
-		done = append(done, p.carryOut(now, &plan)...)
+		done = append(done, plan.Actions()...)
+		p.carryOut(now, &plan)
 		p.refused, p.until = plan.Refused, plan.Until
 		if !plan.Empty() {
 			p.dirty = true
@@ -246,28 +228,20 @@ func used(stamps []time.Time, window time.Duration) reconcile.Used {
 	return reconcile.Used{N: len(stamps), Next: stamps[0].Add(window + 1)}
 }
 
-// carryOut does what a plan says and gives it back as actions.
-func (p *Pool) carryOut(now time.Time, plan *reconcile.Plan) (done []epu.Action) {
-	one := func(kind epu.ActionKind, w *epu.Worker, reason string) {
-		done = append(done, epu.Action{Kind: kind, Workers: []epu.WorkerID{w.ID}, Reason: reason})
-	}
+// carryOut does what a plan says.
+func (p *Pool) carryOut(now time.Time, plan *reconcile.Plan) {
 	for _, w := range plan.Resumes {
 		p.drain(now, w.ID, false, false)
-		one(epu.ActResume, w, "wanted again")
 	}
 	for _, e := range plan.Ends {
 		p.end(now, e.Worker.ID, e.Limited)
-		one(epu.ActTerminate, e.Worker, e.Reason)
 	}
 	for _, w := range plan.Drains {
 		p.drain(now, w.ID, true, false)
-		one(epu.ActDrain, w, "surplus")
 	}
 	for _, l := range plan.Launches {
 		p.launch(now, l)
-		done = append(done, epu.Action{Kind: epu.ActLaunch, Count: l.N, Name: l.Name, Site: l.Site, Reason: l.Reason})
 	}
-	return done
 }
 
 // act carries out what a policy asks to be done once, as far as the guard rails let it.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/policies/simulate"
 	"github.com/nimbus-epu/epu/scripts"
@@ -263,5 +264,27 @@ func TestMeasures(t *testing.T) {
 	}
 	if last := r.Series[len(r.Series)-1]; last.Demand != 3 {
 		t.Errorf("got demand %v, want 3", last.Demand)
+	}
+}
+
+// Goal: a simulated pool shrinks exactly where a real one does. Method: five workers, none left to do by a reading
+// that is stale, then by one that is not.
+func TestStaleWorkDoesNotShrink(t *testing.T) {
+	p, err := policies.Compile("asks", []byte("return { decide = function(control, state) control.scale_to(state.work().left) end }"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := simulate.NewPool(simulate.PoolConfig{Policy: p, Limits: epu.Limits{Max: 10}, Placement: []epu.Placement{{Site: "local"}}})
+	defer pool.Close()
+	now := time.Unix(1_800_000_000, 0)
+	for _, c := range []struct {
+		left    float64
+		quality epu.Quality
+		want    int
+	}{{5, epu.QualityOK, 5}, {0, epu.QualityStale, 5}, {0, epu.QualityOK, 0}} {
+		d := pool.Decide(now, simulate.Senses{Work: epu.Work{Left: &epu.Reading{Value: c.left, Time: now, Quality: c.quality}}})
+		if d.Error != "" || d.Wish.Target != c.want {
+			t.Errorf("%v left, %s: %d wanted (%s), want %d", c.left, c.quality, d.Wish.Target, d.Error, c.want)
+		}
 	}
 }

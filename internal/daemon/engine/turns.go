@@ -10,7 +10,6 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
-	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -36,8 +35,8 @@ func (e *Engine) turns(ctx context.Context, c actors.TurnsCall) (msg.Turns, erro
 	until := e.opts.Now().Add(turnsTime)
 	target := func(s *policies.Snapshot) (int, bool) {
 		d := policies.Evaluate(p, e.bounds(), s, conf, conf)
-		wish, _ := reconcile.Clamp(d.Wanted, c.Before, c.Limits, reconcile.Sure(d.Inputs), func(string) string { return "" })
-		return wish.Target, d.Error == "" && ctx.Err() == nil && e.opts.Now().Before(until)
+		c.Rails.Guard(&d)
+		return d.Wish.Target, d.Error == "" && ctx.Err() == nil && e.opts.Now().Before(until)
 	}
 	now, ok := target(c.Now.Snapshot)
 	if !ok {

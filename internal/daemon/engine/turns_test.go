@@ -8,6 +8,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/reconcile"
 )
 
 // Goal: the readings named are the nearest at which the pool would want something else, and the limits count.
@@ -26,17 +27,34 @@ func TestTurns(t *testing.T) {
 		"no way out":            {queue: 70, min: 4, max: 4},
 	} {
 		e := newEngine(t)
-		call := actors.TurnsCall{Now: seen(epu.Decision{}, c.queue), Limits: epu.Limits{Min: c.min, Max: c.max}}
+		call := actors.TurnsCall{Now: seen(epu.Decision{}, c.queue), Rails: reconcile.Rails{Limits: epu.Limits{Min: c.min, Max: c.max}}}
 		want := []msg.Turn{{Sensor: "queue", Below: c.below, Above: c.above}}
 		if diff := cmp.Diff(want, do[msg.Turns](t, e, call).Sensors); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	fraction := do[msg.Turns](t, newEngine(t), actors.TurnsCall{Now: seen(epu.Decision{}, 99.5), Limits: epu.Limits{Max: 1000}})
+	fraction := do[msg.Turns](t, newEngine(t), actors.TurnsCall{Now: seen(epu.Decision{}, 99.5), Rails: reconcile.Rails{Limits: epu.Limits{Max: 1000}}})
 	if !fraction.Known || fraction.Next != 5 {
 		t.Errorf("the policy would want 5 now, got %+v", fraction)
 	}
 	if a := fraction.Sensors[0].Above; a == nil || a.Value <= 100 || a.Value > 100.2 || a.Target != 6 {
 		t.Errorf("above 99.5: got %+v, want a little more than 100", a)
+	}
+}
+
+// Goal: an explanation does not announce a target that the pool may not afford. Method: a queue for twenty, in a pool
+// of five that costs all it may; a reading that changes nothing then is no turn.
+func TestTurnsUnderSpend(t *testing.T) {
+	rails := reconcile.Rails{
+		Limits: epu.Limits{Max: 1000, Spend: 1}, Before: 5, Open: 5, Budget: epu.Budget{PerHour: 1, Now: 1},
+		Places: []epu.Placement{{Site: "east"}}, Offers: []epu.Offer{{Site: "east", Market: epu.OnDemand, USDPerHour: 0.2}},
+	}
+	turns := do[msg.Turns](t, newEngine(t), actors.TurnsCall{Now: seen(epu.Decision{}, 400), Rails: rails})
+	if turns.Next != 5 || len(turns.Sensors) != 1 || turns.Sensors[0].Above != nil {
+		t.Errorf("got %+v, want 5 next and nothing above", turns)
+	}
+	rails.Limits.Spend, rails.Budget.PerHour = 2, 2
+	if turns = do[msg.Turns](t, newEngine(t), actors.TurnsCall{Now: seen(epu.Decision{}, 400), Rails: rails}); turns.Next != 10 {
+		t.Errorf("with a dollar left for workers of 20 cents: %d next, want 10", turns.Next)
 	}
 }
