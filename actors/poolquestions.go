@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/reconcile"
@@ -22,7 +24,7 @@ type (
 		ID      string
 		Now     DecideCall
 		Then    *policies.Snapshot // the same moment with other readings
-		Changes map[string]any     // of the configuration, as reconfigure takes them
+		Variant policies.Variant   // of the configuration
 		Files   []epu.PolicyFile   // a candidate in place of the pool's policy; none = the pool's own
 		Wrong   []string           // what is wrong already, said with what else is
 		From    msg.Address
@@ -33,6 +35,7 @@ type (
 	WhatIfDecided struct {
 		Now, Then epu.Decision
 		Problems  []string
+		Mend      string // the flags that would mend what is wrong because of the pool's settings
 	}
 	// WhatIf answers *msg.WhatIfQuery: both decisions after the guard rails, with what would be done at once.
 	WhatIf struct{ Now, Then epu.Decision }
@@ -90,13 +93,27 @@ func (c *Controller) whatIf(tx *Tx, q *msg.WhatIfQuery) {
 	now := c.decideCall(epu.DecisionID(tx.NewID()), tx.Now())
 	call := WhatIfCall{ID: string(now.Snapshot.Decision), Now: now, Then: c.imagined(now.Snapshot, q.GetSensors()), From: tx.From()}
 	call.Wrong = c.unknownSensors(q.GetSensors())
-	if q.GetConf() != nil {
-		call.Changes = q.GetConf().AsMap()
-	}
+	c.vary(&call, q)
 	for _, f := range q.GetPolicy() {
 		call.Files = append(call.Files, epu.PolicyFile{Path: f.GetPath(), Text: string(f.GetContent())})
 	}
 	c.whatIfs = append(c.whatIfs, call)
+}
+
+// vary takes over how the settings differ from the pool's.
+func (c *Controller) vary(call *WhatIfCall, q interface {
+	GetConf() *structpb.Struct
+	GetUnset() []string
+	GetWhole() bool
+},
+) {
+	call.Variant = policies.Variant{Unset: q.GetUnset(), Whole: q.GetWhole()}
+	if q.GetConf() != nil {
+		call.Variant.Changes = q.GetConf().AsMap()
+	}
+	for _, p := range call.Variant.Idle(c.st.Conf) {
+		call.Wrong = append(call.Wrong, p.String())
+	}
 }
 
 // unknownSensors says which of the readings given are of no sensor of the pool.
@@ -162,12 +179,9 @@ func (c *Controller) whatIfEnded(tx *Tx, call WhatIfCall, r CallResult) {
 		return
 	}
 	c.whatIfs = slices.Delete(slices.Clone(c.whatIfs), at, at+1)
-	op, policy := "ask what if", call.Now.Policy
+	op := "ask what if"
 	if call.Shadow != nil {
 		op = "shadow"
-	}
-	if len(call.Files) > 0 { // the settings are the candidate's
-		policy = strings.TrimSuffix(call.Files[0].Path, ".lua")
 	}
 	if r.Err != nil {
 		err := epu.E(epu.KindOf(r.Err), op, string(c.pool), r.Err)
@@ -182,9 +196,7 @@ func (c *Controller) whatIfEnded(tx *Tx, call WhatIfCall, r CallResult) {
 	if wrong := slices.Concat(call.Wrong, d.Problems); len(wrong) > 0 {
 		refused := refuse(epu.Invalid, op, string(c.pool), strings.Join(wrong, "; "))
 		refused.Problems = wrong
-		if refused.Err.Try = "epumgmt policy doc " + policy + " lists the settings"; len(call.Wrong) > 0 {
-			refused.Err.Try = "epumgmt sensor list " + string(c.pool) + " lists the sensors; the pool's file defines them"
-		}
+		refused.Err.Try = c.advice(&call, d.Mend)
 		tx.Reply(call.From, refused)
 		return
 	}
@@ -193,6 +205,24 @@ func (c *Controller) whatIfEnded(tx *Tx, call WhatIfCall, r CallResult) {
 		return
 	}
 	tx.Reply(call.From, WhatIf{Now: c.carriedOut(d.Now, tx.Now()), Then: c.carriedOut(d.Then, tx.Now())})
+}
+
+// advice says what to do about what is wrong with a question.
+func (c *Controller) advice(call *WhatIfCall, flags string) string {
+	policy := call.Now.Policy
+	if len(call.Files) > 0 { // the settings are the candidate's
+		policy = strings.TrimSuffix(call.Files[0].Path, ".lua")
+	}
+	switch doc := "epumgmt policy doc " + policy + " lists the settings"; {
+	case flags != "":
+		return "add " + flags + "; " + doc + ", and --conf FILE gives all of them in place of the pool's"
+	case len(call.Wrong) > 0 && call.Shadow == nil && len(call.Variant.Idle(c.st.Conf)) < len(call.Wrong):
+		return "epumgmt sensor list " + string(c.pool) + " lists the sensors; the pool's file defines them"
+	case len(call.Wrong) > 0:
+		return "leave these out of --unset; epumgmt explain " + string(c.pool) + " shows the pool's settings"
+	default:
+		return doc
+	}
 }
 
 // carriedOut is a decision as it would be after the guard rails, with what would be done at once. It changes

@@ -237,11 +237,63 @@ func TestCandidateInTheShadow(t *testing.T) {
 	settled(t, f, 3, 0)
 }
 
+// Settings are taken away for the question only, and a candidate goes without them after a restart too. What there is
+// not can't be taken away, and what the pool's settings are to blame for is said with the flags that mend it.
+func TestVariantsOfThePoolsSettings(t *testing.T) {
+	f := calmFleet(t, 3, loadSensors)
+	w := whatIf(t, f, &msg.WhatIfQuery{Unset: []string{"preserve_n"}})
+	if w.Now.Wish.Target != 3 || w.Then.Wanted.Target != 0 {
+		t.Errorf("unset: now %d, then %d; want 3 and 0", w.Now.Wish.Target, w.Then.Wanted.Target)
+	}
+	w = whatIf(t, f, &msg.WhatIfQuery{Whole: true, Conf: settings(t, map[string]any{"names": 1})})
+	if w.Then.Wanted.Target != 0 || len(w.Then.Wanted.Uniques) != 1 {
+		t.Errorf("whole: then %+v, want one unique worker", w.Then.Wanted)
+	}
+	for _, c := range []struct {
+		q              *msg.WhatIfQuery
+		says, try, not string
+	}{
+		{&msg.WhatIfQuery{Unset: []string{"preserve"}}, "did you mean 'preserve_n'?", "leave these out of --unset", "sensor list"},
+		{&msg.WhatIfQuery{Unset: []string{"preserve_n"}, Whole: true}, "the configuration is given whole", "--unset", "sensor list"},
+		{&msg.WhatIfQuery{Unset: []string{"x"}, Sensors: map[string]float64{"y": 1}}, "it sets preserve_n", "sensor list", "leave"},
+		{&msg.WhatIfQuery{Conf: settings(t, map[string]any{"day": 1})}, "day: there is no such setting", "add --unset day; epumgmt policy doc npreserving", "sensor"},
+	} {
+		no, ok := f.Ask(c.q).(msg.Refused)
+		if !ok || !strings.Contains(no.Err.Error(), c.says) || !strings.Contains(no.Err.Try, c.try) || strings.Contains(no.Err.Try, c.not) {
+			t.Errorf("%v: got %v, try %q; want %q, %q", c.q, no.Err, no.Err.Try, c.says, c.try)
+		}
+	}
+	wants := map[int]int{}
+	f.Candidate = func(_ *policies.Snapshot, d *epu.Decision) error { wants[d.Wanted.Target]++; return nil }
+	for _, c := range []struct {
+		unset []string
+		whole bool
+		want  int
+	}{{[]string{"preserve_n"}, false, 0}, {nil, true, 0}, {nil, false, 3}} {
+		m := candidate(time.Hour)
+		m.Unset, m.Whole = c.unset, c.whole
+		done(t, f, true, m)
+		clear(wants)
+		f.Run(time.Minute)
+		f.Crash()
+		f.Run(time.Minute)
+		if wants[c.want] < 10 || len(wants) != 1 {
+			t.Errorf("unset %q, whole %v: it wanted %v, want %d each time", c.unset, c.whole, wants, c.want)
+		}
+	}
+	settled(t, f, 3, 0)
+}
+
 // What can't go into the shadow is refused; another candidate takes the place of the one before, and stop ends it.
 func TestShadowIsBegunAndEnded(t *testing.T) {
 	f := calmFleet(t, 1, nil)
 	refused(t, f, epu.Invalid, &msg.Shadow{Pool: "epu-web"})
-	refused(t, f, epu.Invalid, candidate(-time.Second))
+	for _, span := range []time.Duration{-time.Second, 900 * time.Hour} {
+		long, ok := f.Order(candidate(span)).(msg.Refused)
+		if !ok || epu.KindOf(long.Err) != epu.Invalid || !strings.Contains(long.Err.Error(), "up to 168h (7 days)") || !strings.Contains(epu.TryOf(long.Err), "--for 168h") {
+			t.Errorf("for %v: got %v, try %q", span, long.Err, epu.TryOf(long.Err))
+		}
+	}
 	big := candidate(time.Hour)
 	big.Files = append(big.Files, &msg.File{Path: "big.lua", Content: make([]byte, 300<<10)})
 	refused(t, f, epu.Invalid, big)

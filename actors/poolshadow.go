@@ -9,6 +9,7 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/shadow"
 	"github.com/nimbus-epu/epu/persistence"
+	"github.com/nimbus-epu/epu/policies"
 )
 
 // ShadowCall has a candidate decide on what the pool's policy has decided on, in an engine of its own that lasts as
@@ -16,7 +17,7 @@ import (
 type ShadowCall struct {
 	Began   time.Time // tells a candidate from the one before
 	Files   []epu.PolicyFile
-	Changes map[string]any
+	Variant policies.Variant
 	Decide  DecideCall // with the candidate's own memory
 }
 
@@ -81,12 +82,12 @@ func (c *Controller) shadowed(tx *Tx, m msg.Command, q *msg.Shadow) {
 		return
 	}
 	if d := q.GetFor().AsDuration(); q.GetFor() != nil && (d <= 0 || d > shadow.ForMax) {
-		tx.Answer(refuse(epu.Invalid, "shadow", string(c.pool), "it can last up to "+shadow.ForMax.String()))
+		r := refuse(epu.Invalid, "shadow", string(c.pool), fmt.Sprintf("it can't last %v: a time above 0, up to %s", d, shadow.ForMaxText))
+		r.Err.Try = "--for 30m, and at most --for 168h"
+		tx.Answer(r)
 		return
 	}
-	if q.GetConf() != nil {
-		call.Changes = q.GetConf().AsMap()
-	}
+	c.vary(&call, q)
 	c.whatIfs = append(c.whatIfs, call)
 }
 
@@ -97,7 +98,8 @@ func (c *Controller) shadowBegins(tx *Tx, call WhatIfCall, d WhatIfDecided) {
 		last = call.Shadow.GetFor().AsDuration()
 	}
 	s := shadow.Candidate{
-		Policy: d.Then.Policy, Hash: d.Then.PolicyHash, Files: call.Files, Changes: call.Changes, By: call.Command.User,
+		Policy: d.Then.Policy, Hash: d.Then.PolicyHash, Files: call.Files, By: call.Command.User,
+		Changes: call.Variant.Changes, Unset: call.Variant.Unset, Whole: call.Variant.Whole,
 		Since: tx.Now(), Until: tx.Now().Add(last),
 	}
 	if err := tx.Fits(shadowBegun{Shadow: s}); err != nil {
@@ -122,7 +124,9 @@ func (c *Controller) shade(call DecideCall, ours epu.Decision) {
 	snap.Memory = c.shading.memory
 	call.Snapshot = &snap
 	c.shading.ours = ours
-	c.shading.call = &ShadowCall{Began: s.Since, Files: s.Files, Changes: s.Changes, Decide: call}
+	c.shading.call = &ShadowCall{
+		Began: s.Since, Files: s.Files, Variant: policies.Variant{Changes: s.Changes, Unset: s.Unset, Whole: s.Whole}, Decide: call,
+	}
 }
 
 // shadowRuns are the candidate's evaluation, and the end of its engine.

@@ -28,6 +28,8 @@ type (
 	Problem = params.Problem
 	// Problems is every problem found, as an error.
 	Problems = params.Problems
+	// Variant is how a configuration that is tried out differs from one that is in force.
+	Variant = params.Variant
 )
 
 // Policy is a policy that was loaded and found sound. It is immutable and shared by engines.
@@ -344,6 +346,11 @@ func (p *Policy) Check(conf map[string]any) (full map[string]any, problems []Pro
 // does. Changed lists the keys whose values differ now, sorted.
 func (p *Policy) Reconfigure(old, changes map[string]any) (merged map[string]any, changed []string, problems []Problem) {
 	return p.Params.Reconfigure(old, changes, p.validate)
+}
+
+// Vary makes the configuration of a variant, as Check does, or all that is wrong with it.
+func (p *Policy) Vary(conf map[string]any, v Variant) (full map[string]any, problems []Problem) {
+	return p.Params.Vary(conf, v, p.validate)
 }
 
 // plain is a configuration as the policy sees it.

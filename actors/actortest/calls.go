@@ -11,6 +11,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/iaas"
+	"github.com/nimbus-epu/epu/policies"
 )
 
 // siteCall carries out a site's call against its cloud, over a bad network.
@@ -141,15 +142,11 @@ func (f *Fleet) whatIf(w actors.WhatIfCall) (any, error) {
 		return d
 	}
 	then := w.Now
-	then.Snapshot, then.Conf = w.Then, maps.Clone(w.Now.Conf)
-	if then.Conf == nil {
-		then.Conf = map[string]any{}
-	}
-	for key, value := range w.Changes {
+	then.Snapshot, then.Conf = w.Then, varied(w.Now.Conf, w.Variant)
+	for key := range then.Conf {
 		if key != "preserve_n" && key != "names" {
-			return actors.WhatIfDecided{Problems: []string{key + ": there is no such setting"}}, nil
+			return actors.WhatIfDecided{Problems: []string{key + ": there is no such setting"}, Mend: "--unset " + key}, nil
 		}
-		then.Conf[key] = value
 	}
 	return actors.WhatIfDecided{Now: decide(w.Now), Then: decide(then)}, nil
 }
@@ -159,12 +156,23 @@ func (f *Fleet) shadow(c actors.ShadowCall) (any, error) {
 	if len(c.Files) == 0 {
 		return nil, nil
 	}
+	c.Decide.Conf = varied(c.Decide.Conf, c.Variant)
 	result, err := Decide(c.Decide)
 	d, _ := result.(epu.Decision)
 	if err == nil && f.Candidate != nil {
 		err = f.Candidate(c.Decide.Snapshot, &d)
 	}
 	return d, err
+}
+
+// varied is a configuration with its changes.
+func varied(conf map[string]any, v policies.Variant) map[string]any {
+	out := v.Base(conf)
+	if out == nil {
+		out = map[string]any{}
+	}
+	maps.Copy(out, v.Changes)
+	return out
 }
 
 // poll reads a sensor, which f.Sensor knows.

@@ -4106,6 +4106,8 @@ type WhatIfQuery struct {
 	Sensors       map[string]float64     `protobuf:"bytes,2,rep,name=sensors,proto3" json:"sensors,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"` // a value that is not a number means unknown
 	Conf          *structpb.Struct       `protobuf:"bytes,3,opt,name=conf,proto3" json:"conf,omitempty"`                                                                                   // whole top-level values
 	Policy        []*File                `protobuf:"bytes,4,rep,name=policy,proto3" json:"policy,omitempty"`                                                                               // a candidate in place of the pool's policy; the first is the policy, the others what it requires
+	Unset         []string               `protobuf:"bytes,5,rep,name=unset,proto3" json:"unset,omitempty"`                                                                                 // settings of the pool that are taken away, before conf
+	Whole         bool                   `protobuf:"varint,6,opt,name=whole,proto3" json:"whole,omitempty"`                                                                                // conf is the whole configuration, in place of the pool's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4166,6 +4168,20 @@ func (x *WhatIfQuery) GetPolicy() []*File {
 		return x.Policy
 	}
 	return nil
+}
+
+func (x *WhatIfQuery) GetUnset() []string {
+	if x != nil {
+		return x.Unset
+	}
+	return nil
+}
+
+func (x *WhatIfQuery) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
 }
 
 type WhatIf struct {
@@ -4863,10 +4879,12 @@ func (x *PolicySource) GetHash() string {
 type Shadow struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
-	Files         []*File                `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"` // the first is the policy, the others what it requires
-	For           *durationpb.Duration   `protobuf:"bytes,3,opt,name=for,proto3" json:"for,omitempty"`     // default 30 min
-	Conf          *structpb.Struct       `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"`   // changes for the candidate only
-	Stop          bool                   `protobuf:"varint,5,opt,name=stop,proto3" json:"stop,omitempty"`  // ends it; the report stays
+	Files         []*File                `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`  // the first is the policy, the others what it requires
+	For           *durationpb.Duration   `protobuf:"bytes,3,opt,name=for,proto3" json:"for,omitempty"`      // default 30 min
+	Conf          *structpb.Struct       `protobuf:"bytes,4,opt,name=conf,proto3" json:"conf,omitempty"`    // changes for the candidate only
+	Stop          bool                   `protobuf:"varint,5,opt,name=stop,proto3" json:"stop,omitempty"`   // ends it; the report stays
+	Unset         []string               `protobuf:"bytes,6,rep,name=unset,proto3" json:"unset,omitempty"`  // settings of the pool that are taken away for the candidate, before conf
+	Whole         bool                   `protobuf:"varint,7,opt,name=whole,proto3" json:"whole,omitempty"` // conf is the candidate's whole configuration, in place of the pool's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4932,6 +4950,20 @@ func (x *Shadow) GetConf() *structpb.Struct {
 func (x *Shadow) GetStop() bool {
 	if x != nil {
 		return x.Stop
+	}
+	return false
+}
+
+func (x *Shadow) GetUnset() []string {
+	if x != nil {
+		return x.Unset
+	}
+	return nil
+}
+
+func (x *Shadow) GetWhole() bool {
+	if x != nil {
+		return x.Whole
 	}
 	return false
 }
@@ -5516,12 +5548,14 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x06Sample\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x18\n" +
-	"\aunknown\x18\x03 \x01(\bR\aunknown\"\xec\x01\n" +
+	"\aunknown\x18\x03 \x01(\bR\aunknown\"\x98\x02\n" +
 	"\vWhatIfQuery\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12:\n" +
 	"\asensors\x18\x02 \x03(\v2 .epu.v1.WhatIfQuery.SensorsEntryR\asensors\x12+\n" +
 	"\x04conf\x18\x03 \x01(\v2\x17.google.protobuf.StructR\x04conf\x12$\n" +
-	"\x06policy\x18\x04 \x03(\v2\f.epu.v1.FileR\x06policy\x1a:\n" +
+	"\x06policy\x18\x04 \x03(\v2\f.epu.v1.FileR\x06policy\x12\x14\n" +
+	"\x05unset\x18\x05 \x03(\tR\x05unset\x12\x14\n" +
+	"\x05whole\x18\x06 \x01(\bR\x05whole\x1a:\n" +
 	"\fSensorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xa3\x01\n" +
@@ -5573,13 +5607,15 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x04hash\x18\x02 \x01(\tR\x04hash\"F\n" +
 	"\fPolicySource\x12\"\n" +
 	"\x05files\x18\x01 \x03(\v2\f.epu.v1.FileR\x05files\x12\x12\n" +
-	"\x04hash\x18\x02 \x01(\tR\x04hash\"\xae\x01\n" +
+	"\x04hash\x18\x02 \x01(\tR\x04hash\"\xda\x01\n" +
 	"\x06Shadow\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\"\n" +
 	"\x05files\x18\x02 \x03(\v2\f.epu.v1.FileR\x05files\x12+\n" +
 	"\x03for\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03for\x12+\n" +
 	"\x04conf\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x04conf\x12\x12\n" +
-	"\x04stop\x18\x05 \x01(\bR\x04stop\"!\n" +
+	"\x04stop\x18\x05 \x01(\bR\x04stop\x12\x14\n" +
+	"\x05unset\x18\x06 \x03(\tR\x05unset\x12\x14\n" +
+	"\x05whole\x18\a \x01(\bR\x05whole\"!\n" +
 	"\vShadowQuery\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\"\x9a\x03\n" +
 	"\fShadowReport\x12\x12\n" +

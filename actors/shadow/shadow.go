@@ -14,9 +14,10 @@ import (
 
 // Bounds of a shadow.
 const (
-	For      = 30 * time.Minute // unless the operator says otherwise
-	ForMax   = 7 * 24 * time.Hour
-	FilesMax = 192 << 10 // bytes of a candidate's sources, which stand in the pool's stream
+	For        = 30 * time.Minute // unless the operator says otherwise
+	ForMax     = 7 * 24 * time.Hour
+	ForMaxText = "168h (7 days)"
+	FilesMax   = 192 << 10 // bytes of a candidate's sources, which stand in the pool's stream
 )
 
 // Names of history events.
@@ -32,6 +33,8 @@ type Candidate struct {
 	Hash    string           `json:"hash"`
 	Files   []epu.PolicyFile `json:"files,omitempty"` // while it goes on
 	Changes map[string]any   `json:"changes,omitempty"`
+	Unset   []string         `json:"unset,omitempty"` // of the pool's settings
+	Whole   bool             `json:"whole,omitempty"` // Changes are in place of the pool's settings
 	By      string           `json:"by"`
 	Since   time.Time        `json:"since"`
 	Until   time.Time        `json:"until"`

@@ -45,10 +45,19 @@ func (h *Handler) command(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, err)
 		return
 	}
-	if id == "" {
-		id = h.o.NewID()
+	req, chosen := &msg.Request{Id: id}, id != ""
+	if !chosen {
+		req.Id = h.o.NewID()
 	}
-	h.ask(w, r, &msg.Request{Id: id}, body)
+	err = h.prepare(r, req, body)
+	if err == nil && chosen {
+		err = h.repeats.claim(id, body)
+	}
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	h.carry(w, r, req, body)
 }
 
 // fromProgram refuses what a web page of another site can make a browser send.

@@ -32,8 +32,11 @@ func questions() map[string]asked {
 	return map[string]asked{
 		"/v1/status":    {[]string{"pool"}, true, func(p params) proto.Message { return &msg.StatusQuery{Pools: p.q["pool"]} }},
 		"/v1/instances": {[]string{"pool", "all"}, false, func(p params) proto.Message { return &msg.InstancesQuery{Pool: p.text("pool"), All: p.yes("all")} }},
-		"/v1/explain": {[]string{"pool", "decision"}, false, func(p params) proto.Message {
-			return &msg.ExplainQuery{Pool: p.text("pool"), Decision: p.text("decision")}
+		"/v1/explain": {[]string{"pool", "decision", "at"}, false, func(p params) proto.Message {
+			if p.text("decision") != "" && p.text("at") != "" {
+				p.note(invalid("read the request", "a decision is named by decision or by at, not by both"))
+			}
+			return &msg.ExplainQuery{Pool: p.text("pool"), Decision: p.text("decision"), At: p.time("at")}
 		}},
 		"/v1/decisions": {[]string{"pool", "since", "limit"}, false, func(p params) proto.Message {
 			return &msg.DecisionsQuery{Pool: p.text("pool"), Since: p.time("since"), Limit: p.number("limit")}
@@ -142,12 +145,17 @@ func (h *Handler) question(a asked) func(http.ResponseWriter, *http.Request) {
 	}
 }
 
-// ask brings a body to the router and its answer back.
+// ask admits a body, brings it to the router and its answer back.
 func (h *Handler) ask(w http.ResponseWriter, r *http.Request, req *msg.Request, body proto.Message) {
 	if err := h.prepare(r, req, body); err != nil {
 		h.fail(w, err)
 		return
 	}
+	h.carry(w, r, req, body)
+}
+
+// carry brings an admitted body to the router and its answer back.
+func (h *Handler) carry(w http.ResponseWriter, r *http.Request, req *msg.Request, body proto.Message) {
 	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)
 	defer cancel()
 	answer, err := h.o.Router.Ask(ctx, req, body)

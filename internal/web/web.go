@@ -98,8 +98,9 @@ type Handler struct {
 	o       Options
 	mux     *http.ServeMux
 	origin  *http.CrossOriginProtection
-	polls   chan struct{}   // one token per waiting poll
-	streams chan struct{}   // one token per event stream
+	polls   chan struct{} // one token per waiting poll
+	streams chan struct{} // one token per event stream
+	repeats repeats
 	drained context.Context // ended by Drain
 	drain   context.CancelFunc
 }

@@ -306,6 +306,8 @@ func TestWrongRequests(t *testing.T) {
 		{"/v1/decisions?limit=-1", "", 400, "a number from 0"},
 		{"/v1/decisions?since=yesterday", "", 400, "a time such as"},
 		{"/v1/events?pool=%00", "", 400, "control characters"},
+		{"/v1/explain?pool=a&at=now", "", 400, "a time such as"},
+		{"/v1/explain?pool=a&at=2026-11-21T14:00:00Z&decision=x", "", 400, "not by both"},
 		{"/v1/status?%zz", "", 400, "not encoded"},
 		{"/v1/nothing", "", 404, ""},
 		{"/v1/command", "", 405, ""},
@@ -368,5 +370,49 @@ func TestReady(t *testing.T) {
 	}
 	if got, _, _ := send(t, s.URL, request{method: "GET", path: "/healthz"}); got != 200 {
 		t.Errorf("healthz: got %d", got)
+	}
+}
+
+// Goal: an ID stands for one command. Method: the same again, other bodies and other types with the ID, and questions,
+// which no audit knows of; then so many others that the first is forgotten.
+func TestIDOfAnotherCommand(t *testing.T) {
+	w := &world{ask: func(_ context.Context, _ *msg.Request, body proto.Message) (proto.Message, error) {
+		return &msg.Done{Text: msg.NameOf(body)}, nil
+	}}
+	h := New(options(t, w))
+	s := serve(t, h)
+	for _, c := range []struct {
+		body string
+		want int
+	}{
+		{`{"type":"Scale","id":"a","body":{"pool":"epu-web","n":5}}`, 200},
+		{`{"id":"a","body":{"n":5,"pool":"epu-web"},"type":"Scale"}`, 200},
+		{`{"type":"Scale","id":"a","body":{"pool":"epu-web","n":6}}`, 409},
+		{`{"type":"Thaw","id":"a","body":{"pool":"epu-web"}}`, 409},
+		{`{"type":"PlanQuery","id":"a"}`, 200},
+		{`{"type":"Scale","id":"b","body":{"pool":"epu-web","n":6}}`, 200},
+		{`{"type":"Scale","body":{"pool":"epu-web","n":7}}`, 200}, // with an ID that the node makes
+		{`{"type":"Scale","body":{"pool":"epu-web","n":8}}`, 200},
+	} {
+		got, text, _ := send(t, s.URL, request{method: "POST", path: "/v1/command", body: c.body, header: fromAnna()})
+		if got != c.want || got == 409 && (!strings.Contains(text, "used for another command: a") || !strings.Contains(text, `"try"`)) {
+			t.Errorf("%s: got %d %s, want %d", c.body, got, text, c.want)
+		}
+	}
+	if len(w.asked) != 6 {
+		t.Errorf("the router was asked %d times, want 6", len(w.asked))
+	}
+	anonymous := map[string]string{"Content-Type": "application/json", "X-EPU-User": "x", "Origin": "http://elsewhere.example"}
+	send(t, s.URL, request{method: "POST", path: "/v1/command", body: `{"type":"Thaw","id":"c","body":{"pool":"epu-web"}}`, header: anonymous})
+	if err := h.repeats.claim("c", &msg.Scale{}); err != nil {
+		t.Errorf("a command that was not admitted has its ID: %v", err)
+	}
+	for i := range repeatsMax {
+		if err := h.repeats.claim(fmt.Sprint(i), &msg.Scale{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.repeats.claim("a", &msg.Thaw{}); err != nil || len(h.repeats.known) != repeatsMax || len(h.repeats.newest) != repeatsMax {
+		t.Errorf("after many others: %v, and %d are known", err, len(h.repeats.known))
 	}
 }

@@ -48,6 +48,7 @@ type Source struct {
 type Seen struct {
 	Live   *Live         `json:"live,omitempty"`
 	Record *epu.Decision `json:"record,omitempty"` // a decision of the past with the inputs that its policy read
+	Given  []epu.Reading `json:"given,omitempty"`  // by hand, in place of others; each counts as if it had been all along
 }
 
 // Live is a pool's snapshot. Durations are nanoseconds.
@@ -124,9 +125,21 @@ func (s Seen) Snapshot() (*policies.Snapshot, error) {
 	case s.Live != nil && s.Record != nil, s.Live == nil && s.Record == nil:
 		return nil, epu.E(epu.Invalid, "read", "a snapshot", errors.New("it holds either live or record"))
 	case s.Record != nil:
-		return policies.Recall(*s.Record)
+		seen, err := policies.Recall(*s.Record)
+		if err != nil {
+			return nil, err
+		}
+		return s.given(seen), nil
 	}
-	return s.Live.snapshot(), nil
+	return s.given(s.Live.snapshot()), nil
+}
+
+// given is a snapshot with the readings that somebody gave.
+func (s Seen) given(seen *policies.Snapshot) *policies.Snapshot {
+	for _, r := range s.Given {
+		seen = seen.With(r)
+	}
+	return seen
 }
 
 func (l *Live) snapshot() *policies.Snapshot {

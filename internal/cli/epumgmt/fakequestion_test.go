@@ -47,7 +47,18 @@ func (n *fakeNode) whatIf(m *msg.WhatIfQuery) (proto.Message, error) {
 		}
 		queue = v
 	}
+	for _, key := range m.GetUnset() {
+		if key != "max_instances" && key != "preserve_n" || m.GetWhole() {
+			return nil, &epu.Error{Kind: epu.Invalid, Op: "ask what if", On: m.GetPool(), Err: errors.New(key + ": there is nothing to unset: the pool does not set it")}
+		}
+	}
+	if _, known := m.GetConf().GetFields()["max_instances"]; m.GetWhole() && !known {
+		return nil, &epu.Error{Kind: epu.Invalid, Op: "ask what if", On: m.GetPool(), Err: errors.New("min_instances: must be at most 3"), Try: "add --set max_instances=VALUE"}
+	}
 	limit := 4
+	if len(m.GetUnset()) > 0 {
+		limit = 1000
+	}
 	if v, ok := m.GetConf().AsMap()["max_instances"].(float64); ok {
 		limit = int(v)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,25 +59,62 @@ func add(fields map[string]*structpb.Value, arg string) error {
 	return nil
 }
 
-// ParseFile reads a YAML file that holds one map of settings.
-func ParseFile(content []byte) (*structpb.Struct, error) {
-	root, err := document(content)
-	if err != nil {
-		return nil, err
-	}
-	if root == nil || root.Kind != yaml.MappingNode {
-		return nil, errors.New("it must hold a map of settings, such as preserve_n: 4")
-	}
-	v, err := convert(root, 0)
-	if err != nil {
-		return nil, err
-	}
-	for key := range v.GetStructValue().GetFields() {
-		if err := checkKey(key); err != nil {
-			return nil, err
+// Keys reads arguments that are names of settings, or several with commas between them. A name may be given once.
+func Keys(args []string) (keys []string, err error) {
+	var wrong []string
+	for _, arg := range args {
+		for key := range strings.SplitSeq(arg, ",") {
+			key = strings.TrimSpace(key)
+			switch err := checkKey(key); {
+			case err != nil:
+				wrong = append(wrong, err.Error())
+			case slices.Contains(keys, key):
+				wrong = append(wrong, fmt.Sprintf("%q is given twice", key))
+			default:
+				keys = append(keys, key)
+			}
 		}
 	}
-	return v.GetStructValue(), nil
+	if wrong != nil {
+		return nil, errors.New(strings.Join(wrong, "; "))
+	}
+	return keys, nil
+}
+
+// ParseFile reads a YAML file that holds one map of settings.
+func ParseFile(content []byte) (*structpb.Struct, error) {
+	s, _, err := ParseLines(content)
+	return s, err
+}
+
+// Lines says in which line of a file each setting stands.
+type Lines map[string]int
+
+// ParseLines is ParseFile that also says where the settings stand.
+func ParseLines(content []byte) (*structpb.Struct, Lines, error) {
+	root, err := document(content)
+	if err != nil {
+		return nil, nil, err
+	}
+	if root == nil || root.Kind != yaml.MappingNode {
+		return nil, nil, errors.New("it must hold a map of settings, such as preserve_n: 4")
+	}
+	v, err := convert(root, 0)
+	switch {
+	case err != nil && !strings.HasPrefix(err.Error(), "line "): // as it is said of arguments, which have one
+		return nil, nil, fmt.Errorf("line 1: %w", err)
+	case err != nil:
+		return nil, nil, err
+	}
+	lines := Lines{}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		k := root.Content[i]
+		if err := checkKey(k.Value); err != nil {
+			return nil, nil, fmt.Errorf("line %d: %w", k.Line, err)
+		}
+		lines[k.Value] = k.Line
+	}
+	return v.GetStructValue(), lines, nil
 }
 
 // Merge gives the settings of both; those of over win.

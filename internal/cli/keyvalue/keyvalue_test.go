@@ -69,7 +69,7 @@ func TestParseFileAndMerge(t *testing.T) {
 		t.Error(diff)
 	}
 	for text, reason := range map[string]string{
-		"": "must hold a map", "[1]": "must hold a map", "a: 1\nb.c: 2": "give all of", "a: 1\nb: .inf": "line 2",
+		"": "must hold a map", "[1]": "must hold a map", "a: 1\nb.c: 2": "give all of", "a: 1\nb: .inf": "line 2: ", "a: .inf": "line 1: ", "a: 1\nb c: 2": "line 2: ",
 	} {
 		if _, err := ParseFile([]byte(text)); err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%q: got error %v, want one with %q", text, err, reason)
@@ -103,4 +103,20 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q: JSON %s came back as %v, %v", arg, text, again, err)
 		}
 	})
+}
+
+func TestKeysAndLines(t *testing.T) {
+	keys, err := Keys([]string{"a, b", "c"})
+	if err != nil || strings.Join(keys, " ") != "a b c" {
+		t.Errorf("got %q, %v", keys, err)
+	}
+	for args, reason := range map[string]string{"a,a": "twice", "a,": "no name", "a=1": "no name", "a.b": "whole top-level"} {
+		if _, err := Keys([]string{args}); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: got %v, want %q", args, err, reason)
+		}
+	}
+	_, lines, err := ParseLines([]byte("# of the day\na: 1\nb:\n  c: 2\nd: [1,\n  2]\n"))
+	if err != nil || lines["a"] != 2 || lines["b"] != 3 || lines["d"] != 5 || len(lines) != 3 {
+		t.Errorf("got %v, %v", lines, err)
+	}
 }

@@ -63,7 +63,10 @@ func (n *node) Ask(_ context.Context, req *msg.Request, body proto.Message) (pro
 		if m.GetStop() {
 			return &msg.Done{Changed: true, Text: "ended: mine 3f2a wanted something else in 2 of 40 decisions"}, nil
 		}
-		return &msg.Done{Changed: true, Text: fmt.Sprintf("mine is in the shadow of %s for %s with %d settings", m.GetPool(), m.GetFor().AsDuration(), len(m.GetConf().GetFields()))}, nil
+		if _, wrong := m.GetConf().GetFields()["wrong"]; wrong {
+			return nil, &epu.Error{Kind: epu.Invalid, Op: "shadow", On: m.GetPool(), Err: errors.New("wrong: is no parameter of the policy; did you mean 'right'?; x: is required"), Try: "add --set x=VALUE"}
+		}
+		return &msg.Done{Changed: true, Text: fmt.Sprintf("mine is in the shadow of %s for %s with %d settings, without %q, whole %v", m.GetPool(), m.GetFor().AsDuration(), len(m.GetConf().GetFields()), m.GetUnset(), m.GetWhole())}, nil
 	case *msg.ShadowQuery:
 		return shadowOf(m)
 	case *msg.PolicyRollback:

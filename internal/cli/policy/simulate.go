@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,7 @@ type trial struct {
 	*kit
 	against, workload, generate     string
 	sets, others, sensors           []string
+	conf, otherConf                 string
 	arrivals, tick, readings, until time.Duration
 	boot, job, life                 string
 	charge, deadline                time.Duration
@@ -34,6 +37,7 @@ type trial struct {
 	seed                            uint64
 	plots                           []string
 	save                            string
+	given                           []given // by policy
 }
 
 func simulateCommand(k *kit) *cobra.Command {
@@ -72,8 +76,10 @@ func (t *trial) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.generate, "generate", "", "make the work by this `DESCRIPTION`")
 	f.DurationVar(&t.arrivals, "for", 6*time.Hour, "generated work comes in for this `TIME`")
 	f.StringArrayVar(&t.sets, "set", nil, "`KEY=VALUE` of the configuration, for each policy that has such a parameter")
+	f.StringVar(&t.conf, "conf", "", "YAML `FILE` with the configuration, as --set gives it; --set goes on top")
 	f.StringVar(&t.against, "against", "", "compare with this `POLICY`")
 	f.StringArrayVar(&t.others, "set-against", nil, "`KEY=VALUE` of the configuration of the policy that is compared with")
+	f.StringVar(&t.otherConf, "conf-against", "", "YAML `FILE` with the configuration of the policy that is compared with")
 	f.StringVar(&t.job, "job-length", "1m", "one worker works this `TIME` on a job that the workload gives no length")
 	f.StringVar(&t.boot, "boot", "90s", "a launched worker runs after this `TIME`")
 	f.StringVar(&t.life, "life", "", "a running worker fails after this `TIME`, such as exp(24h)")
@@ -118,6 +124,12 @@ func (t *trial) run(name string) error {
 	for i, c := range configs {
 		r, err := simulate.Run(c)
 		if err != nil {
+			var problems policies.Problems
+			if errors.As(err, &problems) {
+				for _, g := range t.given[:i+1] {
+					g.place(problems)
+				}
+			}
 			var refused *epu.Error
 			if errors.As(err, &refused) && refused.Kind == epu.Invalid {
 				refused.Try = "--set KEY=VALUE, with the parameters of `epumgmt policy doc " + name + "`"
@@ -244,7 +256,7 @@ func (t *trial) read() (*simulate.Workload, error) {
 // policies makes one configuration for each policy. A setting goes to every policy that has such a
 // parameter, and to one at least.
 func (t *trial) policies(base simulate.Config, names []string) (out []simulate.Config, err error) {
-	shared, err := settings("--set", t.sets)
+	shared, err := t.settings("", t.conf, t.sets)
 	if err != nil {
 		return nil, err
 	}
@@ -258,36 +270,74 @@ func (t *trial) policies(base simulate.Config, names []string) (out []simulate.C
 			c.Label += " (2)"
 		}
 		c.Conf = map[string]any{}
-		for key, v := range shared {
+		for key, v := range shared.conf {
 			if has(c.Policy, key) {
 				c.Conf[key], used[key] = v, true
 			}
 		}
 		if i > 0 {
-			own, err := settings("--set-against", t.others)
+			own, err := t.settings("-against", t.otherConf, t.others)
 			if err != nil {
 				return nil, err
 			}
-			for key, v := range own {
-				c.Conf[key] = v
-			}
+			maps.Copy(c.Conf, own.conf)
+			t.given = append(t.given, own)
+		} else {
+			t.given = []given{shared}
 		}
 		out = append(out, c)
 	}
-	for key := range shared {
-		if !used[key] {
-			return nil, cli.Usage("epumgmt policy doc "+names[0], "--set: no policy here has a parameter %q", key)
+	for _, key := range slices.Sorted(maps.Keys(shared.conf)) {
+		if used[key] {
+			continue
 		}
+		where := "--set"
+		if line, ok := shared.lines[key]; ok {
+			where = fmt.Sprintf("%s:%d", shared.file, line)
+		}
+		return nil, cli.Usage("epumgmt policy doc "+names[0], "%s: no policy here has a parameter %q", where, key)
 	}
 	return out, nil
 }
 
-func settings(flag string, list []string) (map[string]any, error) {
+// given is the configuration of a policy as the flags give it.
+type given struct {
+	conf  map[string]any
+	file  string
+	lines keyvalue.Lines // of what comes from the file
+}
+
+// settings reads the flags --conf and --set, or those of the other policy.
+func (t *trial) settings(suffix, file string, list []string) (given, error) {
+	set, flag := "--set"+suffix, "--conf"+suffix
 	conf, err := keyvalue.Parse(list)
 	if err != nil {
-		return nil, cli.Usage(flag+" key=value", "%s: %w", flag, err)
+		return given{}, cli.Usage(set+" key=value", "%s: %w", set, err)
 	}
-	return conf.AsMap(), nil
+	if file == "" {
+		return given{conf: conf.AsMap()}, nil
+	}
+	raw, err := os.ReadFile(t.path(file))
+	if err != nil {
+		return given{}, cli.Usage(flag+" FILE", "%s: read %s: %w", flag, file, cli.Reason(err))
+	}
+	base, lines, err := keyvalue.ParseLines(raw)
+	if err != nil {
+		return given{}, cli.Usage("a file with lines such as preserve_n: 4", "%s: %s: %w", flag, file, err)
+	}
+	for key := range conf.GetFields() {
+		delete(lines, key)
+	}
+	return given{conf: keyvalue.Merge(base, conf).AsMap(), file: file, lines: lines}, nil
+}
+
+// place says of problems with settings of a file where they stand.
+func (g given) place(problems policies.Problems) {
+	for i := range problems {
+		if line, ok := g.lines[problems[i].Key]; ok && problems[i].File == "" {
+			problems[i].File, problems[i].Line = g.file, line
+		}
+	}
 }
 
 func has(p *policies.Policy, key string) bool {

@@ -19,7 +19,6 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/cli/decision"
-	"github.com/nimbus-epu/epu/internal/cli/keyvalue"
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/policies/params"
 	"github.com/nimbus-epu/epu/policies/snapshot"
@@ -36,6 +35,7 @@ const (
 // Repl is the command `repl`.
 func Repl(h Host) *cobra.Command {
 	var file, id, candidate string
+	var given settings
 	c := &cobra.Command{
 		Use: "repl [POOL]", Short: "Try lines of Lua on what a pool's policy sees",
 		Long: `Read lines of Lua and run them on this machine, in the sandbox of policies, with control, state and conf as the
@@ -60,12 +60,17 @@ code 1 at the end.`,
 			if err != nil {
 				return err
 			}
-			return repl(cmd.Context(), h, doc, p)
+			v, err := h.variant(given, cmd.CommandPath())
+			if err != nil {
+				return err
+			}
+			return repl(cmd.Context(), h, doc, p, v)
 		},
 	}
 	c.Flags().StringVar(&file, "file", "", "`FILE` with a snapshot, as .save writes it")
 	c.Flags().StringVar(&id, "decision", "", "`ID` of a past decision, whose inputs are seen")
 	c.Flags().StringVar(&candidate, "policy", "", "`FILE` of a policy, or the name of one, in place of the pool's")
+	given.flags(c.Flags(), "`KEY=VALUE` in place of a setting; may be repeated")
 	return c
 }
 
@@ -136,14 +141,14 @@ func (h Host) policyOf(doc snapshot.Document, candidate string) (*policies.Polic
 }
 
 // repl runs the session.
-func repl(ctx context.Context, h Host, doc snapshot.Document, p *policies.Policy) error {
+func repl(ctx context.Context, h Host, doc snapshot.Document, p *policies.Policy, v variant) error {
 	seen, err := doc.Seen.Snapshot()
 	if err != nil {
 		return err
 	}
-	conf, problems := p.Check(doc.Conf)
-	if problems != nil {
-		return epu.E(epu.Invalid, "check the configuration of", p.Name, policies.Problems(problems))
+	conf, err := v.of(p, doc.Conf)
+	if err != nil {
+		return err
 	}
 	s := &session{Host: h, doc: doc, p: p, first: seen, firstConf: conf}
 	s.console = policies.NewConsole(p, policies.Options{
@@ -164,6 +169,7 @@ type session struct {
 	console   *policies.Console
 	first     *policies.Snapshot
 	firstConf map[string]any
+	given     map[string]epu.Reading // by .sensor, since the beginning
 	failed    int
 }
 
@@ -273,92 +279,6 @@ func (s *session) decide() {
 			s.say("  memory  %s", params.Clip(string(d.MemoryAfter), memoryShown))
 		}
 	}
-}
-
-const orders = `  state.running(), conf.key, x = 3     Lua: an expression's values are printed, names stay
-  decide()                             what the policy decides on what is seen now
-  .sensor NAME=VALUE|unknown           another reading, as if it had been that all along
-  .set KEY=VALUE                       another setting, checked by the policy
-  .reset                               the readings and settings of the beginning
-  .save FILE                           write the snapshot with its policy, for --file
-  .help, .quit`
-
-// order carries out a line that begins with a dot.
-func (s *session) order(text string) error {
-	words := strings.Fields(text)
-	switch args := words[1:]; words[0] {
-	case ".help":
-		s.say("%s", orders)
-		return nil
-	case ".reset":
-		s.console.See(s.first, s.firstConf)
-		return nil
-	case ".sensor":
-		return s.sensor(args)
-	case ".set":
-		return s.set(strings.TrimSpace(strings.TrimPrefix(text, ".set")))
-	case ".save":
-		if len(args) != 1 {
-			return errors.New(".save FILE: name one file")
-		}
-		return s.save(args[0])
-	}
-	return fmt.Errorf("%s is no order here%s; .help lists them", words[0],
-		policies.DidYouMean(words[0], []string{".help", ".quit", ".reset", ".save", ".sensor", ".set"}))
-}
-
-func (s *session) sensor(args []string) error {
-	given, err := readings(args)
-	if err != nil {
-		return err
-	}
-	if len(given) == 0 {
-		return errors.New(".sensor NAME=VALUE: say which and what")
-	}
-	snap := s.console.Snapshot()
-	for name, v := range given {
-		known := s.doc.Seen.Sensors()
-		if _, ok := snap.Readings[name]; !ok && s.doc.Seen.Live != nil {
-			return fmt.Errorf("the pool has no sensor %q%s", name, policies.DidYouMean(name, known))
-		}
-		snap = snap.With(policies.Imagined(name, v, snap.Now))
-	}
-	s.console.See(snap, s.console.Conf())
-	return nil
-}
-
-func (s *session) set(text string) error {
-	changes, err := keyvalue.Parse([]string{text})
-	if err != nil {
-		return err
-	}
-	merged, _, problems := s.p.Reconfigure(s.console.Conf(), changes.AsMap())
-	if problems == nil {
-		merged, problems = s.p.Check(merged)
-	}
-	if problems != nil {
-		return policies.Problems(problems)
-	}
-	s.console.See(s.console.Snapshot(), merged)
-	return nil
-}
-
-// save writes the snapshot as it was taken, with the policy that decides here.
-func (s *session) save(name string) error {
-	doc := s.doc
-	doc.Policy = snapshot.Policy{Name: s.p.Name}
-	for _, f := range s.p.Files() {
-		doc.Policy.Files = append(doc.Policy.Files, snapshot.Source{Path: f.Path, Text: f.Text})
-	}
-	raw, err := json.MarshalIndent(doc, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(s.path(name), append(raw, '\n'), 0o644); err != nil {
-		return epu.E(epu.Invalid, "write", name, cli.Reason(err))
-	}
-	s.say("%s holds the snapshot; epumgmt policy repl --file %s goes on with it", name, name)
-	return nil
 }
 
 // wish shows what was asked for, and why.

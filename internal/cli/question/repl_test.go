@@ -157,3 +157,61 @@ func TestReplSavesAndGoesOn(t *testing.T) {
 		t.Errorf("a file that there is not: %v", err)
 	}
 }
+
+// What was changed at the console is in the file too: it goes on where the other one was left.
+func TestReplSavesWhatWasChanged(t *testing.T) {
+	dir := t.TempDir()
+	out, fault, err := typed(t, dir, false, ".sensor queue-length=30\n.set step_up=5\ndecide()\n.save one.json\n", "epu-web")
+	if err != nil || !strings.Contains(out, "wants 2 instances\n  queue 30 within 10-60") {
+		t.Fatalf("got %q, %q, %v", out, fault, err)
+	}
+	const look = `state.sensor("queue-length").value, state.window("queue-length", 60).mean, conf.step_up` + "\n"
+	out, fault, err = typed(t, dir, false, look+".sensor queue-length=unknown\n.unset step_up\n.save two.json\n.reset\n"+look, "--file", "one.json")
+	if err != nil || !strings.HasPrefix(out, "30   30   5\n") || !strings.HasSuffix(out, "goes on with it\n30   30   5\n") {
+		t.Errorf("got %q, %q, %v", out, fault, err)
+	}
+	out, fault, err = typed(t, dir, false, `state.sensor("queue-length").quality, conf.step_up`+"\n", "--file", "two.json")
+	if err != nil || out != "\"unknown\"   1\n" {
+		t.Errorf("got %q, %q, %v", out, fault, err)
+	}
+}
+
+// A policy with other settings is tried with the flags that its refusal names, or with all settings in a file.
+func TestReplWithOtherSettings(t *testing.T) {
+	dir := t.TempDir()
+	mine := `return { params = { day = { type = "integer", required = true }, night = { type = "integer", default = 1 } },
+  decide = function(control, state, conf) control.because("day") control.scale_to(conf.day) end }`
+	for name, text := range map[string]string{"mine.lua": mine, "good.yaml": "# by day\nday: 4\n", "bad.yaml": "day: 4\nnight: x\nnihgt: 1\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const flags = "--unset queuelen_high_water,queuelen_low_water,step_up --set day=VALUE"
+	_, _, err := typed(t, dir, false, "", "epu-web", "--policy", "./mine.lua")
+	if epu.KindOf(err) != epu.Invalid || !strings.HasPrefix(epu.TryOf(err), "add "+flags+";") {
+		t.Errorf("got %v, try %q", err, epu.TryOf(err))
+	}
+	args := append([]string{"epu-web", "--policy", "./mine.lua"}, strings.Fields(strings.Replace(flags, "VALUE", "3", 1))...)
+	out, fault, err := typed(t, dir, false, "decide()\n.save saved.json\n", args...)
+	if err != nil || !strings.HasPrefix(out, "wants 3 instances\n") {
+		t.Errorf("got %q, %q, %v", out, fault, err)
+	}
+	if out, fault, err = typed(t, dir, false, "conf.day\n", "--file", "saved.json"); err != nil || out != "3\n" {
+		t.Errorf("saved: got %q, %q, %v", out, fault, err)
+	}
+	if out, fault, err = typed(t, dir, false, "conf.day, conf.night\n", "epu-web", "--policy", "./mine.lua", "--conf", "good.yaml", "--set", "night=2"); err != nil || out != "4   2\n" {
+		t.Errorf("a file: got %q, %q, %v", out, fault, err)
+	}
+	_, _, err = typed(t, dir, false, "", "epu-web", "--policy", "./mine.lua", "--conf", "bad.yaml")
+	var shown bytes.Buffer
+	cli.PrintError(&shown, err, "", cli.Paint{})
+	for _, want := range []string{"bad.yaml:2: night: must be a whole number", "bad.yaml:3: nihgt: is no parameter of the policy; did you mean 'night'?"} {
+		if !strings.Contains(shown.String(), want) {
+			t.Errorf("got %s, want %q in it", shown.String(), want)
+		}
+	}
+	_, _, err = typed(t, dir, false, "", "epu-web", "--unset", "nothing")
+	if epu.KindOf(err) != epu.Invalid || !strings.Contains(err.Error(), "there is nothing to unset") {
+		t.Errorf("got %v", err)
+	}
+}

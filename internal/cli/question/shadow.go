@@ -10,20 +10,20 @@ import (
 
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
-	"github.com/nimbus-epu/epu/internal/cli/keyvalue"
 )
 
 // Shadow is the command `shadow`.
 func Shadow(h Host) *cobra.Command {
 	var span time.Duration
-	var set []string
+	var given settings
 	var status, stop bool
 	c := &cobra.Command{
 		Use: "shadow POOL [POLICY]", Short: "Evaluate another policy beside a pool's own for a while",
 		Long: `Have a candidate decide on everything that the pool's policy decides on, with a memory of its own, and note where it
 would have wanted something else after the guard rails. Nothing that it wants is done, and if it fails it fails alone.
-It is checked on what the pool sees now before it begins, outlives restarts of the node, and ends by itself.`,
-		Example: "epumgmt policy shadow epu-web ./mine.lua --for 30m\nepumgmt policy shadow epu-web --status\nepumgmt policy shadow epu-web --stop",
+It is checked on what the pool sees now before it begins, outlives restarts of the node, and ends by itself. Its settings
+are the pool's, with what --set and --unset change, or those of the file that --conf names.`,
+		Example: "epumgmt policy shadow epu-web ./mine.lua --for 30m\nepumgmt policy shadow epu-web ./mine.lua --unset step_up,step_down --set day=8\nepumgmt policy shadow epu-web --status\nepumgmt policy shadow epu-web --stop",
 		Args:    cli.Takes(1, 2), ValidArgsFunction: h.Pools(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pool, err := h.Pool(args[0])
@@ -35,28 +35,30 @@ It is checked on what the pool sees now before it begins, outlives restarts of t
 			switch begins := len(args) == 2; {
 			case status && stop, begins == (status || stop):
 				return cli.Usage(try, "name a candidate, or say --status or --stop")
-			case !begins && (len(set) > 0 || cmd.Flags().Changed("for")):
-				return cli.Usage(try, "--for and --set go with a candidate")
+			case !begins && (given.given() || cmd.Flags().Changed("for")):
+				return cli.Usage(try, "--for, --set, --unset and --conf go with a candidate")
 			case status:
 				return h.report(cmd.Context(), &msg.ShadowQuery{Pool: pool})
 			case stop:
 				return h.Order(cmd.Context(), &msg.Shadow{Pool: pool, Stop: true}, next)
 			case span <= 0:
-				return cli.Usage("--for 30m", "--for must be positive, not %v", span)
+				return cli.Usage("--for 30m", "--for must be a time above 0, up to 168h (7 days), not %v", span)
 			}
-			conf, err := keyvalue.Parse(set)
+			v, err := h.variant(given, try)
 			if err != nil {
-				return cli.Usage(try+" --set step_up=2", "--set: %w", err)
+				return err
 			}
 			p, err := h.Load(args[1])
 			if err != nil {
 				return err
 			}
-			return h.Order(cmd.Context(), &msg.Shadow{Pool: pool, Files: files(p), For: durationpb.New(span), Conf: conf}, next)
+			return v.placed(h.Order(cmd.Context(), &msg.Shadow{
+				Pool: pool, Files: files(p), For: durationpb.New(span), Conf: v.conf, Unset: v.unset, Whole: v.whole,
+			}, next))
 		},
 	}
-	c.Flags().DurationVar(&span, "for", 30*time.Minute, "how long, as a `TIME` such as 2h")
-	c.Flags().StringArrayVar(&set, "set", nil, "`KEY=VALUE` for the candidate only; may be repeated")
+	c.Flags().DurationVar(&span, "for", 30*time.Minute, "how long, as a `TIME` such as 2h, at most 168h")
+	given.flags(c.Flags(), "`KEY=VALUE` for the candidate only; may be repeated")
 	c.Flags().BoolVar(&status, "status", false, "show how the candidate does, or did")
 	c.Flags().BoolVar(&stop, "stop", false, "end it now")
 	return c

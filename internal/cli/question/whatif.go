@@ -12,20 +12,21 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/cli/decision"
-	"github.com/nimbus-epu/epu/internal/cli/keyvalue"
 )
 
 // WhatIf is the command `whatif`.
 func WhatIf(h Host) *cobra.Command {
-	var given, set []string
+	var sensors []string
+	var given settings
 	var candidate string
 	c := &cobra.Command{
 		Use: "whatif POOL", Short: "Say what a pool would want with other readings or settings",
 		Long: `Have a pool's policy evaluated on what it sees now, and once more with other sensor readings, settings or another
 policy, and show both decisions side by side: what it saw, the rule, what the guard rails would change, and what would
 be launched, drained and ended at once. Nothing is done, and the policy keeps nothing of it. A reading is a number or
-unknown, and counts as if it had been that all along; settings are as for reconfigure.`,
-		Example:           "epumgmt whatif epu-web --sensor queue-length=5000\nepumgmt whatif epu-web --sensor queue-length=unknown --set min_instances=5\nepumgmt whatif epu-web --policy queuelen",
+unknown, and counts as if it had been that all along; settings are as for reconfigure. A policy that takes other
+settings than the pool's is asked with --unset and --set, or with all of them in a file (--conf).`,
+		Example:           "epumgmt whatif epu-web --sensor queue-length=5000\nepumgmt whatif epu-web --sensor queue-length=unknown --set min_instances=5\nepumgmt whatif epu-web --policy queuelen --unset preserve_n --set queuelen_high_water=60 --set queuelen_low_water=10",
 		Args:              cli.Takes(1, 1),
 		ValidArgsFunction: h.Pools(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -35,12 +36,14 @@ unknown, and counts as if it had been that all along; settings are as for reconf
 			}
 			try := "epumgmt whatif " + pool + " --sensor queue-length=5000 --set min_instances=5"
 			q := &msg.WhatIfQuery{Pool: pool}
-			if q.Sensors, err = readings(given); err != nil {
+			if q.Sensors, err = readings(sensors); err != nil {
 				return cli.Usage(try, "--sensor: %w", err)
 			}
-			if q.Conf, err = keyvalue.Parse(set); err != nil {
-				return cli.Usage(try, "--set: %w", err)
+			v, err := h.variant(given, "epumgmt whatif "+pool)
+			if err != nil {
+				return err
 			}
+			q.Conf, q.Unset, q.Whole = v.conf, v.unset, v.whole
 			if candidate != "" {
 				p, err := h.Load(candidate)
 				if err != nil {
@@ -48,14 +51,14 @@ unknown, and counts as if it had been that all along; settings are as for reconf
 				}
 				q.Policy = files(p)
 			}
-			if len(given)+len(set) == 0 && candidate == "" {
-				return cli.Usage(try, "say what would be otherwise: --sensor, --set or --policy")
+			if len(sensors) == 0 && !given.given() && candidate == "" {
+				return cli.Usage(try, "say what would be otherwise: --sensor, --set, --unset, --conf or --policy")
 			}
-			return whatIf(cmd.Context(), h, q)
+			return v.placed(whatIf(cmd.Context(), h, q))
 		},
 	}
-	c.Flags().StringArrayVar(&given, "sensor", nil, "`SENSOR=VALUE` in place of what the sensor reads; may be repeated")
-	c.Flags().StringArrayVar(&set, "set", nil, "`KEY=VALUE` in place of a setting; may be repeated")
+	c.Flags().StringArrayVar(&sensors, "sensor", nil, "`SENSOR=VALUE` in place of what the sensor reads; may be repeated")
+	given.flags(c.Flags(), "`KEY=VALUE` in place of a setting; may be repeated")
 	c.Flags().StringVar(&candidate, "policy", "", "`FILE` of a policy, or the name of one, in place of the pool's")
 	return c
 }
@@ -75,15 +78,20 @@ func whatIf(ctx context.Context, h Host, q *msg.WhatIfQuery) error {
 	}
 	p := h.Print()
 	v := cli.View{Type: cli.TypeOf(answer), Data: answer, Lines: sides(q.GetPool(), now, then, answer, p.Width)}
-	if q.GetPolicy() == nil && len(q.GetSensors()) == 0 {
-		v.Hints = []cli.Line{cli.L("Next: epumgmt reconfigure %s %s puts it in force", q.GetPool(), settings(q))}
+	if q.GetPolicy() == nil && len(q.GetSensors()) == 0 && !q.GetWhole() {
+		v.Hints = []cli.Line{cli.L("Next: epumgmt reconfigure %s %s puts it in force", q.GetPool(), inForce(q))}
 	}
 	return p.Print(v)
 }
 
-// settings are a query's settings as the command line has them.
-func settings(q *msg.WhatIfQuery) string {
+// inForce are a query's settings as reconfigure takes them; null is the default.
+func inForce(q *msg.WhatIfQuery) string {
 	var parts []string
+	for _, key := range q.GetUnset() {
+		if _, ok := q.GetConf().GetFields()[key]; !ok {
+			parts = append(parts, key+"=null")
+		}
+	}
 	for key, v := range q.GetConf().AsMap() {
 		parts = append(parts, fmt.Sprintf("%s=%v", key, v))
 	}

@@ -37,9 +37,9 @@ func (e *Engine) whatIf(ctx context.Context, c actors.WhatIfCall) (actors.WhatIf
 			return actors.WhatIfDecided{}, err
 		}
 	}
-	other, wrong, err := e.reconfigured(ctx, then, c.Now.Conf, c.Changes)
+	other, wrong, mend, err := e.varied(ctx, then, c.Now.Conf, c.Variant)
 	if err != nil || len(wrong) > 0 {
-		return actors.WhatIfDecided{Problems: wrong}, err
+		return actors.WhatIfDecided{Problems: wrong, Mend: mend}, err
 	}
 	return actors.WhatIfDecided{
 		Now:  policies.Evaluate(p, e.bounds(), c.Now.Snapshot, conf, conf),
@@ -47,30 +47,32 @@ func (e *Engine) whatIf(ctx context.Context, c actors.WhatIfCall) (actors.WhatIf
 	}, nil
 }
 
-// reconfigured is a configuration with changes, as a policy takes it, or all that is wrong with them.
-func (e *Engine) reconfigured(ctx context.Context, p *policies.Policy, conf, changes map[string]any) (full map[string]any, wrong []string, err error) {
-	merged, _, problems := p.Reconfigure(conf, changes)
-	if len(problems) == 0 {
-		full, problems = p.Check(merged)
-	}
+// varied is a variant of a configuration, as a policy takes it, or all that is wrong with it and the flags that would
+// mend what the pool's settings are to blame for.
+func (e *Engine) varied(ctx context.Context, p *policies.Policy, conf map[string]any, v policies.Variant) (full map[string]any, wrong []string, mend string, err error) {
+	full, problems := p.Vary(conf, v)
 	for _, x := range problems {
 		wrong = append(wrong, x.String())
 	}
 	if len(wrong) > 0 {
-		return nil, wrong, nil
+		return nil, wrong, p.Params.Mend(conf, v, problems), nil
 	}
 	named := p.Params.Sensors(full)
 	if len(named) == 0 {
-		return full, nil, nil
+		return full, nil, "", nil
 	}
 	sensors, err := e.opts.Sensors(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
+	var flags []string
 	for _, x := range MissingSensors(p.Name, named, sensors) {
 		wrong = append(wrong, x.Key+": "+x.Text+"; "+x.Try)
+		if _, given := v.Changes[x.Key]; !given && !strings.ContainsAny(x.Key, "[.") {
+			flags = append(flags, "--set "+x.Key+"=SENSOR")
+		}
 	}
-	return full, wrong, nil
+	return full, wrong, strings.Join(flags, " "), nil
 }
 
 // compile makes the policy of a candidate's files, of which the first is the policy itself.
@@ -130,7 +132,7 @@ func (s *shade) decide(ctx context.Context, e *Engine, c actors.ShadowCall) (epu
 		s.began, s.policy, s.engine = c.Began, p, policies.NewEngine(p, e.bounds())
 	}
 	if s.given == nil || !reflect.DeepEqual(s.given, c.Decide.Conf) {
-		conf, wrong, err := e.reconfigured(ctx, s.policy, c.Decide.Conf, c.Changes)
+		conf, wrong, _, err := e.varied(ctx, s.policy, c.Decide.Conf, c.Variant)
 		if err != nil {
 			return epu.Decision{}, err
 		}

@@ -78,7 +78,7 @@ func TestWhatIfAnswersAsThePoolWould(t *testing.T) {
 	if w.Now.Wanted.Target != 5 || w.Then.Wanted.Target != 250 || w.Then.Reasons[0].Text != "call 1 memory 2 born 1" {
 		t.Errorf("readings: %d, %d %v", w.Now.Wanted.Target, w.Then.Wanted.Target, w.Then.Reasons)
 	}
-	w = ask(actors.WhatIfCall{Changes: map[string]any{"per": 10.0}})
+	w = ask(actors.WhatIfCall{Variant: policies.Variant{Changes: map[string]any{"per": 10.0}}})
 	if w.Now.Wanted.Target != 5 || w.Then.Wanted.Target != 10 || !strings.Contains(w.Then.Reasons[0].Text, "memory 101") {
 		t.Errorf("settings: %d, %d %v; reconfigure must run first", w.Now.Wanted.Target, w.Then.Wanted.Target, w.Then.Reasons)
 	}
@@ -90,11 +90,11 @@ func TestWhatIfAnswersAsThePoolWould(t *testing.T) {
 	if w.Then.Policy != "mine" || w.Then.Reasons[0].Text != "call 41 memory 2 born 2" {
 		t.Errorf("a candidate: %s %v; its initialize must run", w.Then.Policy, w.Then.Reasons)
 	}
-	w = ask(actors.WhatIfCall{Changes: map[string]any{"pre": 1.0, "per": 0.0}})
+	w = ask(actors.WhatIfCall{Variant: policies.Variant{Changes: map[string]any{"pre": 1.0, "per": 0.0}}})
 	if len(w.Problems) != 2 {
 		t.Errorf("wrong settings: %q, want two problems", w.Problems)
 	}
-	w = ask(actors.WhatIfCall{Changes: map[string]any{"from": "quee"}})
+	w = ask(actors.WhatIfCall{Variant: policies.Variant{Changes: map[string]any{"from": "quee"}}})
 	if len(w.Problems) != 1 || !strings.Contains(w.Problems[0], "did you mean queue?") {
 		t.Errorf("a sensor that there is not: %q", w.Problems)
 	}
@@ -119,7 +119,7 @@ func TestQuestionsLeaveTheEngineAsItIs(t *testing.T) {
 				call.Then = call.Now.Snapshot.With(epu.Reading{Sensor: "queue", Value: rapid.Float64Range(0, 1e6).Draw(rt, "queue"), Quality: epu.QualityOK})
 				switch rapid.IntRange(0, 3).Draw(rt, "kind") {
 				case 0:
-					call.Changes = map[string]any{"per": 3.0}
+					call.Variant.Changes = map[string]any{"per": 3.0}
 				case 1:
 					call.Files = []epu.PolicyFile{{Path: "counting.lua", Text: counting + "\n"}}
 				case 2:
@@ -141,7 +141,7 @@ func TestShadowHasAnEngineOfItsOwn(t *testing.T) {
 	files := []epu.PolicyFile{{Path: "mine.lua", Text: counting}}
 	var ours, theirs epu.Decision
 	shade := func(began int64, files []epu.PolicyFile, changes map[string]any) (epu.Decision, error) {
-		c := actors.ShadowCall{Began: time.Unix(began, 0), Files: files, Changes: changes, Decide: seen(theirs, 100)}
+		c := actors.ShadowCall{Began: time.Unix(began, 0), Files: files, Variant: policies.Variant{Changes: changes}, Decide: seen(theirs, 100)}
 		d, err := e.Do(context.Background(), c)
 		if err != nil {
 			return epu.Decision{}, err
@@ -171,5 +171,61 @@ func TestShadowHasAnEngineOfItsOwn(t *testing.T) {
 	}
 	if d := do[epu.Decision](t, e, seen(ours, 100)); d.Reasons[0].Text != "call 4 memory 4 born 1" {
 		t.Errorf("the pool's own then: %v", d.Reasons)
+	}
+}
+
+// other has other settings than counting, of which one is required.
+const other = `return {
+  params = { day = { type = "integer", required = true }, night = { type = "integer", default = 1 }, from = { type = "sensor", default = "queue" } },
+  decide = function(control, state, conf) control.because("day") control.scale_to(conf.day) end,
+}`
+
+// Goal: a candidate with other settings is refused with exactly the flags that it takes, and taken with them; what is
+// unset stays so while the pool's configuration changes. Method: what is refused is asked again with what that says.
+func TestVariantsOfSettings(t *testing.T) {
+	e := newEngine(t)
+	files := []epu.PolicyFile{{Path: "mine.lua", Text: other}}
+	now := seen(epu.Decision{}, 100)
+	now.Conf = map[string]any{"per": 20, "from": "queue"}
+	ask := func(v policies.Variant, files ...epu.PolicyFile) actors.WhatIfDecided {
+		t.Helper()
+		return do[actors.WhatIfDecided](t, e, actors.WhatIfCall{Now: now, Then: now.Snapshot, Files: files, Variant: v})
+	}
+	for _, c := range []struct {
+		v    policies.Variant
+		mend string
+		want int
+	}{
+		{policies.Variant{}, "--unset per --set day=VALUE", 0},
+		{policies.Variant{Unset: []string{"per"}}, "--set day=VALUE", 0},
+		{policies.Variant{Changes: map[string]any{"day": 7}}, "--unset per", 0},
+		{policies.Variant{Unset: []string{"per"}, Changes: map[string]any{"day": 7}}, "", 7},
+		{policies.Variant{Whole: true, Changes: map[string]any{"day": 8}}, "", 8},
+		{policies.Variant{Whole: true}, "--set day=VALUE", 0},
+		{policies.Variant{Whole: true, Changes: map[string]any{"day": 8, "per": 1}}, "", 0}, // who wrote it knows
+		{policies.Variant{Unset: []string{"per"}, Changes: map[string]any{"day": 7, "night": "x"}}, "", 0},
+	} {
+		d := ask(c.v, files...)
+		if d.Mend != c.mend || (len(d.Problems) == 0) != (c.want > 0) || d.Then.Wanted.Target != c.want {
+			t.Errorf("%+v: mend %q, problems %q, wants %d; want %q and %d", c.v, d.Mend, d.Problems, d.Then.Wanted.Target, c.mend, c.want)
+		}
+	}
+	now.Conf["from"] = "quee"
+	if d := ask(policies.Variant{Unset: []string{"per"}, Changes: map[string]any{"day": 1}}, files...); d.Mend != "--set from=SENSOR" {
+		t.Errorf("a sensor that there is not: mend %q (%q)", d.Mend, d.Problems)
+	}
+	now.Conf = map[string]any{"per": 5}
+	if d := ask(policies.Variant{Unset: []string{"per"}}); d.Now.Wanted.Target != 20 || d.Then.Wanted.Target != 5 {
+		t.Errorf("the default in place of a setting: %d and %d, want 20 and 5 (%q)", d.Now.Wanted.Target, d.Then.Wanted.Target, d.Problems)
+	}
+	for _, per := range []int{20, 25} {
+		call := seen(epu.Decision{}, 100)
+		call.Conf = map[string]any{"per": per}
+		got := do[epu.Decision](t, e, actors.ShadowCall{
+			Began: time.Unix(1, 0), Files: files, Variant: policies.Variant{Unset: []string{"per"}, Changes: map[string]any{"day": 9}}, Decide: call,
+		})
+		if got.Wanted.Target != 9 {
+			t.Errorf("in the shadow of per = %d it wants %d (%s), want 9", per, got.Wanted.Target, got.Error)
+		}
 	}
 }
