@@ -31,11 +31,22 @@ func (c *controller) follow(ctx context.Context, in io.Reader) error {
 	if c.per <= 0 {
 		return errors.New("--per must be positive")
 	}
-	for lines := bufio.NewScanner(in); lines.Scan(); {
-		demand, err := strconv.ParseFloat(strings.TrimSpace(lines.Text()), 64)
+	lines := linesOf(in)
+	for {
+		var line string
+		select {
+		case <-ctx.Done():
+			return nil
+		case next, more := <-lines:
+			if !more {
+				return nil
+			}
+			line = next
+		}
+		demand, err := strconv.ParseFloat(strings.TrimSpace(line), 64)
 		if err != nil || demand < 0 || math.IsInf(demand, 0) || math.IsNaN(demand) {
 			// No demand is known: say nothing, and let the policy find that out by itself.
-			fmt.Fprintf(c.log, "%q is no demand\n", lines.Text())
+			fmt.Fprintf(c.log, "%q is no demand\n", line)
 			continue
 		}
 		err = c.round(ctx, int(math.Ceil(demand/c.per)))
@@ -48,7 +59,18 @@ func (c *controller) follow(ctx context.Context, in io.Reader) error {
 			fmt.Fprintln(c.log, err)
 		}
 	}
-	return nil
+}
+
+// linesOf reads lines aside, because a read can't be interrupted.
+func linesOf(in io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() { // ends with its input, or with the program
+		defer close(lines)
+		for s := bufio.NewScanner(in); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	return lines
 }
 
 // round says that n workers are wanted, and that somebody is there who wants them.
@@ -82,7 +104,11 @@ func (c *controller) send(ctx context.Context, kind string, body any) error {
 		if err == nil || !again || try == tries || ctx.Err() != nil {
 			return err
 		}
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // The goal is that the program says a number once and that it lives each time, that it repeats under the same ID what
@@ -58,3 +60,32 @@ func TestFollow(t *testing.T) {
 		t.Errorf("refused: %v, said %d", err, c.said)
 	}
 }
+
+// The goal is that an interrupt ends the program in the pause between two tries, and while it waits for its input.
+// Method: virtual time; a node that never answers, then an input that never comes.
+func TestInterrupt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		down := roundTrip(func(*http.Request) (*http.Response, error) {
+			time.AfterFunc(pauseMin/2, cancel)
+			return nil, errors.New("connection refused")
+		})
+		c := controller{client: &http.Client{Transport: down}, node: "http://node", pool: "p", per: 1, said: -1, out: io.Discard, log: io.Discard}
+		if err := c.follow(ctx, strings.NewReader("1\n")); err != nil || time.Since(began) != pauseMin/2 {
+			t.Errorf("in the pause: ended after %v with %v, want at once", time.Since(began), err)
+		}
+		in, end := io.Pipe()
+		defer end.Close()
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := c.follow(ctx, in); err != nil {
+			t.Errorf("while it waits: %v", err)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

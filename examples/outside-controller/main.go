@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 )
 
@@ -23,7 +25,10 @@ func main() {
 	flag.StringVar(&c.pool, "pool", "epu-outside", "the pool")
 	flag.Float64Var(&c.per, "per", 20, "how much demand one worker is for")
 	flag.Parse()
-	if err := c.follow(context.Background(), os.Stdin); err != nil { // a signal may end it at any time
+	// Both requests say how things are to be, so an interrupt may come at any time; a second one ends the program at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := c.follow(ctx, os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "outside-controller:", err)
 		os.Exit(1)
 	}

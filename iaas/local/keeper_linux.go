@@ -48,6 +48,7 @@ func KeeperMain(args []string) int {
 		fmt.Fprintln(os.Stderr, "this command is started by a local site for each of its instances; it is not for people")
 		return 2
 	}
+	boundLog(args[0])
 	k, lock, err := open(args[0])
 	if k == nil {
 		if err != nil {
@@ -343,6 +344,7 @@ func (k *keeper) ended(reason string) error {
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		boundLog(k.dir)
 		fmt.Fprintln(os.Stderr, "write", k.stateFile()+":", err)
 		<-time.NewTimer(time.Second).C // disk full or the like
 	}

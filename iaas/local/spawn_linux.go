@@ -36,7 +36,7 @@ func (p *Provider) revive(dir string) {
 		return
 	}
 	defer null.Close()
-	log, err := os.OpenFile(filepath.Join(dir, "keeper.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(filepath.Join(dir, keeperLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		log = null // a full disk must not keep an instance from being ended
 	} else {
@@ -66,6 +66,33 @@ func (p *Provider) await() {
 		if got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); got == pid || err == unix.ECHILD {
 			delete(p.keepers, pid)
 		}
+	}
+}
+
+// keeperLog is what keepers have to say, in their instance's folder. It is empty as long as all is well.
+const (
+	keeperLog      = "keeper.log"
+	keeperBytesMax = 1 << 20
+)
+
+// boundLog puts a keeper's own log aside once it is large: one that can't write its state says so each second,
+// for as long as that lasts. What can't be done is left, for no log is worth an instance.
+func boundLog(dir string) {
+	path := filepath.Join(dir, keeperLog)
+	info, err := os.Stat(path)
+	if err != nil || info.Size() < keeperBytesMax {
+		return
+	}
+	if said, err := os.Stderr.Stat(); err != nil || !os.SameFile(said, info) || os.Rename(path, path+".1") != nil {
+		return // the first: somebody started it by hand
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for fd := 1; fd <= 2; fd++ { // its standard output and error, as it was started with
+		_ = unix.Dup3(int(f.Fd()), fd, 0)
 	}
 }
 

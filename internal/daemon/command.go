@@ -120,7 +120,8 @@ func (p *program) runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Run a node with its settings", Args: noArgs,
 		Long: `Run a node until SIGTERM or Ctrl-C. Workers of local sites live on, and a node that starts again with the
-same data folder finds them.`,
+same data folder finds them. SIGHUP opens the file of events.file anew, after it was moved; settings are read at a
+start only.`,
 		Example: "  epud run -c /etc/epu/epud.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := p.load(c, false)

@@ -70,16 +70,24 @@ func (w *webServer) start(n *Node, conf *tls.Config) {
 	if w.events != nil {
 		w.log(n)
 	}
+	if w.events != nil || !n.opts.Dev { // epud dev without an event log ends with its terminal
+		w.onHangup(n)
+	}
 	go func() { n.served <- w.server.Serve(w.listener) }()
 }
 
-// log writes the node's records to the event log; SIGHUP opens its file anew.
+// log writes the node's records to the event log.
 func (w *webServer) log(n *Node) {
 	records, cancel := n.tree.Events.Subscribe()
 	w.running.Go(func() {
 		defer cancel()
 		w.events.Run(w.follow, records)
 	})
+}
+
+// onHangup opens the event log anew at SIGHUP, which programs that rotate logs send. A node without one goes on
+// as well: nobody who sends the signal means to end it.
+func (w *webServer) onHangup(n *Node) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	w.running.Go(func() {
@@ -89,7 +97,9 @@ func (w *webServer) log(n *Node) {
 			case <-w.follow.Done():
 				return
 			case <-hangup:
-				if err := w.events.Reopen(); err != nil {
+				if w.events == nil {
+					n.log.Info("SIGHUP: there is no event log to open anew; settings are read at a start only")
+				} else if err := w.events.Reopen(); err != nil {
 					n.log.Error("event log can't be opened anew", "error", err)
 				}
 			}

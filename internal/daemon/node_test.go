@@ -83,9 +83,15 @@ func tryAs(t *testing.T, dev bool, dir string, environ ...string) (*daemon.Node,
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startAs(t, conf, dev, slog.DiscardHandler)
+}
+
+// startAs starts a node that logs somewhere.
+func startAs(t *testing.T, conf config.Node, dev bool, log slog.Handler) (*daemon.Node, error) {
+	t.Helper()
 	node, err := daemon.New(daemon.Options{
 		Conf: conf, Dev: dev, Clock: actors.WallClock{}, Getenv: func(string) string { return "" },
-		Log: slog.New(slog.DiscardHandler), Version: &msg.Version{Version: "test"},
+		Log: slog.New(log), Version: &msg.Version{Version: "test"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,9 +79,15 @@ enable. On a terminal the workers are shown and ALL must be typed; scripts give 
 			if err != nil {
 				return err
 			}
+			stay := ""
+			if !protectedToo {
+				if list, stay, err = s.withoutProtected(cmd.Context(), list); err != nil {
+					return err
+				}
+			}
 			err = cli.Confirmation{
 				Given: confirm, Want: confirmAll, Command: "epumgmt terminate-all",
-				Stake: fmt.Sprintf("this switches launching off and ends %s", plural(len(list.GetInstances()), "worker")),
+				Stake: fmt.Sprintf("this switches launching off and ends %s%s", plural(len(list.GetInstances()), "worker"), stay),
 			}.Ask(cmd.Context(), s.io, s.env.StdinTTY, s.showInstances(list))
 			if err != nil {
 				return err
@@ -91,6 +99,36 @@ enable. On a terminal the workers are shown and ALL must be typed; scripts give 
 	c.Flags().BoolVar(&protectedToo, "protected-too", false, "also pools with protect_from_terminate_all")
 	c.Flags().DurationVar(&timeout, "timeout", terminateTimeout, "stop waiting after this `TIME`; what was begun goes on")
 	return c
+}
+
+// withoutProtected leaves the workers of protected pools out, and says in words which stay.
+func (s *session) withoutProtected(ctx context.Context, list *msg.Instances) (ending *msg.Instances, stay string, err error) {
+	st, err := ask[*msg.Status](ctx, s, &msg.StatusQuery{})
+	if err != nil {
+		return nil, "", err
+	}
+	counts := map[string]int{} // of protected pools
+	for _, p := range st.GetPools() {
+		if p.GetProtected() {
+			counts[p.GetName()] = 0
+		}
+	}
+	ending = &msg.Instances{}
+	for _, i := range list.GetInstances() {
+		if _, protected := counts[i.GetPool()]; protected {
+			counts[i.GetPool()]++
+		} else {
+			ending.Instances = append(ending.Instances, i)
+		}
+	}
+	if len(counts) == 0 {
+		return ending, "", nil
+	}
+	var words []string
+	for _, pool := range slices.Sorted(maps.Keys(counts)) {
+		words = append(words, fmt.Sprintf("%s (%s)", pool, plural(counts[pool], "worker")))
+	}
+	return ending, "; protected and left alone: " + strings.Join(words, ", "), nil
 }
 
 // terminateAll repeats the command, which is absolute, until nothing is left. A node that goes away

@@ -327,6 +327,9 @@ func (n *fakeNode) command(body proto.Message) (proto.Message, error) {
 		if m.GetIndex() != "ix-1" {
 			return nil, epu.E(epu.Conflict, "apply the plan", m.GetIndex(), errors.New("pool epu-web changed since: scale by bob"))
 		}
+		if strings.Contains(string(m.GetFiles()[0].GetContent()), "guard") {
+			n.status.Pools[1].Protected = true // epu-web
+		}
 		return &msg.Applied{Changes: exampleChanges(m.GetFiles())}, nil
 	}
 	panic("no answer is scripted for " + relay.NameOf(body))
