@@ -104,9 +104,9 @@ func (c *controller) send(ctx context.Context, kind string, body any) error {
 		if err == nil || !again || try == tries || ctx.Err() != nil {
 			return err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		rest, over := context.WithTimeout(ctx, pause)
+		<-rest.Done() // the pause is over, or an interrupt came
+		if over(); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}

@@ -208,6 +208,9 @@ func textNode(s string) *yaml.Node {
 
 // formatNumber writes a number without a needless fraction or exponent.
 func formatNumber(f float64) string {
+	if f == 0 {
+		return "0" // also of -0, which no file means
+	}
 	if f == math.Trunc(f) && math.Abs(f) <= 1<<53 {
 		return strconv.FormatFloat(f, 'f', -1, 64)
 	}

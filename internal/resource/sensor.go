@@ -119,6 +119,47 @@ func (p *parser) sensor(v strictyaml.Value) epu.SensorSpec {
 	return s
 }
 
+// sensorFields lists sensors by name, each with the fields that its source has.
+func sensorFields(sensors map[string]epu.SensorSpec) []field {
+	var out []field
+	for _, name := range slices.Sorted(maps.Keys(sensors)) {
+		s := sensors[name]
+		period := s.Query.Period
+		def := sensorDefaults(s.Source, period)
+		fields := []field{{key: "source", value: string(s.Source)}}
+		for _, key := range sourceFields[s.Source] {
+			fields = append(fields, queryField(key, s, def))
+		}
+		fields = append(fields,
+			leaf("unit", s.Unit, ""),
+			leaf("every", s.Every, def.Every),
+			leaf("stale_after", s.StaleAfter, staleDefault(s.Every, period)),
+			leaf("missing", string(s.Missing), string(def.Missing)),
+		)
+		switch s.Missing {
+		case epu.MissingLast:
+			fields = append(fields, field{key: "max_age", value: s.MaxAge})
+		case epu.MissingFallback:
+			fields = append(fields, field{key: "value", value: s.Value})
+		}
+		out = append(out, section(name, append(fields,
+			boundField("min", s.Min, def.Min),
+			boundField("max", s.Max, def.Max),
+			leaf("warm_up", s.WarmUp, 0),
+			leaf("keep", s.Keep, def.Keep),
+		)...))
+	}
+	return out
+}
+
+// boundField is a bound of a sensor's values where there is one.
+func boundField(key string, v, def *float64) field {
+	if v == nil {
+		return section(key)
+	}
+	return field{key: key, value: *v, def: def != nil && *def == *v}
+}
+
 // missingOf reads what a sensor means while it has no good reading, with what each meaning needs.
 func missingOf(m *strictyaml.Map, s *epu.SensorSpec) {
 	s.Missing = epu.MissingData(m.Get("missing").Word(string(s.Missing), string(epu.MissingHold), string(epu.MissingLast), string(epu.MissingFallback)))

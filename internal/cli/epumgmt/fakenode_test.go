@@ -19,6 +19,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/cli/clitest"
 	"github.com/nimbus-epu/epu/internal/relay"
 )
 
@@ -42,23 +43,8 @@ type fakeNode struct {
 // startNode serves a fake node on loopback and gives its address.
 func startNode(stop func(func())) (string, *fakeNode, error) {
 	n := &fakeNode{status: exampleStatus(), left: []string{"epu-web-1-1/0", "epu-web-1-1/1", "epu-db-1-1/0"}}
-	l, err := relay.Listen(context.Background(), "127.0.0.1:0", relay.Protection{})
-	if err != nil {
-		return "", nil, err
-	}
-	s := relay.NewServer(n, relay.Options{WatchEvery: time.Millisecond})
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = s.Serve(l)
-	}()
-	stop(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		s.Stop(ctx)
-		<-served
-	})
-	return l.Addr().String(), n, nil
+	address, err := clitest.Serve(n, relay.Options{WatchEvery: time.Millisecond}, stop)
+	return address, n, err
 }
 
 // deadAddress is an address nobody listens at.

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/clitest"
 	"github.com/nimbus-epu/epu/internal/cli/epumgmt"
 	"github.com/nimbus-epu/epu/internal/cli/reference"
 	"github.com/nimbus-epu/epu/internal/golden"
@@ -126,7 +127,7 @@ func answering(t *testing.T, each func(name string, args []string)) {
 		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
 			continue
 		}
-		for _, example := range examples(c) {
+		for _, example := range clitest.Examples(c) {
 			if args, ok := plainForm(example); ok {
 				each(example, args)
 			}

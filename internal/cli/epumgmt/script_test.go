@@ -2,11 +2,9 @@ package epumgmt_test
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -17,10 +15,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/nimbus-epu/epu/internal/cli"
+	"github.com/nimbus-epu/epu/internal/cli/clitest"
 	"github.com/nimbus-epu/epu/internal/cli/epumgmt"
 )
 
@@ -91,26 +89,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LANG", "C.UTF-8")
 			return os.MkdirAll(filepath.Join(env.WorkDir, "tmp"), 0o755)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sent": sent, "interrupt": interrupt},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": clitest.Exits, "sent": sent, "interrupt": clitest.Interrupt},
 	})
-}
-
-// exits runs a command and wants an exit code: exits CODE COMMAND ARG...
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE COMMAND ARG...")
-	}
-	code := 0
-	err := ts.Exec(args[1], args[2:]...)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		code = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
-	}
-	if strconv.Itoa(code) != args[0] {
-		ts.Fatalf("%s exits with %d, want %s", strings.Join(args[1:], " "), code, args[0])
-	}
 }
 
 // sent wants a command that reached the node, as a regular expression: sent 'Scale n=5'. With ! none may
@@ -125,70 +105,9 @@ func sent(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// interrupt runs a command that has no end of its own, sends it what Ctrl-C does once it has printed a
-// line with a word, and wants the exit code 130: interrupt WORD COMMAND ARG...
-func interrupt(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: interrupt WORD COMMAND ARG...")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // then it is killed, and the word never came
-	defer cancel()
-	cmd := exec.CommandContext(ctx, args[1], args[2:]...)
-	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "EPU_NODE="+ts.Getenv("EPU_NODE"), "HOME="+ts.Getenv("HOME"), "TEST_TTY="+ts.Getenv("TEST_TTY"), "LANG=C.UTF-8")
-	out, err := cmd.StdoutPipe()
-	ts.Check(err)
-	ts.Check(cmd.Start())
-	var seen strings.Builder
-	buf := make([]byte, 4096)
-	for !strings.Contains(seen.String(), args[0]) {
-		n, err := out.Read(buf)
-		seen.Write(buf[:n])
-		if err != nil {
-			ts.Fatalf("%q never came, only:\n%s", args[0], seen.String())
-		}
-	}
-	ts.Check(cmd.Process.Signal(os.Interrupt))
-	_ = cmd.Wait()
-	fmt.Fprint(ts.Stdout(), seen.String())
-	if code := cmd.ProcessState.ExitCode(); code != cli.CodeInterrupted {
-		ts.Fatalf("exits with %d when interrupted, want %d", code, cli.CodeInterrupted)
-	}
-}
-
 // Each command has a script of its own that runs all its examples and an error.
 func TestEveryCommandHasAScriptWithItsExamples(t *testing.T) {
-	for _, c := range epumgmt.Root().Commands() {
-		if c.Hidden {
-			continue
-		}
-		raw, err := os.ReadFile(filepath.Join("testdata", "script", c.Name()+".txtar"))
-		if err != nil {
-			t.Errorf("%s has no script: %v", c.Name(), err)
-			continue
-		}
-		script := string(raw)
-		for _, example := range examples(c) {
-			if !regexp.MustCompile(`(?m)^(exec|exits \d+) ` + regexp.QuoteMeta(example) + `$`).MatchString(script) {
-				t.Errorf("the script of %s does not run its example %q", c.Name(), example)
-			}
-		}
-		if !regexp.MustCompile(`(?m)^exits (1|4|10|11|12|13|14|20) epumgmt ` + c.Name()).MatchString(script) {
-			t.Errorf("the script of %s has no error", c.Name())
-		}
-	}
-}
-
-// examples are the command lines a command shows; there is at least one.
-func examples(c *cobra.Command) []string {
-	var lines []string
-	for line := range strings.Lines(c.Example) {
-		lines = append(lines, strings.TrimSpace(line))
-	}
-	if len(lines) == 0 {
-		return []string{"(" + c.Name() + " has no example)"}
-	}
-	return lines
+	clitest.EachHasScript(t, epumgmt.Root(), "epumgmt", filepath.Join("testdata", "script"))
 }
 
 // rangeInto collects the fields of a message as name=value.

@@ -15,6 +15,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/versions"
+	"github.com/nimbus-epu/epu/internal/cli/clitest"
 	"github.com/nimbus-epu/epu/internal/relay"
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/policies/snapshot"
@@ -31,23 +32,7 @@ type node struct {
 
 // startNode serves a node on loopback and gives its address.
 func startNode(stop func(func())) (string, error) {
-	l, err := relay.Listen(context.Background(), "127.0.0.1:0", relay.Protection{})
-	if err != nil {
-		return "", err
-	}
-	s := relay.NewServer(&node{at: time.Date(2026, 11, 20, 14, 0, 0, 0, time.UTC)}, relay.Options{})
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = s.Serve(l)
-	}()
-	stop(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		s.Stop(ctx)
-		<-served
-	})
-	return l.Addr().String(), nil
+	return clitest.Serve(&node{at: time.Date(2026, 11, 20, 14, 0, 0, 0, time.UTC)}, relay.Options{}, stop)
 }
 
 // Ask answers as a node does.
