@@ -3,12 +3,10 @@ package policytest_test
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/policies/policytest"
 	"github.com/nimbus-epu/epu/scripts"
@@ -16,11 +14,24 @@ import (
 
 // stock says how one policy is tried out.
 type stock struct {
-	conf    func(t *rapid.T) map[string]any // any good configuration
-	sensors []string                        // what it may read
-	idle    bool                            // settles only when workers say that they are idle: else jobs go on being taken
-	work    bool                            // it looks at the work that is left
-	timely  bool                            // its wish follows the clock, so constant readings need not settle it
+	conf    func(t *rapid.T) map[string]any             // any good configuration
+	sensors []string                                    // what it may read
+	idle    bool                                        // settles only when workers say that they are idle: else jobs go on being taken
+	work    bool                                        // it looks at the work that is left
+	timely  bool                                        // its wish follows the clock, so constant readings need not settle it
+	bounds  func(conf map[string]any) (least, most int) // what it may ask for; nil = from min_instances to max_instances
+}
+
+// fixed is the bounds of a policy that is told its number.
+func fixed(conf map[string]any) (least, most int) {
+	n := conf["preserve_n"].(int)
+	return n, n
+}
+
+// limits are the bounds of a policy that has limits of its own.
+func limits(conf map[string]any) (least, most int) {
+	most = conf["max_instances"].(int)
+	return min(conf["min_instances"].(int), most), most
 }
 
 // limited adds limits that do not contradict each other.
@@ -41,6 +52,7 @@ func stepped(t *rapid.T, conf map[string]any) map[string]any {
 
 var stocks = map[string]stock{
 	"npreserving": {
+		bounds: fixed,
 		conf: func(t *rapid.T) map[string]any {
 			conf := map[string]any{"preserve_n": rapid.IntRange(1, 9).Draw(t, "n")}
 			if rapid.Bool().Draw(t, "unique") {
@@ -101,6 +113,13 @@ var stocks = map[string]stock{
 		},
 	},
 	"needy": {
+		bounds: func(conf map[string]any) (least, most int) {
+			n, _ := fixed(conf)
+			if values := conf["unique_values"].([]any); len(values) > 0 {
+				n = min(n, len(values))
+			}
+			return n, n
+		},
 		conf: func(t *rapid.T) map[string]any {
 			conf := map[string]any{"preserve_n": rapid.IntRange(0, 9).Draw(t, "n"), "retirable": []any{"epu-test-1-1/0"}}
 			if rapid.Bool().Draw(t, "unique") {
@@ -111,6 +130,12 @@ var stocks = map[string]stock{
 	},
 	"combine": {
 		sensors: []string{"queue-length", "load"},
+		bounds: func(conf map[string]any) (least, most int) {
+			least, most = limits(conf)
+			rules := conf["rules"].([]any)
+			kept := rules[len(rules)-1].(map[string]any)["conf"].(map[string]any)["preserve_n"].(int)
+			return min(max(least, kept), most), most
+		},
 		conf: func(t *rapid.T) map[string]any {
 			return limited(t, map[string]any{"rules": []any{
 				map[string]any{"policy": "queuelen", "conf": map[string]any{"queuelen_high_water": 60, "queuelen_low_water": 20, "stabilisation": "30s"}},
@@ -121,6 +146,15 @@ var stocks = map[string]stock{
 	},
 	"schedule": {
 		timely: true,
+		bounds: func(conf map[string]any) (least, most int) {
+			least = conf["default"].(int)
+			most = least
+			for _, line := range conf["lines"].([]any) {
+				n := line.(map[string]any)["count"].(int)
+				least, most = min(least, n), max(most, n)
+			}
+			return least, most
+		},
 		conf: func(t *rapid.T) map[string]any {
 			lines := []any{map[string]any{"cron": "*/20 * * * *", "count": rapid.IntRange(0, 9).Draw(t, "count"), "for": "7m"}}
 			if rapid.Bool().Draw(t, "another") {
@@ -201,115 +235,6 @@ func TestStockScenarios(t *testing.T) {
 			})
 		}
 	}
-}
-
-// start makes a world with any good configuration of the policy.
-func start(t *rapid.T, p *policies.Policy, s stock) *world {
-	conf, problems := p.Check(s.conf(t))
-	if problems != nil {
-		t.Fatalf("the configuration was refused: %v", problems)
-	}
-	w := newWorld(p, conf, time.Duration(rapid.IntRange(1, 90).Draw(t, "boot"))*time.Second)
-	return w
-}
-
-// anyReadings draws what the policy's sensors say at one tick; blind says that nothing good is among it.
-func anyReadings(t *rapid.T, w *world, s stock) (blind bool) {
-	blind = len(s.sensors) > 0 || s.work
-	if s.work {
-		q := rapid.SampledFrom([]epu.Quality{epu.QualityOK, epu.QualityOK, epu.QualityStale, epu.QualityUnknown}).Draw(t, "work quality")
-		blind = q != epu.QualityOK
-		left := float64(rapid.IntRange(0, 500).Draw(t, "left"))
-		w.work = epu.Work{Left: &epu.Reading{Value: left, Time: w.now, Quality: q}, Deadline: w.now.Add(time.Duration(rapid.IntRange(-60, 900).Draw(t, "due")) * time.Second)}
-	}
-	for _, id := range s.sensors {
-		q := rapid.SampledFrom([]epu.Quality{
-			epu.QualityOK, epu.QualityOK, epu.QualityOK, epu.QualityStale, epu.QualityUnknown, epu.QualityWarming, "",
-		}).Draw(t, id+" quality")
-		if q == "" {
-			delete(w.readings, id)
-			continue
-		}
-		blind = blind && q != epu.QualityOK
-		w.read(id, float64(rapid.IntRange(-1, 120).Draw(t, id)), q)
-	}
-	return blind
-}
-
-func bounds(conf map[string]any) (least, most int) {
-	least, most = 0, 1_000_000
-	if n, ok := conf["max_instances"].(int); ok {
-		most = n
-	}
-	if n, ok := conf["min_instances"].(int); ok {
-		least = min(n, most)
-	}
-	return least, most
-}
-
-// Goal: whatever the sensors say, a stock policy stays within its limits, never shrinks a pool while it
-// is blind, keeps little memory, and decides the same from the record of each decision. Method: any
-// configuration, any readings, a pool that does what it is told.
-func TestStockWithinLimits(t *testing.T) {
-	each(t, func(t *rapid.T, p *policies.Policy, s stock) {
-		w := start(t, p, s)
-		w.replays = true
-		least, most := bounds(w.conf)
-		tick := time.Duration(rapid.SampledFrom([]int{5, 5, 60, 600}).Draw(t, "tick")) * time.Second
-		for range rapid.IntRange(1, 25).Draw(t, "ticks") {
-			blind := anyReadings(t, w, s)
-			before := w.wish.Target
-			d := w.decide(t)
-			if got := d.Wanted.Target; got < least || got > most {
-				t.Fatalf("got target %d, want one from %d to %d\nreasons %v", got, least, most, d.Reasons)
-			}
-			if got := d.Wanted.Target; blind && got < before && got < most {
-				t.Fatalf("got target %d after %d without a good reading\nreasons %v", got, before, d.Reasons)
-			}
-			if len(d.Reasons) == 0 {
-				t.Fatalf("got no reason for target %d", d.Wanted.Target)
-			}
-			w.pass(tick)
-		}
-	})
-}
-
-// Goal: a stock policy does not flap. Method: after any past, readings and pool stay as they are for
-// long; from some moment on so does the target.
-func TestStockSettles(t *testing.T) {
-	each(t, func(t *rapid.T, p *policies.Policy, s stock) {
-		w := start(t, p, s)
-		for range rapid.IntRange(0, 5).Draw(t, "past") {
-			anyReadings(t, w, s)
-			w.decide(t)
-			w.pass(5 * time.Second)
-		}
-		values := map[string]float64{}
-		for _, id := range s.sensors {
-			values[id] = float64(rapid.IntRange(0, 120).Draw(t, "constant "+id))
-		}
-		if s.timely {
-			return
-		}
-		if s.idle {
-			w.idle = func(int) time.Duration { return time.Hour }
-		}
-		const settling, after = 45, 12
-		var want int
-		for i := range settling + after {
-			for id, v := range values {
-				w.read(id, v, epu.QualityOK)
-			}
-			d := w.decide(t)
-			if i == settling {
-				want = d.Wanted.Target
-			}
-			if i > settling && d.Wanted.Target != want {
-				t.Fatalf("got target %d after %d at constant readings %v\nreasons %v", d.Wanted.Target, want, values, d.Reasons)
-			}
-			w.pass(40 * time.Second)
-		}
-	})
 }
 
 // Goal: a configuration that was checked is a configuration. Method: any one is checked, kept as JSON

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -27,6 +28,7 @@ type world struct {
 	room     map[epu.SiteID]int        // workers that a site takes; absent = any number
 	failed   map[epu.SiteID]time.Time  // until when launches there back off
 	replays  bool                      // every record is evaluated again
+	limits   epu.Limits                // of the pool: Min and Max
 	idle     func(i int) time.Duration // how long the i-th running worker has been idle; nil = busy
 
 	workers []*epu.Worker
@@ -39,6 +41,7 @@ func newWorld(policy *policies.Policy, conf map[string]any, boot time.Duration) 
 	return &world{
 		policy: policy, engine: policies.NewEngine(policy, policies.Options{}), conf: conf, boot: boot,
 		now: time.Date(2026, 3, 2, 7, 0, 0, 0, time.UTC), readings: map[string]epu.Reading{}, failed: map[epu.SiteID]time.Time{},
+		limits: epu.Limits{Max: -1},
 	}
 }
 
@@ -59,7 +62,7 @@ func (w *world) window(sensor string, span time.Duration) (epu.Window, bool) {
 func (w *world) snapshot() *policies.Snapshot {
 	s := &policies.Snapshot{
 		Now: w.now, Pool: "epu-test", Owner: epu.DefaultOwner, Decision: epu.DecisionID(fmt.Sprintf("at-%d", w.now.Unix())),
-		Seed: uint64(w.now.Unix()), Wish: w.wish, Memory: w.memory, MinMax: [2]int{-1, -1},
+		Seed: uint64(w.now.Unix()), Wish: w.wish, Memory: w.memory, MinMax: [2]int{w.limits.Min, w.limits.Max},
 		Readings: map[string]epu.Reading{}, Windows: w.window, Work: w.work,
 		Places: []epu.Placement{{Site: "east"}, {Site: "west"}, {Site: "north"}},
 	}
@@ -116,8 +119,9 @@ func (w *world) decide(t fataler) epu.Decision {
 	if w.replays {
 		w.replay(t, d)
 	}
-	w.wish, w.memory = d.Wanted, d.MemoryAfter
-	w.carryOut(d)
+	w.wish, _ = reconcile.Clamp(d.Wanted, w.wish.Target, w.limits, true, func(string) string { return "" })
+	w.memory = d.MemoryAfter
+	w.carryOut(d.Actions, w.wish)
 	return d
 }
 
@@ -151,33 +155,33 @@ func (w *world) replay(t fataler, d epu.Decision) {
 
 // carryOut does at once what was asked for, as a controller does: actions first, then names, then the
 // number; of too many the newest end.
-func (w *world) carryOut(d epu.Decision) {
-	for _, a := range d.Actions {
+func (w *world) carryOut(actions []epu.Action, wish epu.Wish) {
+	for _, a := range actions {
 		if a.Kind == epu.ActDrain || a.Kind == epu.ActTerminate {
 			w.end(func(one *epu.Worker) bool { return slices.Contains(a.Workers, one.ID) })
 		}
 	}
 	named := map[string]bool{}
 	w.end(func(one *epu.Worker) bool {
-		_, wanted := d.Wish.Uniques[one.Name]
+		_, wanted := wish.Uniques[one.Name]
 		surplus := one.Name != "" && (!wanted || named[one.Name])
 		named[one.Name] = true
 		return surplus
 	})
-	for _, name := range slices.Sorted(maps.Keys(d.Wish.Uniques)) {
-		if u := d.Wish.Uniques[name]; !named[name] {
+	for _, name := range slices.Sorted(maps.Keys(wish.Uniques)) {
+		if u := wish.Uniques[name]; !named[name] {
 			w.launch(epu.Worker{Name: name, Vars: u.Vars, Site: u.Site})
 		}
 	}
-	for _, site := range slices.Sorted(maps.Keys(d.Wish.Sites)) {
-		n := d.Wish.Sites[site]
+	for _, site := range slices.Sorted(maps.Keys(wish.Sites)) {
+		n := wish.Sites[site]
 		there := 0
 		for _, one := range w.workers {
 			if one.Site == site {
 				there++
 			}
 		}
-		for ; there < n && w.takes(site, there); there++ {
+		for ; there < n && len(w.workers) < wish.Target && w.takes(site, there); there++ {
 			w.launch(epu.Worker{Site: site})
 		}
 		w.end(func(one *epu.Worker) bool {
@@ -188,10 +192,10 @@ func (w *world) carryOut(d epu.Decision) {
 			return surplus
 		})
 	}
-	for d.Wish.Sites == nil && len(w.workers) < d.Wish.Target {
-		w.launch(epu.Worker{Site: d.Wish.Site})
+	for wish.Sites == nil && len(w.workers) < wish.Target {
+		w.launch(epu.Worker{Site: wish.Site})
 	}
-	for i := len(w.workers) - 1; i >= 0 && len(w.workers) > d.Wish.Target; i-- {
+	for i := len(w.workers) - 1; i >= 0 && len(w.workers) > wish.Target; i-- {
 		if w.workers[i].Name == "" {
 			w.workers = slices.Delete(w.workers, i, i+1)
 		}

@@ -126,6 +126,9 @@ end
 
 -- Takes back what nobody needs: first launches that have not begun, then workers that have been idle for
 -- long. Workers beyond the target are going already, so the wish does not fall for them once more.
+--
+-- What guard rails of the pool keep (limits.min) is asked for less of again and again, but not drained: it would
+-- be replaced at once, for ever.
 local function shrink(control, state, conf, p, spare)
   local target, have = state.target, demand.have(state)
   local drop = math.max(0, math.min(target - have, spare.free, target - conf.min_instances))
@@ -143,13 +146,16 @@ local function shrink(control, state, conf, p, spare)
   end
   local since = "idle for " .. show.span(conf.idle_for) .. " or longer"
   p.rule, p.text = "idle", p.text .. ", and " .. pool.plural(go, "worker") .. " " .. since
-  if spare.long then
-    local ids = {}
-    for i = 1, go do
-      ids[i] = spare.long[i].id
-    end
-    control.drain(ids, { reason = since })
+  local last = state.memory.provided
+  if last and last.asked < target then
+    go = math.min(go, math.max(0, have - target))
+    p.text = p.text .. ", but guard rails keep " .. target
   end
+  local ids = {}
+  for i = 1, spare.long and go or 0 do
+    ids[i] = spare.long[i].id
+  end
+  control.drain(ids, { reason = since })
 end
 
 return {

@@ -45,6 +45,17 @@ test.case {
 }
 
 test.case {
+  name = "what guard rails keep is not drained again and again",
+  doc = "limits.min = 1 raises the wish for none: whoever were drained would be replaced at once, and the next one too.",
+  conf = {},
+  steps = {
+    { workers = { { idle_for = 600, count = 2 } }, wish = 2, sensors = jobs(0), expect = { target = 0, actions = 1 } },
+    { wish = 1, workers = { { idle_for = 600 } }, expect = { target = 0, actions = 0, because = "but guard rails keep 1" } },
+    { wish = 1, after = 10, expect = { target = 0, actions = 0, because = "but guard rails keep 1" } },
+  },
+}
+
+test.case {
   name = "those that a queued job may want are kept",
   conf = {},
   steps = { { workers = { { idle_for = 600, count = 3 } }, wish = 3, sensors = jobs(2), expect = { target = 2, actions = 1 } } },
