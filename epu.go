@@ -54,6 +54,22 @@ func NewWorkerID(launch LaunchID, slot int) WorkerID {
 	return WorkerID(string(launch) + "/" + strconv.Itoa(slot))
 }
 
+// NewWorkerIDs makes the IDs of the slots of a launch that has n. They share their memory.
+func NewWorkerIDs(launch LaunchID, n int) []WorkerID {
+	var all strings.Builder
+	all.Grow(n * len(NewWorkerID(launch, n)))
+	ids, digits := make([]WorkerID, n), []byte(nil)
+	for i := range ids {
+		at := all.Len()
+		digits = strconv.AppendInt(digits[:0], int64(i), 10)
+		all.WriteString(string(launch))
+		all.WriteByte('/')
+		all.Write(digits)
+		ids[i] = WorkerID(all.String()[at:])
+	}
+	return ids
+}
+
 // Parse splits a worker ID into its launch and slot.
 func (id WorkerID) Parse() (launch LaunchID, slot int, ok bool) {
 	l, s, found := strings.Cut(string(id), "/")

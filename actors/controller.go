@@ -10,6 +10,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/reconcile"
+	"github.com/nimbus-epu/epu/actors/restore"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -65,6 +66,7 @@ type Controller struct {
 
 	// Volatile: begins anew with each incarnation.
 	started   time.Time
+	begun     bool // what an incarnation begins with is done
 	roster    roster
 	hot       launchSet          // launches about which something may be left to do or say
 	bySite    map[epu.SiteID]int // launches that are not forgotten
@@ -76,7 +78,8 @@ type Controller struct {
 	shading   shading
 	turns     []TurnsCall
 	looks     lookHeap
-	told      []epu.WorkerID             // must answer: their actors were told something
+	room      room
+	told      []told                     // must answer: their actors were told something
 	starting  map[epu.WorkerID]time.Time // not yet RUNNING: when its deadline began
 	drains    map[epu.WorkerID]time.Time // draining: when it began
 	replacing map[epu.WorkerID]time.Time // to go once another runs
@@ -147,11 +150,16 @@ func (c *Controller) State() any { return c.st }
 
 // Restore takes a snapshot's state back.
 func (c *Controller) Restore(raw json.RawMessage) error {
-	if err := json.Unmarshal(raw, &c.st); err != nil {
+	rest, err := restore.Rows(raw, "launches", func(r *restore.Reader, key string) {
+		l := &poolLaunch{}
+		l.restore(r)
+		c.st.Launches[epu.LaunchID(key)] = l
+	})
+	if err != nil {
 		return err
 	}
-	if c.st.Launches == nil {
-		c.st.Launches = map[epu.LaunchID]*poolLaunch{}
+	if err := json.Unmarshal(rest, &c.st); err != nil {
+		return err
 	}
 	health := c.st.Define.Spec.Health
 	c.health = &health
@@ -159,25 +167,31 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 		c.shading.counts, c.shading.fault = s.Counts, s.Error
 	}
 	c.retune = true
-	ids := slices.Sorted(maps.Keys(c.st.Launches))
+	ids, slots := slices.Sorted(maps.Keys(c.st.Launches)), 0
 	for _, id := range ids {
 		c.hot.add(id)
+		slots += len(c.st.Launches[id].Slots)
 	}
 	slices.SortStableFunc(ids, func(a, b epu.LaunchID) int { // the roster's order: it grows at its end
 		return c.st.Launches[a].Opened.Compare(c.st.Launches[b].Opened)
 	})
+	c.roster.all, c.vitals = make([]*epu.Worker, 0, slots), make(map[epu.WorkerID]*workerVitals, slots)
 	for _, id := range ids {
 		l := c.st.Launches[id]
-		l.Slots = slices.Clone(l.Slots) // decoding leaves a third of room that nothing will fill
 		c.bySite[l.Site]++
+		c.room = newRoom(id, len(l.Slots))
 		c.refreshAll(id)
 	}
+	c.room = room{}
 	return nil
 }
 
 // Handle takes in one message.
 func (c *Controller) Handle(tx *Tx, m any) {
 	c.clock = tx.Now()
+	if !c.begun {
+		c.begin()
+	}
 	switch m := m.(type) {
 	case msg.Define:
 		c.define(tx, m)
@@ -277,8 +291,9 @@ func (c *Controller) define(tx *Tx, m msg.Define) {
 func (c *Controller) refresh(launch epu.LaunchID, i int) {
 	l := c.st.Launches[launch]
 	s := &l.Slots[i]
-	w := &epu.Worker{
-		ID: epu.NewWorkerID(launch, i), Launch: launch, Slot: i, Name: l.Name, Vars: l.Vars, Instance: s.Instance,
+	id, w := c.room.of(launch, i)
+	*w = epu.Worker{
+		ID: id, Launch: launch, Slot: i, Name: l.Name, Vars: l.Vars, Instance: s.Instance,
 		Site: l.Site, Zone: s.Zone, Allocation: l.Allocation, Market: l.Market, Address: s.Address,
 		State: s.State, StateSince: time.UnixMilli(s.Since).UTC(), Created: l.Opened, Draining: s.Draining,
 		Ended: s.Unwanted, EndReason: s.EndReason, Leaving: s.Leaving || s.Replacing && s.Draining,
@@ -297,16 +312,45 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 	if s.Unwanted && w.State < epu.Terminating {
 		w.State = epu.Terminating
 	}
-	if v := c.vitals[w.ID]; v != nil {
+	v := c.vitals[w.ID]
+	if v != nil {
 		c.overlay(w, v)
 	}
-	c.track(w)
+	c.track(w, v)
 	c.awaitCharge(old, w)
 	c.changed(old, w)
 	c.roster.put(w)
 	c.dirty = c.dirty || old == nil || old.State != w.State || old.Ended != w.Ended || old.Draining != w.Draining ||
 		old.Health != w.Health || old.Suspect != w.Suspect || old.Protected != w.Protected ||
 		old.Leaving != w.Leaving || old.Replacing != w.Replacing || w.BusyUntil.Before(old.BusyUntil)
+}
+
+// room is memory for the workers of one launch, made at once when a pool is restored: one block of each kind
+// instead of three pieces for each worker. A block is freed with the last of what is in it.
+type room struct {
+	ids     []epu.WorkerID
+	workers []epu.Worker
+	vitals  []workerVitals
+}
+
+func newRoom(launch epu.LaunchID, n int) room {
+	return room{epu.NewWorkerIDs(launch, n), make([]epu.Worker, n), make([]workerVitals, n)}
+}
+
+// of gives the room for the worker of a slot.
+func (r room) of(launch epu.LaunchID, i int) (epu.WorkerID, *epu.Worker) {
+	if len(r.ids) == 0 {
+		return epu.NewWorkerID(launch, i), &epu.Worker{}
+	}
+	return r.ids[i], &r.workers[i]
+}
+
+// vitalsOf gives the room for what a worker's actor says.
+func (r room) vitalsOf(i int) *workerVitals {
+	if len(r.vitals) == 0 {
+		return &workerVitals{}
+	}
+	return &r.vitals[i]
 }
 
 func (c *Controller) refreshAll(launch epu.LaunchID) {

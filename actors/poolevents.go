@@ -210,7 +210,7 @@ func (c *Controller) Apply(ev any) {
 	c.st.Rev++
 	switch e := ev.(type) {
 	case Activated:
-		c.applyActivated()
+		c.begun = false
 	case epochBegun:
 		c.st.Epoch, c.st.Define.Gen = e.Epoch, 0
 		for id, l := range c.st.Launches {

@@ -8,6 +8,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/lifecycle"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/restore"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -233,6 +234,77 @@ func (r *roster) tally(w *epu.Worker, d int) {
 	if w.Draining {
 		r.counts.Draining += d
 	}
+}
+
+// restore reads a launch of a snapshot as encoding/json would by the struct's tags. A test compares the two.
+func (l *poolLaunch) restore(r *restore.Reader) {
+	r.Object(func(key []byte) {
+		switch string(key) {
+		case "site":
+			restore.Word(r, &l.Site)
+		case "spec":
+			r.JSON(&l.Spec)
+		case "alloc":
+			restore.Word(r, &l.Allocation)
+		case "market":
+			restore.Word(r, &l.Market)
+		case "name":
+			restore.Text(r, &l.Name)
+		case "vars":
+			r.JSON(&l.Vars)
+		case "adopt":
+			restore.Text(r, &l.Adopt)
+		case "asked":
+			restore.Text(r, &l.Asked)
+		case "asked_from":
+			restore.Int(r, &l.AskedFrom)
+		case "opened":
+			r.Time(&l.Opened)
+		case "rev":
+			restore.Uint(r, &l.Rev)
+		case "closed":
+			r.Bool(&l.Closed)
+		case "failed":
+			r.Bool(&l.Failed)
+		case "slots":
+			restore.List(r, &l.Slots, func(s *poolSlot) { s.restore(r) })
+		default:
+			r.Skip()
+		}
+	})
+}
+
+func (s *poolSlot) restore(r *restore.Reader) {
+	r.Object(func(key []byte) {
+		switch string(key) {
+		case "since":
+			restore.Int(r, &s.Since)
+		case "end":
+			restore.Word(r, &s.EndReason)
+		case "why":
+			restore.Word(r, &s.Why)
+		case "unwanted":
+			r.Bool(&s.Unwanted)
+		case "in":
+			r.Bool(&s.CheckedIn)
+		case "ran":
+			r.Bool(&s.Ran)
+		case "drain":
+			r.Bool(&s.Draining)
+		case "leave":
+			r.Bool(&s.Leaving)
+		case "replace":
+			r.Bool(&s.Replacing)
+		case "protect":
+			r.Bool(&s.Protected)
+		case "run_hook":
+			restore.Int(r, &s.RunHook)
+		case "end_hook":
+			restore.Int(r, &s.EndHook)
+		default:
+			restoreSlot(r, key, &s.Slot)
+		}
+	})
 }
 
 // launchSet is a sorted set of launches, so that equal state leads to equal events.

@@ -3,6 +3,7 @@ package actors
 import (
 	"cmp"
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -59,12 +60,14 @@ func (c *Controller) Children() []ChildChange {
 	return changes
 }
 
-// applyActivated begins an incarnation: who had checked in before is expected to be heard again, and
-// every worker has its actor started.
-func (c *Controller) applyActivated() {
+// begin begins an incarnation: who had checked in before is expected to be heard again, and every worker has
+// its actor started. It comes with the first message and not with the event: those of earlier incarnations are
+// replayed, and there may be as many as there were restarts since the last snapshot.
+func (c *Controller) begin() {
+	c.begun = true
 	c.changes = nil
 	c.suspicion = suspicion{}
-	c.children, c.told = make([]ChildChange, 0, len(c.vitals)), make([]epu.WorkerID, 0, len(c.vitals))
+	c.children, c.told = make([]ChildChange, 0, len(c.vitals)), make([]told, 0, len(c.vitals))
 	c.watched(func(id epu.WorkerID, v *workerVitals) {
 		v.before = v.watch.Known
 		c.suspicion.add(v)
@@ -84,11 +87,17 @@ func (c *Controller) watched(visit func(id epu.WorkerID, v *workerVitals)) {
 // tell has a worker's actor told what is known, and asked until it answers.
 func (c *Controller) tell(id epu.WorkerID, v *workerVitals) {
 	c.children = append(c.children, ChildChange{Worker: id, Watch: v.watch})
-	c.told = append(c.told, id)
+	c.told = append(c.told, told{id, v})
+}
+
+// told is a worker whose actor was told something.
+type told struct {
+	worker epu.WorkerID
+	vitals *workerVitals
 }
 
 // track keeps what hangs on a worker's state: its actor and its deadlines.
-func (c *Controller) track(w *epu.Worker) {
+func (c *Controller) track(w *epu.Worker, v *workerVitals) {
 	starting, drains := w.Open() && w.State < epu.Running, w.Open() && w.Draining
 	clock(c.starting, w.ID, starting)
 	clock(c.drains, w.ID, drains)
@@ -100,9 +109,8 @@ func (c *Controller) track(w *epu.Worker) {
 		c.unwatch(w.ID)
 		return
 	}
-	v := c.vitals[w.ID]
 	if v == nil {
-		v = &workerVitals{}
+		v = c.room.vitalsOf(w.Slot)
 		c.vitals[w.ID] = v
 	}
 	watch := msg.WatchWorker{
@@ -113,7 +121,9 @@ func (c *Controller) track(w *epu.Worker) {
 		c.suspicion.drop(v)
 		v.watch = watch
 		c.suspicion.add(v)
-		c.tell(w.ID, v)
+		if c.begun {
+			c.tell(w.ID, v)
+		}
 	}
 }
 
@@ -144,7 +154,9 @@ func (c *Controller) unwatch(id epu.WorkerID) {
 	if v := c.vitals[id]; v != nil {
 		c.suspicion.drop(v)
 		delete(c.vitals, id)
-		c.children = append(c.children, ChildChange{Worker: id, Stop: true})
+		if c.begun {
+			c.children = append(c.children, ChildChange{Worker: id, Stop: true})
+		}
 	}
 }
 
@@ -196,17 +208,17 @@ func (c *Controller) unheard(id epu.WorkerID) bool {
 // askAt sets when a worker's actor is asked; zero means not by itself.
 func (c *Controller) askAt(id epu.WorkerID, v *workerVitals, at time.Time) {
 	if v.ask = at; !at.IsZero() {
-		heap.Push(&c.looks, look{at: at, worker: id})
+		c.looks = append(c.looks, look{at: at, worker: id})
+		heap.Fix(&c.looks, len(c.looks)-1) // as Push does, without a piece of memory for each
 	}
 }
 
 // lookAround asks the workers whose deadline has come, again and again until they answer.
 func (c *Controller) lookAround(tx *Tx, now time.Time) {
 	again := now.Add(c.tickEvery())
-	for _, id := range c.told {
-		if v := c.vitals[id]; v != nil {
-			c.askAt(id, v, again)
-		}
+	c.looks = slices.Grow(c.looks, len(c.told))
+	for _, t := range c.told {
+		c.askAt(t.worker, t.vitals, again)
 	}
 	c.told = nil
 	for len(c.looks) > 0 && !c.looks[0].at.After(now) {

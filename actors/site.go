@@ -8,6 +8,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/restore"
 	"github.com/nimbus-epu/epu/iaas"
 )
 
@@ -145,15 +146,25 @@ func (s *Site) State() any { return s.st }
 
 // Restore takes a snapshot's state back.
 func (s *Site) Restore(raw json.RawMessage) error {
-	if err := json.Unmarshal(raw, &s.st); err != nil {
+	slots := 0
+	rest, err := restore.Rows(raw, "launches", func(r *restore.Reader, key string) {
+		l := &siteLaunch{}
+		l.restore(r)
+		s.st.Launches[epu.LaunchID(key)] = l
+		slots += len(l.Slots)
+	})
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(rest, &s.st); err != nil {
 		return err
 	}
 	if s.st.Condemned == nil {
 		s.st.Condemned = map[epu.InstanceID]condemnation{}
 	}
+	s.index = make(map[epu.InstanceID]slotRef, slots)
 	for _, id := range slices.Sorted(maps.Keys(s.st.Launches)) {
 		l := s.st.Launches[id]
-		l.Slots = slices.Clone(l.Slots) // decoding leaves a third of room that nothing will fill
 		s.hot.add(id)
 		for i, slot := range l.Slots {
 			if slot.Instance != "" {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/restore"
 	"github.com/nimbus-epu/epu/iaas"
 	"github.com/nimbus-epu/epu/persistence"
 )
@@ -217,6 +218,62 @@ func (s *Site) Apply(ev any) {
 		s.hot.add(e.Launch)
 		_, _, seq, _ := e.Launch.Parse()
 		s.raiseFloor(e.Owner, e.Pool, 0, seq)
+	}
+}
+
+// restore reads a launch of a snapshot as encoding/json would by the struct's tags. A test compares the two.
+func (l *siteLaunch) restore(r *restore.Reader) {
+	r.Object(func(key []byte) {
+		switch string(key) {
+		case "owner":
+			restore.Word(r, &l.Owner)
+		case "pool":
+			restore.Word(r, &l.Pool)
+		case "request":
+			r.JSON(&l.Request)
+		case "digest":
+			restore.Text(r, &l.Digest)
+		case "settling":
+			r.Bool(&l.Settling)
+		case "closed":
+			r.Bool(&l.Closed)
+		case "protected":
+			r.Bool(&l.Protected)
+		case "rev":
+			restore.Uint(r, &l.Rev)
+		case "noted":
+			restore.Uint(r, &l.Noted)
+		case "pool_rev":
+			restore.Uint(r, &l.PoolRev)
+		case "slots":
+			restore.List(r, &l.Slots, func(s *msg.Slot) {
+				r.Object(func(key []byte) { restoreSlot(r, key, s) })
+			})
+		default:
+			r.Skip()
+		}
+	})
+}
+
+// restoreSlot reads one member of a slot.
+func restoreSlot(r *restore.Reader, key []byte, s *msg.Slot) {
+	switch string(key) {
+	case "State":
+		restore.Int(r, &s.State)
+	case "Instance":
+		restore.Text(r, &s.Instance)
+	case "Zone":
+		restore.Word(r, &s.Zone)
+	case "Address":
+		restore.Text(r, &s.Address)
+	case "Reason":
+		restore.Word(r, &s.Reason)
+	case "Kind":
+		restore.Word(r, &s.Kind)
+	case "Ended":
+		r.Bool(&s.Ended)
+	default:
+		r.Skip()
 	}
 }
 

@@ -30,6 +30,10 @@ var layers = []layer{
 		why: "what is known of a candidate is plain data and words; the controller decides when it is asked",
 	},
 	{
+		who: []string{"actors/restore"},
+		why: "it reads rows of snapshots; what they are their actors know, who say which member goes where",
+	},
+	{
 		who: []string{"actors/answers"},
 		may: []string{"actors/msg", "persistence"},
 		why: "answers are words made of views and records; who asked for them is the gateway's business",
@@ -80,7 +84,7 @@ var layers = []layer{
 	},
 	{
 		who: []string{"actors"},
-		may: join([]string{"actors/msg", "actors/answers", "actors/shadow", "actors/worker", "persistence", "iaas", "policies"}, pure),
+		may: join([]string{"actors/msg", "actors/answers", "actors/restore", "actors/shadow", "actors/worker", "persistence", "iaas", "policies"}, pure),
 		why: "actors know ports, not adapters: only the daemon says which adapter stands behind a port",
 	},
 	{

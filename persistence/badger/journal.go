@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"iter"
@@ -282,12 +283,17 @@ func loadStream(txn *bdg.Txn, dir string, id epu.StreamID) (persistence.Loaded, 
 		return damaged("%v", err)
 	}
 	l.Revision, l.SnapshotAt = h.rev, h.snapAt
+	if h.parts > 0 {
+		l.Snapshot = make([]byte, 0, h.size)
+	}
 	for i := range h.parts {
-		part, err := get(txn, partKey(id, h.generation, i))
-		if err != nil {
+		item, err := txn.Get(partKey(id, h.generation, i))
+		if err == nil {
+			err = item.Value(func(part []byte) error { l.Snapshot = append(l.Snapshot, part...); return nil })
+		}
+		if err != nil && !errors.Is(err, bdg.ErrKeyNotFound) {
 			return l, unavailable("load", string(id), err)
 		}
-		l.Snapshot = append(l.Snapshot, part...)
 	}
 	if uint64(len(l.Snapshot)) != h.size || crc32.Checksum(l.Snapshot, castagnoli) != h.crc {
 		return damaged("the snapshot at %d does not fit its checksum", h.snapAt)
