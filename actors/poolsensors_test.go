@@ -222,25 +222,99 @@ func TestHookAfterLoss(t *testing.T) {
 	settled(t, f, 2, 0)
 }
 
-// A program that always fails is given up after its tries: an alert stands, and the end goes on.
-func TestHookIsGivenUp(t *testing.T) {
-	f := calmFleet(t, 2, hooks(3))
-	w := f.Workers()[0]
-	f.HookFails = 1
-	done(t, f, true, &msg.Kill{Instance: string(w.ID)})
-	f.Run(15 * time.Minute)
-	if runs := f.Hooked[w.ID]; runs.Failed != 3 {
-		t.Errorf("got %+v", runs)
+// What was asked of a source before the sensor's definition changed tells nothing of the source of now.
+func TestLateAnswerOfAnotherSource(t *testing.T) {
+	f := calmFleet(t, 1, loadSensors)
+	value := 40.0
+	f.SensorSlow = 10 * time.Second
+	f.Sensor = func(string) (sensing.Point, error) { return sensing.Point{Value: value}, nil }
+	f.Run(time.Minute)
+	reading := func() *msg.SensorStatus { return f.Ask(msg.PoolSensorsQuery{}).(*msg.Sensors).GetSensors()[0] }
+	for s := reading(); s.GetSensor() != "depth" || s.GetValue() != 40 || s.GetAge().AsDuration() > time.Second; s = reading() {
+		if f.Run(time.Second / 2); f.Now().Sub(f.Workers()[0].Created) > time.Hour {
+			t.Fatalf("it was never read: %v", s)
+		}
 	}
-	faults := f.Ask(msg.PoolQuery{}).(msg.PoolView).Faults
-	if len(faults) == 0 || faults[0].Worker != w.ID || faults[0].Hook != "ending" {
-		t.Errorf("got %v", faults)
+	f.Run(18 * time.Second) // the next question is out
+	value = 7
+	f.Redefine(func(d *msg.Define) {
+		depth := d.Spec.Sensors["depth"]
+		depth.Query.URL = "http://elsewhere"
+		d.Spec.Sensors = map[string]epu.SensorSpec{"depth": depth}
+	})
+	f.Run(2 * time.Second)
+	for range 30 {
+		if s := reading(); s.GetValue() == 40 {
+			t.Fatalf("the new source says what the old one said: %v", s)
+		}
+		f.Run(time.Second)
+	}
+	if s := reading(); s.GetValue() != 7 || s.GetQuality() != "ok" {
+		t.Errorf("got %v", s)
+	}
+}
+
+// The program for a worker's end waits for the one that tells of its start: who is taken off a list must
+// not be put on it afterwards.
+func TestEndingHookWaitsForRunning(t *testing.T) {
+	f := calmFleet(t, 1, hooks(5))
+	f.HookSlow = 30 * time.Second
+	f.Scale(2)
+	started := func() (epu.WorkerID, bool) {
+		for id, runs := range f.Hooked {
+			if worker(f, id) != nil && f.Workers()[0].ID != id && runs.Running == 1 {
+				return id, true
+			}
+		}
+		return "", false
+	}
+	id, ok := started()
+	for ; !ok; id, ok = started() {
+		if f.Run(time.Second); f.Now().Sub(f.Workers()[0].Created) > time.Hour {
+			t.Fatalf("no other worker started\n%s", f.Describe())
+		}
+	}
+	machine := worker(f, id).Instance
+	done(t, f, true, &msg.Kill{Instance: string(id)})
+	f.Run(20 * time.Second) // its first program goes on
+	if runs := f.Hooked[id]; runs.Ending != 0 || !machineOf(f, machine).Asked.IsZero() {
+		t.Errorf("got %+v, with the machine asked to end at %v", runs, machineOf(f, machine).Asked)
+	}
+	f.Run(10 * time.Minute)
+	if runs := f.Hooked[id]; runs.Running != 1 || runs.Ending != 1 {
+		t.Errorf("got %+v, want one of each", runs)
 	}
 	settled(t, f, 2, 0)
-	f.Redefine(func(d *msg.Define) { d.Spec.Hooks = epu.HooksSpec{} }) // applied anew: mended
-	f.Run(5 * time.Second)
-	if faults := f.Ask(msg.PoolQuery{}).(msg.PoolView).Faults; len(faults) != 0 {
-		t.Errorf("got %v", faults)
+}
+
+// A program that always fails is given up after its tries: an alert stands, and the end goes on. Its time and
+// its tries are those of the pool's file, or what is documented.
+func TestHookIsGivenUp(t *testing.T) {
+	for _, c := range []struct {
+		tries, wantTries     int
+		timeout, wantTimeout time.Duration
+	}{{3, 3, 10 * time.Second, 10 * time.Second}, {0, 5, 0, 30 * time.Second}} {
+		f := calmFleet(t, 2, func(p *epu.PoolSpec) {
+			h := &epu.HookSpec{Run: []string{"register"}, Timeout: c.timeout, Tries: c.tries}
+			p.Hooks = epu.HooksSpec{Running: h, Ending: h}
+		})
+		w := f.Workers()[0]
+		f.HookFails = 1
+		done(t, f, true, &msg.Kill{Instance: string(w.ID)})
+		f.Run(15 * time.Minute)
+		if runs := f.Hooked[w.ID]; runs.Failed != c.wantTries || runs.Timeout != c.wantTimeout {
+			t.Errorf("got %+v, want %d tries of %v", runs, c.wantTries, c.wantTimeout)
+		}
+		faults := f.Ask(msg.PoolQuery{}).(msg.PoolView).Faults
+		if len(faults) == 0 || faults[0].Worker != w.ID || faults[0].Hook != "ending" {
+			t.Errorf("got %v", faults)
+		}
+		settled(t, f, 2, 0)
+		f.Redefine(func(d *msg.Define) { d.Spec.Hooks = epu.HooksSpec{} }) // applied anew: mended
+		f.Run(5 * time.Second)
+		if faults := f.Ask(msg.PoolQuery{}).(msg.PoolView).Faults; len(faults) != 0 {
+			t.Errorf("got %v", faults)
+		}
 	}
 }
 

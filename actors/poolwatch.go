@@ -119,6 +119,9 @@ func (c *Controller) track(w *epu.Worker, v *workerVitals) {
 	}
 	if v.watch != watch {
 		c.suspicion.drop(v)
+		if v.watch.Draining != watch.Draining {
+			v.fact.Drained = false // said of another drain
+		}
 		v.watch = watch
 		c.suspicion.add(v)
 		if c.begun {

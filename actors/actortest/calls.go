@@ -98,8 +98,10 @@ func (f *Fleet) poolCall(call any) (Exec, Latency) {
 	quick := Latency{Request: time.Millisecond, Answer: time.Millisecond}
 	switch call := call.(type) {
 	case actors.PollCall:
+		quick.Answer += f.SensorSlow
 		return f.poll, quick
 	case actors.HookCall:
+		quick.Answer += f.HookSlow
 		if f.HookFails > 0 {
 			quick.Request, quick.Answer = time.Duration(f.Rand().Int64N(int64(5*time.Second))), time.Duration(f.Rand().Int64N(int64(5*time.Second)))
 			quick.Deadline, quick.Late = call.Timeout, epu.E(epu.UnknownOutcome, "run", "", context.DeadlineExceeded)
@@ -184,7 +186,10 @@ func (f *Fleet) poll(call any) (any, error) {
 }
 
 // HookRuns counts the runs of hooks for one worker.
-type HookRuns struct{ Running, Ending, Failed int } // done, done, and failures and timeouts of ending
+type HookRuns struct {
+	Running, Ending, Failed int           // done, done, and failures and timeouts of ending
+	Timeout                 time.Duration // that the newest run was given
+}
 
 func (f *Fleet) hookRuns(id epu.WorkerID) *HookRuns {
 	runs := f.Hooked[id]
@@ -198,6 +203,7 @@ func (f *Fleet) hookRuns(id epu.WorkerID) *HookRuns {
 func (f *Fleet) hook(call any) (any, error) {
 	c := call.(actors.HookCall)
 	runs := f.hookRuns(c.Worker)
+	runs.Timeout = c.Timeout
 	if f.Rand().Float64() < f.HookFails {
 		if c.Event == "ending" {
 			runs.Failed++

@@ -34,10 +34,13 @@ type Fleet struct {
 	Candidate func(s *policies.Snapshot, d *epu.Decision) error
 	// DecideSlow is how long an evaluation takes at most to begin, and its answer to arrive.
 	DecideSlow time.Duration
-	// Sensor reads a sensor that the node asks.
-	Sensor func(name string) (sensing.Point, error)
-	// HookFails is the probability that a hook's program fails; Hooked counts what ran.
+	// Sensor reads a sensor that the node asks; SensorSlow is how long its answer is on its way.
+	Sensor     func(name string) (sensing.Point, error)
+	SensorSlow time.Duration
+	// HookFails is the probability that a hook's program fails, HookSlow how long one runs that does not;
+	// Hooked counts what ran.
 	HookFails float64
+	HookSlow  time.Duration
 	Hooked    map[epu.WorkerID]*HookRuns
 
 	Define   msg.Define // what the registry says; Redefine changes it

@@ -120,6 +120,7 @@ func (w *Core) watched(now time.Time, x any) {
 		w.talking().orders = nil
 	} else if m.Draining != w.draining {
 		w.orderDrain(m.Draining)
+		w.drained = false // a drain that was called back and ordered anew is not done with the old one
 	}
 	w.ended, w.draining = m.Ended, m.Draining
 }

@@ -138,6 +138,36 @@ func TestWorkerOrders(t *testing.T) {
 	}
 }
 
+// Goal: a worker that was called back after it had drained, and is drained again before its agent said
+// anything, is drained only when the agent says so again. Method: the orders with no beat between them.
+func TestWorkerDrainedAnew(t *testing.T) {
+	b := newWorkerBench(t)
+	drained := func() bool {
+		b.tell(msg.Look{Watch: b.watch})
+		facts := b.news()
+		return facts[len(facts)-1].Drained
+	}
+	drain := func(on bool) { b.watch.Draining = on; b.tell(b.watch) }
+	drain(true)
+	b.beat(time.Second, msg.Beat{Draining: true, Drained: true})
+	if !drained() {
+		t.Fatal("the agent's word is not passed on")
+	}
+	drain(false)
+	drain(true)
+	if drained() {
+		t.Error("it is drained by the word of the drain before")
+	}
+	b.beat(time.Second, msg.Beat{Draining: true})
+	if drained() {
+		t.Error("it is drained, and its agent says that it is not")
+	}
+	b.beat(time.Second, msg.Beat{Draining: true, Drained: true})
+	if !drained() {
+		t.Error("the agent's word is not passed on")
+	}
+}
+
 // Goal: a poll waits for an order that it has not seen, and gets its answer when there is one; another
 // poll takes the place of one that was given up.
 func TestWorkerPoll(t *testing.T) {
