@@ -371,6 +371,27 @@ func TestPolicyLeavesProtected(t *testing.T) {
 	}
 }
 
+// A policy that fails leaves its pool the last wish, for healing and for whoever asks; what it said before it
+// failed is not done.
+func TestFailedDecisionKeepsTheWish(t *testing.T) {
+	f := calmFleet(t, 3, nil)
+	f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+		d.Wanted, d.Wish, d.Error = epu.Wish{}, epu.Wish{Target: 7}, "p.lua:3: no"
+		d.Actions = []epu.Action{{Kind: epu.ActTerminate, Workers: []epu.WorkerID{s.Workers[0].ID}}}
+	}
+	w := f.Workers()[2]
+	done(t, f, true, &msg.Kill{Instance: string(w.ID)})
+	f.Run(10 * time.Minute)
+	settled(t, f, 3, 0)
+	if len(f.Machines()) != 4 {
+		t.Errorf("%d machines, want the three and one in the place of the killed one", len(f.Machines()))
+	}
+	v := f.Ask(msg.PoolQuery{}).(msg.PoolView)
+	if v.Wish.Target != 3 || v.Last.Wish.Target != 3 || v.Last.Error == "" || !strings.HasPrefix(v.Failure, "p.lua:3") || v.FailingFor == 0 {
+		t.Errorf("got the wish %+v, the last decision %+v and the failure %q for %v", v.Wish, v.Last, v.Failure, v.FailingFor)
+	}
+}
+
 // What a policy drains is replaced when the wish demands it, and a policy can take its drain back.
 func TestPolicyDrains(t *testing.T) {
 	f := calmFleet(t, 2, func(p *epu.PoolSpec) { p.Drain.Timeout = time.Hour })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -156,17 +157,73 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Goal: a broker that can't be reached makes the sensor unknown, in the very first push too, and nothing
-// of the address that is secret goes out.
+// Goal: a broker that can't be reached makes the sensor unknown, in the very first push too, whichever messages
+// and queues it counts, and nothing of the address that is secret goes out.
 func TestABrokerThatIsAwayIsUnknown(t *testing.T) {
 	n := &nodes{t: t, status: map[string]int{"a": 200}}
 	a := agent(t, n, io.Discard)
+	a.conf.Sensors = append(a.conf.Sensors, Sensor{Name: "all", Queues: []string{"jobs", "mails"}})
 	a.broker = newBroker(Config{AMQP: "amqp://u:s3cret@127.0.0.1:1/v", Count: CountReady, Now: time.Now, Log: a.conf.Log})
-	all := a.measure(t.Context())
-	if len(all) != 1 || all[0].err == nil || strings.Contains(all[0].err.Error()+all[0].source, "s3cret") || epu.KindOf(all[0].err) != epu.Unavailable {
-		t.Errorf("got %+v", all)
+	for count, late := range map[Count]time.Duration{CountReady: 0, CountUnacked: 5 * time.Second, CountTotal: 5 * time.Second} {
+		a.conf.Count = count
+		all := a.measure(t.Context())
+		if len(all) != 2 {
+			t.Fatalf("got %+v", all)
+		}
+		for i, r := range all {
+			if r.err == nil || strings.Contains(r.err.Error()+r.source, "s3cret") || epu.KindOf(r.err) != epu.Unavailable || r.late != late {
+				t.Errorf("%s: got %+v", count, r)
+			}
+			if v := a.push(all).GetValues()[i]; !v.GetUnknown() || v.Value != nil || v.GetError() == "" || v.GetSource() != "amqp://127.0.0.1:1/v" {
+				t.Errorf("%s: got %v", count, v)
+			}
+		}
 	}
-	if v := a.push(all).GetValues()[0]; !v.GetUnknown() || v.GetValue() != 0 || v.GetSource() != "amqp://127.0.0.1:1/v" {
-		t.Errorf("got %v", v)
+}
+
+// Goal: a broker that is away is not dialled for each queue and each reading, and not forgotten either.
+// Method: a port that hangs up on everybody and counts them, and a clock that stands still in between.
+func TestAttemptsToConnectAreSpacedOut(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialled := make(chan struct{}, 100)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			dialled <- struct{}{}
+			c.Close()
+		}
+	}()
+	defer func() { l.Close(); <-done }()
+	now := time.Unix(1000, 0)
+	b := newBroker(Config{
+		AMQP: "amqp://" + l.Addr().String(), Count: CountReady, Every: time.Minute, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+	})
+	ask := func() int {
+		for range 3 {
+			if _, err := b.depth(t.Context(), "jobs"); epu.KindOf(err) != epu.Unavailable {
+				t.Errorf("got %v", err)
+			}
+		}
+		return len(dialled)
+	}
+	for i, step := range []time.Duration{0, 499 * time.Millisecond, time.Millisecond, 999 * time.Millisecond, time.Millisecond} {
+		now = now.Add(step)
+		if got, want := ask(), []int{1, 1, 2, 2, 3}[i]; got != want {
+			t.Errorf("step %d: got %d attempts, want %d", i, got, want)
+		}
+	}
+	for range 20 {
+		now = now.Add(retryDelayMax)
+		if before := len(dialled); ask() != before+1 {
+			t.Errorf("no attempt after %v", retryDelayMax)
+		}
 	}
 }

@@ -119,10 +119,10 @@ func TestSystemQueueDepths(t *testing.T) {
 		}
 	}
 
-	run := func(count queue.Count) <-chan map[string]*msg.SensorValue {
+	run := func(count queue.Count, every time.Duration) <-chan map[string]*msg.SensorValue {
 		address, pushes := node(t)
 		agent := queue.New(queue.Config{
-			AMQP: broker.AMQP, Management: broker.Management, Pool: "epu-web", Count: count, Every: time.Second, Nodes: []string{address},
+			AMQP: broker.AMQP, Management: broker.Management, Pool: "epu-web", Count: count, Every: every, Nodes: []string{address},
 			Sensors: []queue.Sensor{{Name: "jobs", Queues: []string{"jobs"}}, {Name: "all", Queues: []string{"jobs", "mails/today"}}, {Name: "mails", Queues: []string{"mails/today"}}, {Name: "none", Queues: []string{"none"}}},
 			Log:     slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now, After: after,
 		})
@@ -132,13 +132,15 @@ func TestSystemQueueDepths(t *testing.T) {
 		t.Cleanup(func() { cancel(); <-done })
 		return pushes
 	}
-	ready, total := run(queue.CountReady), run(queue.CountTotal)
+	ready, total := run(queue.CountReady, time.Second), run(queue.CountTotal, time.Second)
+	seldom := run(queue.CountReady, time.Hour) // but at once when the broker is lost
 	before := await(t, ready, map[string]string{"jobs": "90", "mails": "5", "all": "95", "none": "unknown"})
+	await(t, seldom, map[string]string{"jobs": "90", "mails": "5", "all": "95", "none": "unknown"})
 	managed := await(t, total, map[string]string{"jobs": "100", "mails": "5", "all": "105", "none": "unknown"})
 	if age := managed["jobs"].GetAge().AsDuration(); age < 5*time.Second {
 		t.Errorf("the management API's number is said to be %v old; it may be 5 s behind", age)
 	}
-	unacked := run(queue.CountUnacked)
+	unacked := run(queue.CountUnacked, time.Second)
 	limit, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for got := 0.0; got != 10; { // mails rightly has 0 of these
@@ -154,6 +156,7 @@ func TestSystemQueueDepths(t *testing.T) {
 	unknown := map[string]string{"jobs": "unknown", "mails": "unknown", "all": "unknown", "none": "unknown"}
 	await(t, ready, unknown)
 	await(t, total, unknown)
+	await(t, seldom, unknown)
 
 	broker.Start()
 	after := await(t, ready, map[string]string{"jobs": "100", "mails": "5", "all": "105", "none": "unknown"})

@@ -272,6 +272,11 @@ func TestEngineKeepsItsVersion(t *testing.T) {
 	if _, _, err := target(newEngine(), broken.Hash); epu.KindOf(err) != epu.Invalid {
 		t.Errorf("an engine that has no good version: got %v, want the reason", err)
 	}
+	forged := epu.PolicyVersion{Name: "keeper", Hash: "facefaceface", Files: []epu.PolicyFile{{Path: "keeper.lua", Text: keeper("9")}}}
+	b.put(forged, epu.PolicyApplied) // sound, and not what its hash says
+	if n, hash, err := target(e, forged.Hash); n != 3 || hash != hashes[1] || err != nil || !strings.Contains(b.alert(), "another hash") {
+		t.Errorf("sources that changed where they were kept: got %d by %s (%v), alert %q", n, hash, err, b.alert())
+	}
 	if n, hash, err := target(e, hashes[0]); n != 2 || hash != hashes[0] || err != nil || b.alert() != "" {
 		t.Errorf("back to the first: got %d by %s (%v), alert %q", n, hash, err, b.alert())
 	}
