@@ -387,8 +387,8 @@ func TestFailedDecisionKeepsTheWish(t *testing.T) {
 		t.Errorf("%d machines, want the three and one in the place of the killed one", len(f.Machines()))
 	}
 	v := f.Ask(msg.PoolQuery{}).(msg.PoolView)
-	if v.Wish.Target != 3 || v.Last.Wish.Target != 3 || v.Last.Error == "" || !strings.HasPrefix(v.Failure, "p.lua:3") || v.FailingFor == 0 {
-		t.Errorf("got the wish %+v, the last decision %+v and the failure %q for %v", v.Wish, v.Last, v.Failure, v.FailingFor)
+	if v.Wish.Target != 3 || v.Last.Wish.Target != 3 || v.Last.Error == "" || !strings.HasPrefix(v.Failure, "p.lua:3") || v.FailingSince.IsZero() {
+		t.Errorf("got the wish %+v, the last decision %+v and the failure %q since %v", v.Wish, v.Last, v.Failure, v.FailingSince)
 	}
 }
 
