@@ -131,11 +131,11 @@ func (g *Gateway) changePolicy(
 		if err != nil {
 			return nil, err
 		}
+		before, _ := s.version(name, s.current(name)) // none: the policy is new to this node
 		v, warnings, err := g.policies.Check(name, files, views)
 		if err != nil {
-			return nil, err
+			return nil, passage(err, v, before)
 		}
-		before, _ := s.version(name, s.current(name)) // none: the policy is new to this node
 		out := &msg.PolicyApplied{
 			Name: name, Hash: v.Hash, Before: before.Hash, Origin: string(origin), Warnings: warnings,
 			Pools: texts(takers), Pinned: texts(pinned), Files: differing(before.Files, v.Files),
@@ -165,6 +165,17 @@ func (g *Gateway) changePolicy(
 		g.heard(ctx, takers)
 		return out, nil
 	}
+}
+
+// passage says how pools get from the settings of one version of a policy to those of another, where the other is
+// sound and is refused for settings of pools.
+func passage(err error, refused, inForce epu.PolicyVersion) error {
+	var r *msg.Refusal
+	if errors.As(err, &r) && refused.Hash != "" && inForce.Hash != "" {
+		r.Err.Try = "mend these settings; where the version takes other ones, first pin the one in force (policy.version: " + inForce.Hash +
+			") in these pools' files and apply them, run this command again, then apply the files with the new settings and without the pin"
+	}
+	return err
 }
 
 // heard waits until pools have heard what is in force, for who asks next must not find them as they were. It is in

@@ -136,6 +136,38 @@ func TestPolicyVersions(t *testing.T) {
 	}
 }
 
+// Goal: pools get from a version to one with other settings, as its refusal says: pinned, past the change, and with the
+// new settings. Method: those steps, and the shorter ways that are refused.
+func TestFromOldSettingsToNew(t *testing.T) {
+	r := start(t, filepath.Join(t.TempDir(), "data"))
+	defer r.stop(t)
+	first := ask[*msg.PolicyApplied](t, r, keeping("0"))
+	ask[*msg.Applied](t, r, keeperPool("conf: {keep: 1}"))
+	r.await(t, "the first version decides", converged(1))
+	ask[*msg.Done](t, r, &msg.Reconfigure{Pool: "epu-test", Conf: &structpb.Struct{Fields: map[string]*structpb.Value{"keep": structpb.NewNumberValue(2)}}})
+	next := keeping("0")
+	text := strings.NewReplacer("keep = {", "hold = {", "conf.keep", "conf.hold").Replace(string(next.GetFiles()[0].GetContent()))
+	next.Files[0].Content = []byte(text)
+	_, err := relay.Ask[*msg.PolicyApplied](t.Context(), r.client, next)
+	r.refused(t, "other settings", err, epu.Invalid, "pool epu-test: policy.conf.keep: is no parameter", "policy.version: "+first.GetHash(), "run this command again")
+	_, err = relay.Ask[*msg.Applied](t.Context(), r.client, keeperPool("conf: {hold: 3}"))
+	r.refused(t, "the file before the version", err, epu.Invalid, "policy.conf.hold: is no parameter")
+
+	ask[*msg.Applied](t, r, keeperPool("version: "+first.GetHash()+", conf: {keep: 2}"))
+	second := ask[*msg.PolicyApplied](t, r, next)
+	if !second.GetChanged() || strings.Join(second.GetPinned(), " ") != "epu-test" {
+		t.Errorf("past the pinned pool: got %v", second)
+	}
+	r.await(t, "the pinned pool goes on", converged(2))
+	ask[*msg.Applied](t, r, keeperPool("conf: {hold: 3}"))
+	r.await(t, "the second version decides with the new settings", converged(3))
+	if got := r.version(t); got != second.GetHash() {
+		t.Errorf("version %s decides, want %s", got, second.GetHash())
+	}
+	_, err = relay.Ask[*msg.PolicyApplied](t.Context(), r.client, &msg.PolicyRollback{Name: "keeper"})
+	r.refused(t, "back to other settings", err, epu.Invalid, "policy.version: "+second.GetHash())
+}
+
 // Goal: a pinned pool keeps its version whatever is applied, and only a version that there is can be pinned.
 func TestPinnedPolicy(t *testing.T) {
 	r := start(t, filepath.Join(t.TempDir(), "data"))

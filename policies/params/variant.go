@@ -55,6 +55,38 @@ func (s Set) Vary(conf map[string]any, v Variant, rule Rule) (full map[string]an
 	return full, problems
 }
 
+// Chosen is what of a whole configuration somebody has chosen: it is among what was given, or has changed. A default that
+// nobody chose is left out, for another version of the policy may have another one, or none.
+func (s Set) Chosen(full map[string]any, changed []string, given ...map[string]any) map[string]any {
+	out := map[string]any{}
+	keep := func(key string) {
+		if d, ok := s.Find(key); ok {
+			if v, has := full[d.Name]; has {
+				out[d.Name] = v
+			}
+		}
+	}
+	for _, key := range changed {
+		keep(key)
+	}
+	for _, conf := range given {
+		for key := range conf {
+			keep(key)
+		}
+	}
+	return out
+}
+
+// Unknown lists the keys of a configuration that are no parameters, sorted.
+func (s Set) Unknown(conf map[string]any) (keys []string) {
+	for _, key := range slices.Sorted(maps.Keys(conf)) {
+		if _, ok := s.Find(key); !ok {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // Mend names the flags --unset and --set that would mend what is wrong with a variant because of the
 // configuration in force, or because that lacks something; empty if there is nothing of the kind. What is wrong
 // with the changes themselves is for who wrote them.

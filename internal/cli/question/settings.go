@@ -83,18 +83,22 @@ func (v variant) of(p *policies.Policy, conf map[string]any) (map[string]any, er
 	}
 	err := epu.E(epu.Invalid, "check the configuration of", p.Name, policies.Problems(problems))
 	if flags := p.Params.Mend(conf, vary, more); flags != "" {
-		err.Try = "add " + flags + "; epumgmt policy doc " + p.Name + " lists the settings"
+		err.Try = "add " + flags + "; epumgmt policy doc " + p.Name + " lists the settings, and --conf FILE gives all of them"
 	}
 	return nil, err
 }
 
+// docOf is how advice names the page of a policy.
+var docOf = regexp.MustCompile(`epumgmt policy doc [^ ;,]+`)
+
 // settingNamed is how a problem of a setting begins.
 var settingNamed = regexp.MustCompile(`^[A-Za-z_][\w-]*`)
 
-// placed puts the place in the file in front of each problem of a setting that stands there.
-func (v variant) placed(err error) error {
+// placed puts the place in the file in front of each problem of a setting that stands there, and names the candidate
+// as the command line does, which the node does not know.
+func (v variant) placed(err error, candidate string) error {
 	var e *epu.Error
-	if len(v.lines) == 0 || !errors.As(err, &e) || e.Err == nil {
+	if !errors.As(err, &e) || e.Err == nil || e.Kind != epu.Invalid {
 		return err
 	}
 	parts := strings.Split(e.Err.Error(), "; ")
@@ -106,5 +110,8 @@ func (v variant) placed(err error) error {
 	}
 	with := *e
 	with.Err = errors.New(strings.Join(parts, "; "))
+	if candidate != "" {
+		with.Try = docOf.ReplaceAllLiteralString(e.Try, "epumgmt policy doc "+candidate)
+	}
 	return &with
 }

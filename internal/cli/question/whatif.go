@@ -54,7 +54,7 @@ settings than the pool's is asked with --unset and --set, or with all of them in
 			if len(sensors) == 0 && !given.given() && candidate == "" {
 				return cli.Usage(try, "say what would be otherwise: --sensor, --set, --unset, --conf or --policy")
 			}
-			return v.placed(whatIf(cmd.Context(), h, q))
+			return v.placed(whatIf(cmd.Context(), h, q), candidate)
 		},
 	}
 	c.Flags().StringArrayVar(&sensors, "sensor", nil, "`SENSOR=VALUE` in place of what the sensor reads; may be repeated")

@@ -94,7 +94,7 @@ func (e *Engine) check(ctx context.Context, c actors.CheckConfCall) (actors.Chec
 		return actors.CheckedConf{}, err
 	}
 	merged, changed, problems := e.policy.Reconfigure(c.Conf, c.Changes)
-	out := actors.CheckedConf{Conf: merged, Changed: changed}
+	out := actors.CheckedConf{Conf: e.policy.Params.Chosen(merged, changed, c.Conf, c.Changes), Changed: changed}
 	for _, p := range problems {
 		out.Problems = append(out.Problems, p.String())
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -132,7 +133,10 @@ func (s *shade) decide(ctx context.Context, e *Engine, c actors.ShadowCall) (epu
 		s.began, s.policy, s.engine = c.Began, p, policies.NewEngine(p, e.bounds())
 	}
 	if s.given == nil || !reflect.DeepEqual(s.given, c.Decide.Conf) {
-		conf, wrong, _, err := e.varied(ctx, s.policy, c.Decide.Conf, c.Variant)
+		v := c.Variant
+		// What the pool has got since it began, and the candidate does not know, is not for it.
+		v.Unset = slices.Concat(v.Unset, s.policy.Params.Unknown(c.Decide.Conf))
+		conf, wrong, _, err := e.varied(ctx, s.policy, c.Decide.Conf, v)
 		if err != nil {
 			return epu.Decision{}, err
 		}

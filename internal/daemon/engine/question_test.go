@@ -218,14 +218,34 @@ func TestVariantsOfSettings(t *testing.T) {
 	if d := ask(policies.Variant{Unset: []string{"per"}}); d.Now.Wanted.Target != 20 || d.Then.Wanted.Target != 5 {
 		t.Errorf("the default in place of a setting: %d and %d, want 20 and 5 (%q)", d.Now.Wanted.Target, d.Then.Wanted.Target, d.Problems)
 	}
-	for _, per := range []int{20, 25} {
+	for _, conf := range []map[string]any{{"per": 20}, {"per": 25}, {"per": 25, "from": "queue", "later": true}} {
 		call := seen(epu.Decision{}, 100)
-		call.Conf = map[string]any{"per": per}
+		call.Conf = conf
 		got := do[epu.Decision](t, e, actors.ShadowCall{
 			Began: time.Unix(1, 0), Files: files, Variant: policies.Variant{Unset: []string{"per"}, Changes: map[string]any{"day": 9}}, Decide: call,
 		})
 		if got.Wanted.Target != 9 {
-			t.Errorf("in the shadow of per = %d it wants %d (%s), want 9", per, got.Wanted.Target, got.Error)
+			t.Errorf("in the shadow of %v it wants %d (%s), want 9", conf, got.Wanted.Target, got.Error)
+		}
+	}
+}
+
+// Goal: a changed configuration holds what somebody chose and no defaults, or another version of the policy with other
+// parameters would be refused for what nobody ever set. Method: changes of one setting, from and to its default.
+func TestReconfiguredHoldsWhatWasChosen(t *testing.T) {
+	e := newEngine(t)
+	for _, c := range []struct {
+		conf, changes map[string]any
+		want          string
+	}{
+		{map[string]any{}, map[string]any{"per": 5}, "map[per:5] [per]"},
+		{map[string]any{"from": "other"}, map[string]any{"per": 5}, "map[from:other per:5] [per]"},
+		{map[string]any{"per": 5}, map[string]any{"per": nil}, "map[per:20] [per]"},
+		{map[string]any{"per": 5}, map[string]any{"per": 5}, "map[per:5] []"},
+	} {
+		got := do[actors.CheckedConf](t, e, actors.CheckConfCall{Policy: "counting", Conf: c.conf, Changes: c.changes})
+		if text := fmt.Sprint(got.Conf, " ", got.Changed); text != c.want || len(got.Problems) > 0 {
+			t.Errorf("%v with %v: got %s %q, want %s", c.conf, c.changes, text, got.Problems, c.want)
 		}
 	}
 }
