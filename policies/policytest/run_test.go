@@ -1,6 +1,7 @@
 package policytest_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -16,6 +17,15 @@ func TestStockPolicies(t *testing.T) {
 	files, err := lib.Tests()
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got test files %v, %v; want at least one", files, err)
+	}
+	names, err := lib.Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !slices.Contains(files, name+"_test.lua") {
+			t.Errorf("%s has no %s_test.lua", name, name)
+		}
 	}
 	for _, file := range files {
 		results, err := policytest.Run(lib, file)

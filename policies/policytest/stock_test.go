@@ -17,6 +17,7 @@ type stock struct {
 	conf    func(t *rapid.T) map[string]any             // any good configuration
 	sensors []string                                    // what it may read
 	idle    bool                                        // settles only when workers say that they are idle: else jobs go on being taken
+	every   bool                                        // one sensor that can't be trusted is enough to keep it from shrinking; else only all of them
 	work    bool                                        // it looks at the work that is left
 	timely  bool                                        // its wish follows the clock, so constant readings need not settle it
 	bounds  func(conf map[string]any) (least, most int) // what it may ask for; nil = from min_instances to max_instances
@@ -130,6 +131,7 @@ var stocks = map[string]stock{
 	},
 	"combine": {
 		sensors: []string{"queue-length", "load"},
+		every:   true,
 		bounds: func(conf map[string]any) (least, most int) {
 			least, most = limits(conf)
 			rules := conf["rules"].([]any)

@@ -261,3 +261,35 @@ func TestCombineLeadsWithWhatDecides(t *testing.T) {
 		})
 	}
 }
+
+// Goal: queuelen keeps its promise: "if there is still work on the queue, the node count will not drop to
+// zero". Method: any marks and steps, any readings, good ones and others, and a look at the target after each; that
+// it does not flap is a property of all policies above.
+func TestQueuelenKeepsAWorkerWhileThereIsWork(t *testing.T) {
+	p, err := policies.NewLibrary(scripts.Policies()).Load("queuelen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("queuelen", func(t *testing.T) {
+		rapid.Check(t, func(t *rapid.T) {
+			s := stocks["queuelen"]
+			w := start(t, p, s)
+			w.limits = epu.Limits{Max: -1}
+			most := w.conf["max_instances"].(int)
+			last := 0.0 // that could be trusted
+			for range rapid.IntRange(1, 40).Draw(t, "ticks") {
+				q := rapid.SampledFrom([]epu.Quality{epu.QualityOK, epu.QualityOK, epu.QualityStale, epu.QualityUnknown}).Draw(t, "quality")
+				queue := float64(rapid.SampledFrom([]int{0, 1, 1, 5, 40, 90}).Draw(t, "queue"))
+				w.read("queue-length", queue, q)
+				if q == epu.QualityOK {
+					last = queue
+				}
+				d := w.decide(t)
+				if d.Wanted.Target < min(1, most) && last > 0 {
+					t.Fatalf("got target %d with %.0f on the queue\nreasons %v", d.Wanted.Target, last, d.Reasons)
+				}
+				w.pass(5 * time.Second)
+			}
+		})
+	})
+}

@@ -42,7 +42,7 @@ end
 -- How many workers do what is left and the margin in time: those that run, then those that start, then new
 -- ones. nil if nobody who is not running could help.
 local function workers_for(state, conf, job)
-  local amount, running = job.left * (1 + conf.margin), state.running() - state.draining()
+  local amount, running = job.left * (1 + conf.margin), demand.serving(state)
   local one = job.per * job.span
   if running * one >= amount then
     return math.ceil(amount / one - 1e-9)
@@ -71,7 +71,7 @@ end
 
 -- What to propose for a job {left, span, per, length, pieces}.
 local function plan(control, state, conf, job)
-  local serving, target = state.running() - state.draining(), state.target
+  local serving, target = demand.serving(state), state.target
   local text = show.number(job.left) .. " left"
   if job.span <= 0 then
     text = text .. ", and the deadline passed " .. show.span(-job.span) .. " ago"
@@ -144,7 +144,7 @@ return {
       demand.hold(control, state, conf, "the pool's file has no work section")
       return
     end
-    local serving = state.running() - state.draining()
+    local serving = demand.serving(state)
     memory.learned = memory.learned or {}
     local seen = work.quality == "ok" and work.left ~= nil
     local left, at = seen and work.left or nil, seen and state.now - work.age or nil

@@ -6,6 +6,7 @@
 -- With unique_key, every worker has one of unique_values in the variable of that name, and no two have
 -- the same. A worker that fails is replaced by one with the same value.
 
+local demand = require "lib.demand"
 local pool = require "lib.pool"
 
 -- The values in the order in which they are kept: held by workers that should stay, then by those that
@@ -32,7 +33,7 @@ end
 local function going(state, dispensable, n)
   local ids = {}
   for w in state.workers() do
-    if #ids < n and dispensable[w.id] and not w.name and (w.stage == "running" or w.stage == "starting") then
+    if #ids < n and dispensable[w.id] and not w.name and not w.protected and (w.stage == "running" or w.stage == "starting") then
       table.insert(ids, w.id)
     end
   end
@@ -74,7 +75,7 @@ return {
   ---@param control epu.Control
   ---@param state epu.State
   decide = function(control, state, conf)
-    local n = conf.preserve_n
+    local n, memory = conf.preserve_n, state.memory
     local dispensable = {}
     for _, id in ipairs(conf.retirable) do
       dispensable[id] = true
@@ -95,13 +96,18 @@ return {
         })
       end
     elseif #conf.retirable > 0 then
-      local surplus = state.running() + state.starting() - state.draining() - n
+      local kept = n
+      if memory.asked and memory.asked < state.target then -- those whom guard rails keep would be replaced, for ever
+        kept = math.max(n, state.target)
+      end
+      local surplus = demand.have(state) - kept
       local ids = going(state, dispensable, surplus)
       if #ids > 0 then
         control.drain(ids, { reason = "can be done without (retirable)" })
         control.because(pool.plural(#ids, "retirable worker") .. " first of " .. surplus .. " too many", "retirable")
       end
     end
+    memory.asked = n
     control.scale_to(n, pool.options(conf))
   end,
 }

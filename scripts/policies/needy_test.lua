@@ -23,6 +23,27 @@ test.case {
 }
 
 test.case {
+  name = "what guard rails keep is not drained, whoever is named",
+  doc = "limits.min = 2: each one that were drained would be replaced.",
+  conf = { preserve_n = 1, retirable = { "epu-test-1-1/0", "epu-test-1-2/0", "epu-test-1-3/0" } },
+  steps = {
+    { workers = { { id = "epu-test-1-1/0" }, { id = "epu-test-1-2/0" }, { id = "epu-test-1-3/0" } }, wish = 3, expect = { target = 1, actions = 1 } },
+    { workers = { { id = "epu-test-1-3/0" }, { id = "epu-test-1-4/0" } }, wish = 2, expect = { target = 1, actions = 0 } },
+    { workers = { { id = "epu-test-1-3/0" }, { id = "epu-test-1-4/0" }, { id = "epu-test-1-5/0" } }, wish = 2, expect = { target = 1, actions = 1, because = "1 retirable worker first of 1 too many" } },
+  },
+}
+
+test.case {
+  name = "a protected worker does not go, another that can be done without does",
+  conf = { preserve_n = 2, retirable = { "epu-test-1-1/0", "epu-test-1-2/0" } },
+  steps = {
+    { workers = { { id = "epu-test-1-1/0", protected = true }, { id = "epu-test-1-2/0" }, { id = "epu-test-1-3/0" } }, wish = 3,
+      expect = { target = 2, actions = 1, because = "1 retirable worker first of 1 too many" } },
+    { workers = { { id = "epu-test-1-1/0", protected = true }, { id = "epu-test-1-3/0" }, { id = "epu-test-1-4/0" } }, wish = 3, expect = { target = 2, actions = 0 } },
+  },
+}
+
+test.case {
   name = "each worker has a value of its own",
   conf = { preserve_n = 2, unique_key = "SEAT", unique_values = { "a", "b", "c" }, vars = { X = "1" } },
   steps = {

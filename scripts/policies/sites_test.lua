@@ -97,6 +97,20 @@ test.case {
   },
 }
 
+test.case {
+  name = "while the policy that says how many can't see, nothing shrinks",
+  doc = "Its own wish may be lower than what there is, when limits of the whole asked for more.",
+  conf = { sites = three, stabilisation = "1m",
+    demand = { policy = "target", conf = { sensor = "load", target = 10, mode = "total", min_instances = 0, stabilisation = "0s" } } },
+  steps = {
+    { places = places, workers = {}, sensors = { load = { value = 48 } }, expect = { target = 5 } },
+    { after = 10, workers = at(4, 1), sensors = { load = { value = 20 } }, expect = { target = 5, because = "demand (target) wants 2: load 20" } },
+    { after = 90, sensors = { load = { value = 20, quality = "stale" } }, expect = { target = 5,
+      because = "not shrunk from 5 to 2: demand (target) can't see (load is stale: " } },
+    { after = 10, sensors = { load = { value = 20 } }, expect = { target = 5 } },
+  },
+}
+
 for want, conf in pairs {
   ["give either preserve_n or demand"] = { sites = three },
   ["sites: the ranks must be 1 to 2 without gaps or repeats"] = { preserve_n = 1, sites = { { site = "a", rank = 1 }, { site = "b", rank = 3 } } },

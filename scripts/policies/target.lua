@@ -63,7 +63,7 @@ return {
     local target, what = state.target, reading.shown(conf, r.value)
     local sharing = target
     if conf.mode == "per-worker" then
-      sharing = state.running() - state.draining()
+      sharing = demand.serving(state)
       if sharing < 1 then
         demand.hold(control, state, conf, "no worker runs, so there is no average")
         return

@@ -59,6 +59,13 @@ function demand.validate(conf)
   end
 end
 
+-- Workers that serve: without those that drain.
+---@param state epu.State
+---@return number
+function demand.serving(state)
+  return state.running() - state.draining()
+end
+
 -- Workers that serve or will: without those that drain.
 ---@param state epu.State
 ---@return number
