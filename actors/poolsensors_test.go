@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,40 @@ func hooks(tries int) func(*epu.PoolSpec) {
 	return func(p *epu.PoolSpec) {
 		h := &epu.HookSpec{Run: []string{"register"}, Timeout: 10 * time.Second, Tries: tries}
 		p.Hooks = epu.HooksSpec{Running: h, Ending: h}
+	}
+}
+
+// However many sensors and hooks a pool has, few of them are out at once, and all have their turn.
+func TestFewAreOutAtOnce(t *testing.T) {
+	const most = 8
+	f := calmFleet(t, 20, func(p *epu.PoolSpec) {
+		hooks(5)(p)
+		p.Sensors = map[string]epu.SensorSpec{}
+		for i := range 20 {
+			p.Sensors[fmt.Sprint("s", i)] = epu.SensorSpec{Source: epu.SourceHTTP, Every: 15 * time.Second, StaleAfter: time.Minute, Missing: epu.MissingHold}
+		}
+	})
+	f.Run(time.Minute)
+	asked := map[string]int{}
+	f.Sensor = func(name string) (sensing.Point, error) { asked[name]++; return sensing.Point{Value: 1}, nil }
+	f.SensorSlow, f.HookSlow = 10*time.Minute, 10*time.Minute
+	for _, w := range f.Workers() {
+		done(t, f, true, &msg.Kill{Instance: string(w.ID)})
+	}
+	ending := func() (n int) {
+		for _, runs := range f.Hooked {
+			n += runs.Ending
+		}
+		return n
+	}
+	f.Run(5 * time.Minute)
+	if len(asked) != most || ending() != most {
+		t.Errorf("%d sensors are being read and %d hooks run, want %d of each", len(asked), ending(), most)
+	}
+	f.SensorSlow, f.HookSlow = time.Second, time.Second
+	f.Run(20 * time.Minute)
+	if len(asked) != 20 || ending() < 20 {
+		t.Errorf("%d sensors were read, and %d hooks run, want 20 of each", len(asked), ending())
 	}
 }
 

@@ -328,3 +328,35 @@ func TestMemoryAloneIsWrittenNowAndThen(t *testing.T) {
 		t.Errorf("after a crash the policy saw %s, want what it remembered with its wish", saw)
 	}
 }
+
+// Goal: what a policy's reconfigure leaves in its memory outlives a crash at once, for it would not be run again.
+// Method: a decision that says that it ran, with nothing else new about it, and a crash right after it.
+func TestMemoryOfHooksIsWritten(t *testing.T) {
+	for _, ran := range []bool{true, false} {
+		f := calmFleet(t, 2, nil)
+		var saw string
+		remember := func(text string, ran bool) {
+			f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+				saw, d.MemoryAfter = string(s.Memory), s.Memory
+				if text != "" {
+					d.MemoryAfter, text = []byte(text), ""
+					if ran {
+						d.Inputs = append(d.Inputs, epu.Input{Name: "hooks", Value: map[string]any{"changed": []string{"n"}}})
+					}
+				}
+			}
+		}
+		remember(`{"n":1}`, true)
+		f.Run(12 * time.Second)
+		remember(`{"n":2}`, ran)
+		f.Run(12 * time.Second)
+		if saw != `{"n":2}` {
+			t.Fatalf("before the crash it saw %s", saw)
+		}
+		f.Crash()
+		f.Run(30 * time.Second)
+		if want := map[bool]string{true: `{"n":2}`, false: `{"n":1}`}[ran]; saw != want {
+			t.Errorf("hooks ran %v: after a crash it saw %s, want %s", ran, saw, want)
+		}
+	}
+}

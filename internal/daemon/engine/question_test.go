@@ -82,6 +82,12 @@ func TestWhatIfAnswersAsThePoolWould(t *testing.T) {
 	if w.Now.Wanted.Target != 5 || w.Then.Wanted.Target != 10 || !strings.Contains(w.Then.Reasons[0].Text, "memory 101") {
 		t.Errorf("settings: %d, %d %v; reconfigure must run first", w.Now.Wanted.Target, w.Then.Wanted.Target, w.Then.Reasons)
 	}
+	own := now // what the pool has set stays, on both sides
+	own.Conf = map[string]any{"per": 25.0}
+	w = do[actors.WhatIfDecided](t, e, actors.WhatIfCall{Now: own, Then: now.Snapshot.With(epu.Reading{Sensor: "queue", Value: 50, Quality: epu.QualityOK})})
+	if w.Now.Wanted.Target != 4 || w.Then.Wanted.Target != 2 {
+		t.Errorf("a pool's own settings: %d, %d", w.Now.Wanted.Target, w.Then.Wanted.Target)
+	}
 	candidate := []epu.PolicyFile{
 		{Path: "mine.lua", Text: strings.Replace(counting, "local calls = 0", `local calls = require("lib.start")`, 1)},
 		{Path: "lib/start.lua", Text: "return 40"},
