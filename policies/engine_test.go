@@ -270,8 +270,23 @@ func TestStateIsRebuiltAfterAnError(t *testing.T) {
 	}
 }
 
-// Goal: a tick of npreserving allocates the same for 5 and for 10 000 workers.
+// Goal: views of workers cost nothing until they are visited. Method: allocations of npreserving, and of a policy
+// that looks at one running worker, for 5 and for 10 000 workers.
 func TestTickDoesNotGrowWithWorkers(t *testing.T) {
+	one := compile(t, "p", body("for w in state.workers{ stage = 'running' } do control.scale_to(#w.state) break end control.because('one is seen')"))
+	seen := func(n int) float64 {
+		e, snap := policies.NewEngine(one, policies.Options{}), fleet(n)
+		defer e.Close()
+		if d := e.Decide(snap, check(t, one, nil)); d.Wanted.Target != len("RUNNING") {
+			t.Fatalf("of %d workers: got %+v", n, d)
+		}
+		conf := check(t, one, nil)
+		e.Decide(snap, conf)
+		return testing.AllocsPerRun(20, func() { e.Decide(snap, conf) })
+	}
+	if few, many := seen(5), seen(10_000); few != many {
+		t.Errorf("a policy that visits one worker: got %v allocations for 5 workers and %v for 10 000, want the same", few, many)
+	}
 	p := load(t, "npreserving")
 	conf := check(t, p, map[string]any{"preserve_n": 5})
 	allocs := func(n int) float64 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +71,43 @@ func TestStockPages(t *testing.T) {
 		})
 	}
 }
+
+// Goal: every stock policy has tests of its own, and its functions say what types they are called with, so that
+// editors know them. Method: its files are looked for, and each function that gets control and state is.
+func TestStockIsWhole(t *testing.T) {
+	lib := policies.NewLibrary(scripts.Policies())
+	names, err := lib.Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := lib.Tests()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !slices.Contains(tests, name+"_test.lua") {
+			t.Errorf("%s has no %s_test.lua, only %v are there", name, name, tests)
+		}
+		text, err := lib.Source(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		called := hooked.FindAllStringSubmatch(string(text), -1)
+		if len(called) == 0 {
+			t.Errorf("%s has no function that gets control and state", name)
+		}
+		for _, f := range called {
+			for i, class := range []string{"epu.Control", "epu.State"} {
+				if want := "---@param " + f[2+i] + " " + class + "\n"; f[2+i] != "_" && !strings.Contains(f[1], want) {
+					t.Errorf("%s.lua: %q stands not before its function:\n%s", name, want, f[0])
+				}
+			}
+		}
+	}
+}
+
+// hooked finds decide and initialize of a policy, with the comment before them.
+var hooked = regexp.MustCompile(`((?m:^ *--.*\n)*) *(?:decide|initialize) = function\((\w+), (\w+), \w+\)`)
 
 var (
 	tables = regexp.MustCompile(`(?s)<!-- parameters -->\n.*<!-- end -->`)
