@@ -146,6 +146,7 @@ type Decision struct {
 	TickEvery    time.Duration   `json:"tick_every,omitempty"` // the policy asked for this period; 0 = unchanged
 	Took         time.Duration   `json:"took"`
 	Equal        int             `json:"equal,omitempty"` // ticks since the record before this one that decided the same
+	Same         DecisionID      `json:"same,omitempty"`  // the recorded decision that this one repeats; it has no record of its own
 	Error        string          `json:"error,omitempty"` // the policy failed: the last wish stands
 }
 

@@ -20,6 +20,7 @@ type Reading struct {
 	Time    time.Time     `json:"time"` // when it was taken
 	Age     time.Duration `json:"age"`  // at the moment of the snapshot
 	Quality Quality       `json:"quality"`
+	StandIn MissingData   `json:"stand_in,omitempty"` // last or fallback: what takes the place of a reading that is stale or unknown
 }
 
 // Window sums up a sensor's readings over a span that ends at the moment of the snapshot.

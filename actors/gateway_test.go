@@ -215,6 +215,11 @@ func TestAnswersAboutThePast(t *testing.T) {
 		if _, err := o.try(&msg.ExplainQuery{Pool: "web", At: timestamppb.New(before.Add(-time.Hour))}); epu.KindOf(err) != epu.NotFound {
 			t.Errorf("explain of a time before the pool gave %v, want not found", err)
 		}
+		// A decision that repeats another has no record: it names the one that has.
+		shown := o.ask(&msg.ExplainQuery{Pool: "web"}).(*msg.Explanation).GetDecision().GetFields()["same"].GetStringValue()
+		if again, err := o.try(&msg.ExplainQuery{Pool: "web", Decision: shown}); err != nil || shown == "" {
+			t.Errorf("the decision shown now is %q, and asking for it gives %v, %v", shown, again, err)
+		}
 		if got := o.explain(&msg.ExplainQuery{Pool: "web"}); !strings.Contains(got, "launched 2 workers (web-1-3) ") || strings.Contains(got, "asked for") {
 			t.Errorf("explain says\n%s", got)
 		}

@@ -208,6 +208,7 @@ func (c *Controller) keepDecision(tx *Tx) {
 	c.last = d
 	if c.recorded != nil && sameDecision(c.recorded, d) && tx.Now().Sub(c.recordedAt) < sameRecordMax {
 		c.equal++
+		d.Same = c.recorded.ID
 		return
 	}
 	d.Equal = c.equal
@@ -222,12 +223,20 @@ func (c *Controller) keepDecision(tx *Tx) {
 }
 
 // sameDecision reports that a record of the second would tell nothing new. What a rule says of numbers and
-// ages does not count: it changes at every tick.
+// ages does not count: it changes at every tick. Seeing where the other was blind does.
 func sameDecision(a, b *epu.Decision) bool {
 	byRule := func(x, y epu.Reason) bool { return x.Rule == y.Rule && x.Origin == y.Origin }
 	return a.Policy == b.Policy && a.PolicyHash == b.PolicyHash && a.Error == b.Error && len(a.Actions) == 0 && len(b.Actions) == 0 &&
 		reflect.DeepEqual(a.Wish, b.Wish) && slices.EqualFunc(a.Reasons, b.Reasons, byRule) &&
-		slices.EqualFunc(a.Clamps, b.Clamps, byRule) && maps.EqualFunc(a.Conf, b.Conf, func(x, y any) bool { return reflect.DeepEqual(x, y) })
+		slices.EqualFunc(a.Clamps, b.Clamps, byRule) && slices.Equal(sight(a), sight(b)) && maps.EqualFunc(a.Conf, b.Conf, func(x, y any) bool { return reflect.DeepEqual(x, y) })
+}
+
+// sight is which of a decision's inputs had which quality.
+func sight(d *epu.Decision) (seen []string) {
+	for name, quality := range reconcile.Sight(d.Inputs) {
+		seen = append(seen, name+" "+string(quality))
+	}
+	return seen
 }
 
 // offered takes in what a site offers, and with it what workers there cost.

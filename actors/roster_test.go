@@ -119,6 +119,17 @@ func TestSameDecision(t *testing.T) {
 	clamped, failed, acts := d(5, "no data", ""), d(5, "no data", ""), d(5, "no data", "")
 	clamped.Clamps, failed.Error = []epu.Reason{{Rule: "limits.max"}}, "q.lua:3: no"
 	acts.Actions = []epu.Action{{Kind: epu.ActDrain}}
+	sees := func(v float64, q epu.Quality) *epu.Decision {
+		s := d(5, "no data", "")
+		s.Inputs = []epu.Input{{Name: "workers", Value: int(v)}, {Name: "sensor queue", Value: epu.Reading{Value: v, Quality: q}}}
+		return s
+	}
+	if !sameDecision(sees(1, epu.QualityOK), sees(2, epu.QualityOK)) {
+		t.Error("a number alone makes another decision")
+	}
+	if sameDecision(sees(1, epu.QualityOK), sees(1, epu.QualityUnknown)) {
+		t.Error("a policy that has become blind is not seen")
+	}
 	for name, other := range map[string]*epu.Decision{
 		"wish": d(4, "no data", ""), "rule": d(5, "low_water", ""), "clamps": clamped, "error": failed, "actions": acts,
 	} {

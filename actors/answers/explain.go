@@ -40,7 +40,7 @@ func Summary(d *epu.Decision) *msg.DecisionSummary {
 		text += ": " + leading(d).Text
 	}
 	return &msg.DecisionSummary{
-		Id: string(d.ID), Time: timestamppb.New(d.Time), Direction: string(dir), Before: int32(d.Before),
+		Id: string(cmp.Or(d.Same, d.ID)), Time: timestamppb.New(d.Time), Direction: string(dir), Before: int32(d.Before),
 		After: int32(got), Text: text,
 	}
 }
@@ -262,6 +262,9 @@ func otherReadings(d *epu.Decision, turns msg.Turns) []string {
 	return slices.Compact(out)
 }
 
+// standIn is what takes the place of a missing reading, in words.
+var standIn = map[epu.MissingData]string{epu.MissingLast: "last value", epu.MissingFallback: "fallback"}
+
 func otherReading(sensor string, r *epu.Reading, turns msg.Turns) (out []string) {
 	at := slices.IndexFunc(turns.Sensors, func(t msg.Turn) bool { return t.Sensor == sensor })
 	switch {
@@ -269,6 +272,8 @@ func otherReading(sensor string, r *epu.Reading, turns msg.Turns) (out []string)
 		return []string{"a reading of " + sensor}
 	case r.Quality != "" && r.Quality != epu.QualityOK:
 		return []string{fmt.Sprintf("a good reading of %s instead of one that is %s", sensor, r.Quality)}
+	case r.StandIn != "":
+		return []string{fmt.Sprintf("a reading of %s in place of the %s %.6g", sensor, standIn[r.StandIn], r.Value)}
 	case at < 0: // of a decision of the past, or the reading is no good any more
 		return []string{"other readings of " + sensor}
 	}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -81,26 +82,42 @@ func holdGrowth(wish epu.Wish, open int, budget epu.Budget, each float64, origin
 // Sure reports that no reading behind a decision is stale or unknown. A sensor that a pool does not have
 // is no reading.
 func Sure(inputs []epu.Input) bool {
-	bad := func(q epu.Quality) bool { return q == epu.QualityStale || q == epu.QualityUnknown }
-	for _, in := range inputs {
-		switch v := in.Value.(type) {
-		case epu.Reading:
-			if bad(v.Quality) {
-				return false
-			}
-		case epu.Window:
-			if bad(v.Quality) {
-				return false
-			}
-		case epu.Work:
-			if v.Left != nil && bad(v.Left.Quality) || v.Rate != nil && bad(v.Rate.Quality) {
-				return false
-			}
-		case nil:
-			if strings.HasPrefix(in.Name, "window ") { // something in it is unknown
-				return false
-			}
+	for _, q := range Sight(inputs) {
+		if q == epu.QualityStale || q == epu.QualityUnknown {
+			return false
 		}
 	}
 	return true
+}
+
+// Sight is how well a decision saw what it looked at: each input that has a quality, by name. A sensor that the
+// pool does not have has none.
+func Sight(inputs []epu.Input) iter.Seq2[string, epu.Quality] {
+	return func(yield func(string, epu.Quality) bool) {
+		for _, in := range inputs {
+			on := true
+			switch v := in.Value.(type) {
+			case epu.Reading:
+				on = yield(in.Name, v.Quality)
+			case epu.Window:
+				on = yield(in.Name, v.Quality)
+			case epu.Work:
+				for _, r := range []*epu.Reading{v.Left, v.Rate} {
+					if on = on && (r == nil || yield(in.Name+" "+r.Sensor, r.Quality)); !on {
+						return
+					}
+				}
+			case nil:
+				switch kind, _, _ := strings.Cut(in.Name, " "); kind {
+				case "window": // something in it is unknown
+					on = yield(in.Name, epu.QualityUnknown)
+				case "sensor":
+					on = yield(in.Name, "")
+				}
+			}
+			if !on {
+				return
+			}
+		}
+	}
 }

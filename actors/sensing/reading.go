@@ -27,7 +27,7 @@ func (s Series) Reading(now time.Time) epu.Reading {
 	switch s.rules.missing {
 	case epu.MissingLast:
 		if s.hasGood && r.Age <= s.rules.maxAge {
-			r.Quality = epu.QualityOK
+			r.Quality, r.StandIn = epu.QualityOK, epu.MissingLast
 			if s.good.warming {
 				r.Quality = epu.QualityWarming
 			}
@@ -36,7 +36,7 @@ func (s Series) Reading(now time.Time) epu.Reading {
 		// Not before the source had the time to say something: a node that has just started, or one
 		// reading that went wrong, is no reason to act on a made-up value.
 		if s.silence(now) > s.rules.stale {
-			return epu.Reading{Sensor: s.name, Value: s.rules.value, Time: now, Quality: epu.QualityOK}
+			return epu.Reading{Sensor: s.name, Value: s.rules.value, Time: now, Quality: epu.QualityOK, StandIn: epu.MissingFallback}
 		}
 	}
 	return r

@@ -97,8 +97,8 @@ func TestAFallbackWaitsUntilTheSourceHadItsTime(t *testing.T) {
 	if r := s.Reading(noon.Add(45 * time.Second)); r.Quality != epu.QualityUnknown {
 		t.Errorf("just opened: got %+v, want unknown", r)
 	}
-	if r := s.Reading(noon.Add(46 * time.Second)); r.Quality != epu.QualityOK || r.Value != 3 {
-		t.Errorf("long silent: got %+v, want 3", r)
+	if r := s.Reading(noon.Add(46 * time.Second)); r.Quality != epu.QualityOK || r.Value != 3 || r.StandIn != epu.MissingFallback {
+		t.Errorf("long silent: got %+v, want 3 as a fallback", r)
 	}
 	s = add(t, s, sensing.Point{Value: 9}, noon.Add(time.Minute))
 	s = add(t, s, sensing.Point{Unknown: true}, noon.Add(70*time.Second))

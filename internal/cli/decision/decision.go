@@ -28,6 +28,7 @@ type Decided struct {
 	Actions    []epu.Action `json:"actions"`
 	Alerts     []string     `json:"alerts"`
 	Equal      int          `json:"equal"`
+	Same       string       `json:"same"`
 	Error      string       `json:"error"`
 }
 
@@ -117,8 +118,15 @@ func Input(v any) string {
 			}
 			about = append(about, number(math.Round(age))+" s old")
 		}
-		if quality != "" {
-			about = append(about, quality)
+		switch in, _ := v["stand_in"].(string); epu.MissingData(in) {
+		case epu.MissingFallback:
+			about = []string{"fallback: the sensor gives nothing"}
+		case epu.MissingLast:
+			about = append(about, "last value: the sensor gives nothing newer")
+		default:
+			if quality != "" {
+				about = append(about, quality)
+			}
 		}
 		if len(about) > 0 {
 			text += " (" + strings.Join(about, ", ") + ")"

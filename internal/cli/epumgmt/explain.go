@@ -121,13 +121,17 @@ func (s *session) explanation(e *msg.Explanation, d decision.Decided) []cli.Line
 		version = ", version " + d.PolicyHash[:min(4, len(d.PolicyHash))]
 	}
 	wants := plural(d.Wish.Target, "instance")
-	if p := e.GetPool(); p.GetLastDecision().GetId() == d.ID && int(p.GetWant()) != d.Wish.Target {
+	id, same := d.ID, ""
+	if d.Same != "" { // only that one can be asked for later
+		id, same = d.Same, "the same as "
+	}
+	if p := e.GetPool(); p.GetLastDecision().GetId() == id && int(p.GetWant()) != d.Wish.Target {
 		wants = fmt.Sprintf("%s now, and %d by its policy", plural(int(p.GetWant()), "instance"), d.Wish.Target)
 	}
 	lines := []cli.Line{{
 		cli.Text(e.GetPool().GetName()),
-		cli.Text(fmt.Sprintf(" wants %s (policy %s%s, decided %s, decision %s)", wants,
-			d.Policy, version, cli.Clock(d.Time, now, s.env.Zone), d.ID)),
+		cli.Text(fmt.Sprintf(" wants %s (policy %s%s, decided %s, %sdecision %s)", wants,
+			d.Policy, version, cli.Clock(d.Time, now, s.env.Zone), same, id)),
 	}}
 	if d.Error != "" {
 		lines = append(lines, cli.Line{cli.Text(pad("failed")), {Text: d.Error + "; the last wish stands", Tone: cli.Bad}})
