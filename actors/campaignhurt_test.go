@@ -135,7 +135,11 @@ func (c *campaign) hurtPool(r *rand.Rand) {
 	case 8:
 		c.question(r)
 	case 6, 7:
-		c.Command(&msg.SensorPush{Values: []*msg.SensorValue{{Sensor: "load", Value: proto.Float64(r.Float64()), Unknown: r.IntN(4) == 0}}})
+		v := &msg.SensorValue{Sensor: "load", Unknown: r.IntN(4) == 0}
+		if !v.Unknown {
+			v.Value = proto.Float64(r.Float64())
+		}
+		c.Command(&msg.SensorPush{Values: []*msg.SensorValue{v}})
 	}
 }
 

@@ -27,7 +27,7 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 		return
 	}
 	if push, ok := m.Body.(*msg.SensorPush); ok {
-		c.push(tx, push)
+		c.push(tx, m, push)
 		return
 	}
 	if r, ok := m.Body.(interface{ GetReason() string }); ok && len(r.GetReason()) > orderReasonMax {
@@ -272,11 +272,7 @@ func (c *Controller) record(tx *Tx, name string, data map[string]any) {
 }
 
 func (c *Controller) audit(tx *Tx, m msg.Command, name string, data map[string]any) {
-	if data == nil {
-		data = map[string]any{}
-	}
-	data["command"], data["user"] = m.ID, m.User
-	c.keep(tx, persistence.KindAudit, name, data)
+	c.keep(tx, persistence.KindAudit, name, m.Audit(data))
 }
 
 func (c *Controller) keep(tx *Tx, kind persistence.RecordKind, name string, data any) {

@@ -1,8 +1,10 @@
 package actors
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -47,6 +49,8 @@ type sensorState struct {
 	gen    uint64
 	series sensing.Series
 	bad    time.Time // since when its reading can't be relied upon; zero when it can
+	// pushedBy is the user, the address and the source of the newest reading that was pushed.
+	pushedBy [3]string
 }
 
 // unseen says since when there is news that the policy has not decided about. Who waits until a pool has what
@@ -151,25 +155,15 @@ func (c *Controller) polled(call PollCall, r CallResult, now time.Time) {
 }
 
 // push takes in readings from outside, all or none.
-func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
+func (c *Controller) push(tx *Tx, m msg.Command, p *msg.SensorPush) {
 	next := map[string]sensing.Series{}
+	taken := 0
 	var problems, notes []string
-	for _, v := range m.GetValues() {
+	for _, v := range p.GetValues() {
 		name := v.GetSensor()
 		s := c.sensors[name]
-		switch {
-		case s == nil:
-			problems = append(problems, fmt.Sprintf("the pool has no sensor %q; it has %s", name, c.sensorNames()))
-			continue
-		case s.spec.Source.Pulled():
-			problems = append(problems, fmt.Sprintf("the node itself fetches sensor %s (source %s): nothing is pushed to it", name, s.spec.Source))
-			continue
-		case v.Value == nil && !v.GetUnknown():
-			problems = append(problems, fmt.Sprintf("the reading of %s says neither a value nor that it is unknown", name))
-			continue
-		}
-		if len(v.GetSource()) > sourceNameMax {
-			problems = append(problems, fmt.Sprintf("the name of a source of sensor %s is longer than %d bytes", name, sourceNameMax))
+		if wrong := c.unpushable(v, s); wrong != "" {
+			problems = append(problems, wrong)
 			continue
 		}
 		series, ok := next[name]
@@ -180,16 +174,21 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 			Value: v.GetValue(), Unknown: v.GetUnknown(), Age: v.GetAge().AsDuration(), Source: v.GetSource(),
 			Fault: faultText(v),
 		}, tx.Now())
-		if err != nil {
+		if err != nil && !errors.Is(err, sensing.ErrTooOld) {
 			problems = append(problems, err.Error())
 			continue
 		}
+		if err != nil {
+			notes = append(notes, err.Error())
+			continue
+		}
+		taken++
+		next[name] = added
 		if note != "" {
 			notes = append(notes, name+": "+note)
 		}
-		next[name] = added
 	}
-	if len(m.GetValues()) == 0 {
+	if len(p.GetValues()) == 0 {
 		problems = append(problems, "there is no reading in it")
 	}
 	if len(problems) > 0 {
@@ -202,14 +201,56 @@ func (c *Controller) push(tx *Tx, m *msg.SensorPush) {
 	for name, s := range next {
 		c.read(c.sensors[name], s, tx.Now())
 	}
-	text := fmt.Sprintf("%s has %d new readings", c.pool, len(m.GetValues()))
-	if len(m.GetValues()) == 1 {
+	c.auditPush(tx, m, p)
+	text := fmt.Sprintf("%s has %d new readings", c.pool, taken)
+	switch taken {
+	case 0:
+		text = string(c.pool) + " has no new reading"
+	case 1:
 		text = string(c.pool) + " has a new reading"
 	}
 	if len(notes) > 0 {
 		text += "; " + strings.Join(notes, "; ")
 	}
-	tx.Answer(&msg.Done{Changed: true, Text: text})
+	tx.Answer(&msg.Done{Changed: taken > 0, Text: text})
+}
+
+// unpushable says what is wrong with a reading for a sensor; nil is no sensor of the pool.
+func (c *Controller) unpushable(v *msg.SensorValue, s *sensorState) string {
+	name := v.GetSensor()
+	switch {
+	case s == nil:
+		return fmt.Sprintf("the pool has no sensor %q; it has %s", name, c.sensorNames())
+	case s.spec.Source.Pulled():
+		return fmt.Sprintf("the node itself fetches sensor %s (source %s): nothing is pushed to it", name, s.spec.Source)
+	case v.Value == nil && !v.GetUnknown():
+		return fmt.Sprintf("the reading of %s says neither a value nor that it is unknown", name)
+	case v.Value != nil && v.GetUnknown():
+		return fmt.Sprintf("the reading of %s has a value and says that it is unknown", name)
+	case len(v.GetSource()) > sourceNameMax:
+		return fmt.Sprintf("the name of a source of sensor %s is longer than %d bytes", name, sourceNameMax)
+	}
+	return ""
+}
+
+// auditPush records who sends a sensor's readings when that is somebody else than before: readings decide about
+// machines, but a record of each would fill the history.
+func (c *Controller) auditPush(tx *Tx, m msg.Command, p *msg.SensorPush) {
+	for _, v := range p.GetValues() {
+		s := c.sensors[v.GetSensor()]
+		host := m.From
+		if at, err := netip.ParseAddrPort(m.From); err == nil { // each connection has another port
+			host = at.Addr().String()
+		}
+		if by := [3]string{m.User, host, v.GetSource()}; s.pushedBy != by {
+			s.pushedBy = by
+			data := map[string]any{"sensor": v.GetSensor(), "source": v.GetSource()}
+			if v.Value != nil {
+				data["value"] = v.GetValue()
+			}
+			c.audit(tx, m, "sensor_pushed", data)
+		}
+	}
 }
 
 // faultMax bounds what a source says of an unknown reading, in bytes.

@@ -1,12 +1,14 @@
 package actors_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/sensing"
 	"github.com/nimbus-epu/epu/iaas/sim"
+	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -60,6 +63,48 @@ func TestReadingsReachPolicy(t *testing.T) {
 		t.Errorf("after the change there is %+v", saw.Readings)
 	}
 	f.Sensor = nil
+}
+
+// Goal: the audit says who sends the readings that machines follow, without a line for each; one that is too old to
+// matter is not said to be new, and one that says two things is refused. Method: an agent, and anna who comes between.
+func TestWhoPushesIsInTheAudit(t *testing.T) {
+	f := calmFleet(t, 1, loadSensors)
+	load := func(v float64, source string) *msg.SensorValue {
+		return &msg.SensorValue{Sensor: "load", Value: proto.Float64(v), Source: source}
+	}
+	push := func(user, from string, v *msg.SensorValue) {
+		f.Tell(msg.Command{Sender: msg.Sender{ID: "c", User: user, From: from}, Body: pushed(v)})
+		f.Run(time.Second)
+	}
+	push("agent", "10.0.0.9:4001", load(3, "broker"))
+	push("agent", "10.0.0.9:4002", load(4, "broker")) // another connection
+	push("anna", "10.0.0.7:3999", load(0, ""))
+	push("agent", "10.0.0.9:4003", load(5, "broker"))
+	var got []string
+	for _, r := range f.Records {
+		if r.Kind == persistence.KindAudit && r.Name == "sensor_pushed" {
+			var d struct {
+				User, From, Source string
+				Value              float64
+			}
+			if err := json.Unmarshal(r.Data, &d); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprintf("%s %s %s %v", d.User, d.From, d.Source, d.Value))
+		}
+	}
+	want := []string{"agent 10.0.0.9:4001 broker 3", "anna 10.0.0.7:3999  0", "agent 10.0.0.9:4003 broker 5"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("audit (-want +got):\n%s", diff)
+	}
+	old := load(7, "")
+	old.Age = durationpb.New(48 * time.Hour)
+	if text := done(t, f, false, pushed(old)); !strings.Contains(text, "no new reading") || !strings.Contains(text, "dropped") {
+		t.Errorf("a reading of two days ago: %s", text)
+	}
+	both := load(7, "")
+	both.Unknown = true
+	refused(t, f, epu.Invalid, pushed(both))
 }
 
 // A reading that says something new is unseen until the policy has decided about it; who waits relies on that.

@@ -212,8 +212,8 @@ func (r *Registry) Handle(tx *Tx, m any) {
 		changed := r.st.EndAll != m.On || r.st.ProtectedToo != m.ProtectedToo && m.On
 		if changed {
 			tx.Because(m.ID)
-			tx.Emit(endAllSwitched{On: m.On, ProtectedToo: m.ProtectedToo && m.On, By: m.By})
-			r.audit(tx, m.ID, m.By, "terminate-all", map[string]any{"on": m.On, "protected_too": m.ProtectedToo})
+			tx.Emit(endAllSwitched{On: m.On, ProtectedToo: m.ProtectedToo && m.On, By: m.User})
+			r.audit(tx, m.Sender, "terminate-all", map[string]any{"on": m.On, "protected_too": m.ProtectedToo})
 		}
 		tx.Answer(&msg.Done{Changed: changed})
 	case msg.Defined:
@@ -316,7 +316,7 @@ func (r *Registry) apply(tx *Tx, m msg.ApplySpecs) {
 	for _, p := range m.Pools {
 		names = append(names, string(p.Spec.Name))
 	}
-	r.audit(tx, m.ID, m.By, "apply", map[string]any{"pools": names, "sites": len(m.Sites), "types": len(m.Types)})
+	r.audit(tx, m.Sender, "apply", map[string]any{"pools": names, "sites": len(m.Sites), "types": len(m.Types)})
 	tx.Answer(&msg.Done{Changed: true})
 }
 
@@ -328,8 +328,8 @@ func (r *Registry) remove(tx *Tx, m msg.RemovePool) {
 	}
 	if !p.Removing {
 		tx.Because(m.ID)
-		tx.Emit(poolRemoving{Pool: m.Pool, By: m.By})
-		r.audit(tx, m.ID, m.By, "remove", map[string]any{"pool": m.Pool})
+		tx.Emit(poolRemoving{Pool: m.Pool, By: m.User})
+		r.audit(tx, m.Sender, "remove", map[string]any{"pool": m.Pool})
 	}
 	tx.Answer(&msg.Done{Changed: !p.Removing, Text: fmt.Sprintf("%s is being drained and removed", m.Pool)})
 }
@@ -346,9 +346,8 @@ func (r *Registry) Members() ([]epu.PoolID, map[epu.SiteID]epu.SiteSpec) {
 	return slices.Sorted(maps.Keys(r.st.Pools)), r.st.Sites
 }
 
-func (r *Registry) audit(tx *Tx, id, by, name string, data map[string]any) {
-	data["command"], data["user"] = id, by
-	r.keep(tx, persistence.KindAudit, "", name, data)
+func (r *Registry) audit(tx *Tx, by msg.Sender, name string, data map[string]any) {
+	r.keep(tx, persistence.KindAudit, "", name, by.Audit(data))
 }
 
 func (r *Registry) keep(tx *Tx, kind persistence.RecordKind, pool epu.PoolID, name string, data map[string]any) {

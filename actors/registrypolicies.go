@@ -55,8 +55,8 @@ func (r *Registry) applyPolicy(tx *Tx, m msg.ApplyPolicy) {
 	for _, v := range m.Keep {
 		tx.Emit(policyKept{Version: v})
 	}
-	tx.Emit(policyCurrent{Name: m.Name, Hash: m.Hash, By: m.By})
-	r.audit(tx, m.ID, m.By, m.Action, map[string]any{
+	tx.Emit(policyCurrent{Name: m.Name, Hash: m.Hash, By: m.User})
+	r.audit(tx, m.Sender, m.Action, map[string]any{
 		"policy": m.Name, "version": m.Hash, "before": m.Before, "pools": r.following(m.Name),
 	})
 	tx.Answer(&msg.Done{Changed: true})
@@ -123,7 +123,7 @@ const specsBytesMax = persistence.EventMax - 16<<10
 // eventsOf makes the events of an apply: as few as hold it. Sites and types come first; each pool is resolved
 // already, so every event is a valid step by itself.
 func eventsOf(m msg.ApplySpecs) ([]specsApplied, error) {
-	out, size := []specsApplied{{By: m.By}}, 0
+	out, size := []specsApplied{{By: m.User}}, 0
 	next := func(kind, name string, spec any) (*specsApplied, error) {
 		raw, err := json.Marshal(spec)
 		switch {
@@ -133,7 +133,7 @@ func eventsOf(m msg.ApplySpecs) ([]specsApplied, error) {
 			err := fmt.Errorf("it takes %d KiB, at most %d KiB can be kept", len(raw)>>10, specsBytesMax>>10)
 			return nil, &epu.Error{Kind: epu.Invalid, Op: "apply", On: kind + " " + name, Err: err, Try: "move what is large out of it, into files of its workers"}
 		case size > 0 && size+len(raw) > specsBytesMax:
-			out, size = append(out, specsApplied{By: m.By}), 0
+			out, size = append(out, specsApplied{By: m.User}), 0
 		}
 		size += len(raw)
 		return &out[len(out)-1], nil

@@ -99,14 +99,14 @@ func (s *shelves) version(name string, bytes int) epu.PolicyVersion {
 // apply puts a new version in force.
 func (s *shelves) apply(name string, bytes int) any {
 	v := s.version(name, bytes)
-	return s.order(msg.ApplyPolicy{Gen: s.seen.Gen, Name: name, Hash: v.Hash, Keep: []epu.PolicyVersion{v}, Action: "policy-apply", ID: "c", By: "anna"})
+	return s.order(msg.ApplyPolicy{Gen: s.seen.Gen, Name: name, Hash: v.Hash, Keep: []epu.PolicyVersion{v}, Action: "policy-apply", Sender: msg.Sender{ID: "c", User: "anna"}})
 }
 
 // pools applies a pool, which may pin a version that is kept.
 func (s *shelves) pool(i int, name, pinned string) {
 	spec := epu.PoolSpec{Name: epu.PoolID(fmt.Sprint("epu-", i)), Policy: epu.PolicySpec{Name: name, Version: pinned}}
 	s.Send(actors.RegistryAddress, "operator", msg.ApplySpecs{
-		Gen: s.seen.Gen, Pools: []msg.PoolEntry{{Spec: spec, Version: pinned}}, ID: "c", By: "anna",
+		Gen: s.seen.Gen, Pools: []msg.PoolEntry{{Spec: spec, Version: pinned}}, Sender: msg.Sender{ID: "c", User: "anna"},
 	})
 	s.Run(time.Second)
 }
@@ -162,7 +162,7 @@ func TestVersionsSurvive(t *testing.T) {
 			case 2:
 				if len(kept) > 0 {
 					v := kept[s.Rand().IntN(len(kept))]
-					s.order(msg.ApplyPolicy{Gen: s.seen.Gen, Name: name, Hash: v.Hash, Action: "policy-rollback", ID: "c", By: "anna"})
+					s.order(msg.ApplyPolicy{Gen: s.seen.Gen, Name: name, Hash: v.Hash, Action: "policy-rollback", Sender: msg.Sender{ID: "c", User: "anna"}})
 				}
 			case 3:
 				s.pool(s.Rand().IntN(4), name, "")

@@ -439,7 +439,7 @@ func TestArchivedPoolsLaunchIsForgotten(t *testing.T) {
 		t.Errorf("the launch is not forgotten: told %d times, %s", asked(), b.site.Describe())
 	}
 
-	shell.Receive(msg.ApplySpecs{Pools: []msg.PoolEntry{{Spec: epu.PoolSpec{Name: "web"}}}, ID: "c", By: "anna"}, "")
+	shell.Receive(msg.ApplySpecs{Pools: []msg.PoolEntry{{Spec: epu.PoolSpec{Name: "web"}}}, Sender: msg.Sender{ID: "c", User: "anna"}}, "")
 	before := len(registry.sent)
 	shell.Receive(b.last(1), "")
 	if got := registry.sent[before:]; len(got) > 0 {

@@ -149,7 +149,7 @@ func TestDegradedIsSeen(t *testing.T) {
 		j.full.Store(true)
 		to := n.Actors.NewLocalPID(string(msg.ControllerAddress(epu.DefaultOwner, "web")))
 		for i := range 5 {
-			n.Actors.Root.Send(to, msg.Command{ID: fmt.Sprint(i), Body: &msg.FreezeCommand{Pool: "web"}})
+			n.Actors.Root.Send(to, msg.Command{Sender: msg.Sender{ID: fmt.Sprint(i)}, Body: &msg.FreezeCommand{Pool: "web"}})
 		}
 		time.Sleep(30 * time.Second)
 		if !n.Degraded() || n.Waiting()["controller"] < 4 {

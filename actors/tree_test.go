@@ -114,7 +114,7 @@ func (n *node) apply(pools ...epu.PoolSpec) {
 	site := campaignSite("cloud")
 	site.PollEvery, site.VisibilityWindow, site.BackoffFirst = time.Second, 10*time.Second, time.Second
 	v := ask[msg.RegistryView](n, actors.RegistryAddress, msg.RegistryQuery{})
-	m := msg.ApplySpecs{Gen: v.Gen, Sites: []epu.SiteSpec{site}, ID: fmt.Sprint("apply-", v.Gen), By: "anna"}
+	m := msg.ApplySpecs{Gen: v.Gen, Sites: []epu.SiteSpec{site}, Sender: msg.Sender{ID: fmt.Sprint("apply-", v.Gen), User: "anna"}}
 	for _, p := range pools {
 		m.Pools = append(m.Pools, msg.PoolEntry{Spec: p, Launches: map[epu.SiteID]epu.LaunchSpec{
 			"cloud": {Site: "cloud", Type: "worker", Image: "img", Health: p.Health, Drain: p.Drain},
@@ -139,7 +139,7 @@ func ask[T any](n *node, to msg.Address, m any) T {
 func (n *node) command(pool epu.PoolID, body any) {
 	n.t.Helper()
 	ask[*msg.Done](n, msg.ControllerAddress(epu.DefaultOwner, pool),
-		msg.Command{ID: fmt.Sprint("c", time.Now().UnixNano()), User: "anna", Body: body})
+		msg.Command{Sender: msg.Sender{ID: fmt.Sprint("c", time.Now().UnixNano()), User: "anna"}, Body: body})
 }
 
 func (n *node) pool(pool epu.PoolID) msg.PoolView {
@@ -201,11 +201,11 @@ func TestTreeLife(t *testing.T) {
 
 		n.command("web", &msg.Scale{Pool: "web", N: 2})
 		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 2})
-		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: true, ID: "end", By: "anna"})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: true, Sender: msg.Sender{ID: "end", User: "anna"}})
 		n.expect(time.Minute, 0, nil)
-		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: false, ID: "on", By: "anna"})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: false, Sender: msg.Sender{ID: "on", User: "anna"}})
 		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 2})
-		ask[*msg.Done](n, actors.RegistryAddress, msg.RemovePool{Owner: epu.DefaultOwner, Pool: "web", ID: "rm", By: "anna"})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.RemovePool{Owner: epu.DefaultOwner, Pool: "web", Sender: msg.Sender{ID: "rm", User: "anna"}})
 		n.expect(2*time.Minute, 0, nil)
 		if v := ask[msg.RegistryView](n, actors.RegistryAddress, msg.RegistryQuery{}); len(v.Pools) != 0 {
 			t.Errorf("got the pools %v after the removal", v.Pools)
@@ -224,7 +224,7 @@ func TestTreeSparesProtected(t *testing.T) {
 		kept.Protected = true
 		n.apply(treePool("web", 2), kept)
 		n.expect(time.Minute, 4, map[epu.PoolID]int{"web": 2, "kept": 2})
-		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: true, ID: "end", By: "anna"})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: true, Sender: msg.Sender{ID: "end", User: "anna"}})
 		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 0, "kept": 2})
 		n.clouds.at("cloud").Kill(n.alive()[0])
 		n.stop()
@@ -232,9 +232,9 @@ func TestTreeSparesProtected(t *testing.T) {
 		n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 0, "kept": 2})
 		n.command("kept", &msg.Scale{Pool: "kept", N: 3})
 		n.expect(time.Minute, 3, map[epu.PoolID]int{"web": 0, "kept": 3})
-		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: true, ProtectedToo: true, ID: "all", By: "anna"})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{On: true, ProtectedToo: true, Sender: msg.Sender{ID: "all", User: "anna"}})
 		n.expect(time.Minute, 0, map[epu.PoolID]int{"web": 0, "kept": 0})
-		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{ID: "on", By: "anna"})
+		ask[*msg.Done](n, actors.RegistryAddress, msg.SwitchEndAll{Sender: msg.Sender{ID: "on", User: "anna"}})
 		n.expect(time.Minute, 5, map[epu.PoolID]int{"web": 2, "kept": 3})
 	})
 }
@@ -270,7 +270,7 @@ func TestTreeBulkheads(t *testing.T) {
 		restarts := n.Restarts.Load()
 		for range 3 { // a command that no gateway sends
 			n.Actors.Root.Send(n.Actors.NewLocalPID(string(msg.ControllerAddress(epu.DefaultOwner, "stuck"))),
-				msg.Command{ID: "poison", Body: (*msg.Reconfigure)(nil)})
+				msg.Command{Sender: msg.Sender{ID: "poison"}, Body: (*msg.Reconfigure)(nil)})
 			time.Sleep(20 * time.Second)
 		}
 		if got := n.Restarts.Load() - restarts; got != 3 {

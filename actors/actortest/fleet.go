@@ -146,7 +146,7 @@ func (f *Fleet) Scale(n int) { f.Command(&msg.Scale{Pool: string(f.Pool.Name), N
 
 // Command sends an operator's command to the controller.
 func (f *Fleet) Command(body any) {
-	f.Tell(msg.Command{ID: fmt.Sprintf("%T-%d", body, f.Steps), User: "anna", Body: body})
+	f.Tell(msg.Command{Sender: msg.Sender{ID: fmt.Sprintf("%T-%d", body, f.Steps), User: "anna"}, Body: body})
 }
 
 // Order sends an operator's command and gives the answer: a *msg.Done or a msg.Refused.

@@ -72,7 +72,7 @@ func (g *Gateway) audited(req *msg.Request, name string, on []string) func(proto
 		if err != nil {
 			return answer, err
 		}
-		data, merr := json.Marshal(map[string]any{"command": req.GetId(), "user": req.GetUser(), "instances": on})
+		data, merr := json.Marshal(sender(req).Audit(map[string]any{"instances": on}))
 		if merr != nil {
 			panic("audit data is plain and always has a JSON form: " + merr.Error())
 		}
@@ -105,7 +105,7 @@ func (g *Gateway) apply(ctx context.Context, req *msg.Request, m *msg.Apply) (pr
 		return nil, err
 	}
 	if specs != nil {
-		specs.ID, specs.By = req.GetId(), req.GetUser()
+		specs.Sender = sender(req)
 		if _, err := ask[*msg.Done](ctx, g, actors.RegistryAddress, *specs); err != nil {
 			return nil, err
 		}
@@ -146,14 +146,14 @@ func (g *Gateway) remove(ctx context.Context, req *msg.Request, m *msg.Remove) (
 		return nil, err
 	}
 	return ask[*msg.Done](ctx, g, actors.RegistryAddress,
-		msg.RemovePool{Owner: epu.DefaultOwner, Pool: epu.PoolID(m.GetPool()), ID: req.GetId(), By: req.GetUser()})
+		msg.RemovePool{Owner: epu.DefaultOwner, Pool: epu.PoolID(m.GetPool()), Sender: sender(req)})
 }
 
 // terminateAll turns the switch and says what is left: every machine that a site still lists or may
 // still get, by site.
 func (g *Gateway) terminateAll(ctx context.Context, req *msg.Request, m *msg.TerminateAll) (proto.Message, error) {
 	done, err := ask[*msg.Done](ctx, g, actors.RegistryAddress,
-		msg.SwitchEndAll{On: true, ProtectedToo: m.GetProtectedToo(), ID: req.GetId(), By: req.GetUser()})
+		msg.SwitchEndAll{On: true, ProtectedToo: m.GetProtectedToo(), Sender: sender(req)})
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +234,7 @@ func (g *Gateway) sitesLeft(ctx context.Context, v msg.RegistryView, pools map[e
 }
 
 func (g *Gateway) enable(ctx context.Context, req *msg.Request) (proto.Message, error) {
-	done, err := ask[*msg.Done](ctx, g, actors.RegistryAddress, msg.SwitchEndAll{ID: req.GetId(), By: req.GetUser()})
+	done, err := ask[*msg.Done](ctx, g, actors.RegistryAddress, msg.SwitchEndAll{Sender: sender(req)})
 	if err != nil {
 		return nil, err
 	}

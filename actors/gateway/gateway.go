@@ -121,6 +121,11 @@ func (g *Gateway) defined(ctx context.Context, pool epu.PoolID) (msg.RegistryVie
 	return v, nil
 }
 
+// sender is who gave a command.
+func sender(req *msg.Request) msg.Sender {
+	return msg.Sender{ID: req.GetId(), User: req.GetUser(), From: req.GetFrom()}
+}
+
 // toPool brings a command to a pool's controller.
 func (g *Gateway) toPool(ctx context.Context, req *msg.Request, pool string, body any) (proto.Message, error) {
 	v, err := g.defined(ctx, epu.PoolID(pool))
@@ -131,7 +136,7 @@ func (g *Gateway) toPool(ctx context.Context, req *msg.Request, pool string, bod
 		return nil, noPool(pool, v)
 	}
 	return ask[*msg.Done](ctx, g, msg.ControllerAddress(epu.DefaultOwner, epu.PoolID(pool)),
-		msg.Command{ID: req.GetId(), User: req.GetUser(), Body: body})
+		msg.Command{Sender: sender(req), Body: body})
 }
 
 // knownPool refuses a name that no pool has.

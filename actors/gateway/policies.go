@@ -140,7 +140,7 @@ func (g *Gateway) changePolicy(
 			Name: name, Hash: v.Hash, Before: before.Hash, Origin: string(origin), Warnings: warnings,
 			Pools: texts(takers), Pinned: texts(pinned), Files: differing(before.Files, v.Files),
 		}
-		order := msg.ApplyPolicy{Gen: s.view.Gen, Name: name, Hash: v.Hash, Action: action, Before: before.Hash, ID: req.GetId(), By: req.GetUser()}
+		order := msg.ApplyPolicy{Gen: s.view.Gen, Name: name, Hash: v.Hash, Action: action, Before: before.Hash, Sender: sender(req)}
 		if hash != "" { // a rollback keeps nothing new, and what the library has is what follows the library
 			if hash == s.library.Hash {
 				order.Hash = ""

@@ -204,8 +204,7 @@ type FreezeState struct {
 
 // Command wraps an operator's protobuf command for an actor with who sent it.
 type Command struct {
-	ID   string
-	User string
+	Sender
 	Body any // *Scale, *Reconfigure, *Kill, *FreezeCommand, *Thaw
 }
 

@@ -12,6 +12,25 @@ type PoolEntry struct {
 	Removing bool                          `json:"removing,omitempty"`
 }
 
+// Sender is who gave a command, for the audit.
+type Sender struct {
+	ID   string // of the command: who repeats it keeps it
+	User string
+	From string // the address that it came from; empty = this node
+}
+
+// Audit adds the sender to what an audit record holds, and gives it back.
+func (s Sender) Audit(data map[string]any) map[string]any {
+	if data == nil {
+		data = map[string]any{}
+	}
+	data["command"], data["user"] = s.ID, s.User
+	if s.From != "" {
+		data["from"] = s.From
+	}
+	return data
+}
+
 // ApplySpecs is sent by the gateway to the registry once files have been read, checked and resolved.
 // The answer is *Done, or Refused with kind conflict when the registry is not at Gen.
 type ApplySpecs struct {
@@ -20,8 +39,7 @@ type ApplySpecs struct {
 	Sites []epu.SiteSpec
 	Types []epu.TypeSpec
 	Keep  []epu.PolicyVersion // of the node's library, that pools pin and the registry does not have
-	ID    string
-	By    string
+	Sender
 }
 
 // ApplyPolicy is sent by the gateway to the registry once a version of a policy has been checked with every
@@ -34,24 +52,21 @@ type ApplyPolicy struct {
 	Keep   []epu.PolicyVersion // to be kept with it, oldest first
 	Action string              // for the audit: policy-apply, policy-rollback, policy-reload
 	Before string              // hash of what was in force, for the audit
-	ID     string
-	By     string
+	Sender
 }
 
 // RemovePool orders a pool's workers to be drained and ended, and then the pool to be forgotten.
 type RemovePool struct {
 	Owner epu.Owner
 	Pool  epu.PoolID
-	ID    string
-	By    string
+	Sender
 }
 
 // SwitchEndAll turns terminate-all on or off. It is absolute.
 type SwitchEndAll struct {
 	On           bool
 	ProtectedToo bool
-	ID           string
-	By           string
+	Sender
 }
 
 // RegistryQuery asks the registry for its view; it is answered with RegistryView.

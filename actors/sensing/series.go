@@ -104,10 +104,13 @@ func rulesOf(spec epu.SensorSpec) rules {
 	return r
 }
 
+// ErrTooOld refuses a reading that is older than what is kept: it could not matter.
+var ErrTooOld = errors.New("dropped")
+
 // Add is the series with one more reading, which arrived at now. A reading older than the newest takes
 // its place among the past and changes what is current in nothing; one of the same time replaces. One whose
-// value the sensor can't have is unknown. The note says what was odd about a reading that was taken, or why it could not matter; an error says that
-// it was refused.
+// value the sensor can't have is unknown. The note says what was odd about a reading that was taken; an error says why
+// one was not.
 func (s Series) Add(p Point, now time.Time) (next Series, note string, err error) {
 	if !p.Unknown && (math.IsNaN(p.Value) || math.IsInf(p.Value, 0)) {
 		return s, "", &epu.Error{
@@ -126,7 +129,10 @@ func (s Series) Add(p Point, now time.Time) (next Series, note string, err error
 		note = joined(note, fmt.Sprintf("the reading says that it is from the future by %v; taken as from now", -age))
 		age = 0
 	case age > s.rules.keep:
-		return s, fmt.Sprintf("the reading is %v old, older than what is kept (%v); dropped", age, s.rules.keep), nil
+		return s, "", &epu.Error{
+			Kind: epu.Invalid, Op: "take a reading of sensor", On: s.name,
+			Err: fmt.Errorf("it is %v old, older than what is kept (%v): %w", age, s.rules.keep, ErrTooOld),
+		}
 	}
 	taken := point{at: s.since(now) - age, value: p.Value, unknown: p.Unknown}
 	if p.Unknown {

@@ -111,7 +111,7 @@ func (n *neighbourhood) start(t testing.TB, tick time.Duration, good int) *actor
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply := msg.ApplySpecs{ID: "apply", By: "anna", Sites: []epu.SiteSpec{{
+	apply := msg.ApplySpecs{Sender: msg.Sender{ID: "apply", User: "anna"}, Sites: []epu.SiteSpec{{
 		Name: "cloud", Driver: epu.DriverSim, CallTimeout: 20 * time.Second, LaunchesMax: 10, PollEvery: 500 * time.Millisecond,
 		BackoffFirst: time.Second, BackoffCap: time.Minute,
 	}}}
