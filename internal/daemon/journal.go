@@ -37,8 +37,10 @@ on meanwhile; restore needs it stopped.`,
 	}
 	check := &cobra.Command{
 		Use: "check", Short: "Look for damage", Args: noArgs,
-		Long: `Read the whole store and check every checksum and that no event is missing. Nothing is changed. What a running
-node has written since its last tables is checked as it is read; its log on the disk is checked at every start.`,
+		Long: `Read the whole store and check every checksum and that no event is missing. Nothing is changed, also in the
+store of a node that was killed: its logs are copied to the folder for temporary files (TMPDIR), some MiB, and
+replayed there. What a running node has written since its last tables is checked as it is read; its log on the disk
+is checked at every start.`,
 		Example: "  epud journal check --data-dir /var/lib/epu",
 		RunE: func(c *cobra.Command, _ []string) error {
 			at, err := folder()

@@ -2,11 +2,15 @@ package badger_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/persistence"
@@ -106,4 +110,64 @@ func TestRestoreOverAStoreInUse(t *testing.T) {
 	if left, err := filepath.Glob(dir + ".*"); err != nil || len(left) > 0 {
 		t.Errorf("got %v and %v beside the store, want nothing", left, err)
 	}
+}
+
+// Goal: a check leaves a store as it was found, to the byte and the time, also one that a killed process left.
+// Method: the files of a store that was closed well, and of one that was copied while it was open, with an empty
+// table as a kill leaves it; before and after.
+func TestCheckChangesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	j := open(t, dir)
+	for _, id := range []epu.StreamID{"pool/a", "pool/b"} {
+		appendN(t, j, id, 200)
+	}
+	killed := filepath.Join(t.TempDir(), "journal")
+	copyDir(t, dir, killed)
+	if err := os.WriteFile(filepath.Join(killed, "db", "009999.sst"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, at := range map[string]string{"closed well": dir, "left by a killed process": killed} {
+		before := inventory(t, at)
+		for range 2 {
+			r, err := badger.Check(at)
+			if err != nil || len(r.Problems) > 0 || r.Streams != 2 || r.Events != 400 {
+				t.Errorf("%s: got %+v, %v", name, r, err)
+			}
+		}
+		if diff := cmp.Diff(before, inventory(t, at)); diff != "" {
+			t.Errorf("%s: the check has changed it (-before +after):\n%s", name, diff)
+		}
+		again := open(t, at)
+		if r, err := again.Check(t.Context()); err != nil || r.Events != 400 {
+			t.Errorf("%s: opened after the checks it has %+v, %v", name, r, err)
+		}
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// inventory is every file of a folder with its size, time and content. The lock, which names who had it last, is none.
+func inventory(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path == filepath.Join(dir, "lock") {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		files[path] = fmt.Sprintf("%d bytes of %s: %x", info.Size(), info.ModTime(), sha256.Sum256(raw))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

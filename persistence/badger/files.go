@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -84,6 +85,58 @@ func checkFiles(folder string, acknowledged uint64) ([]Problem, error) {
 	}
 	slices.Sort(logs)
 	return append(problems, checkLogs(folder, logs, newest, acknowledged)...), nil
+}
+
+// standIn makes a folder that stands for a database: logs, lists and empty files are copied, and tables, which
+// are never written again, are linked. Opened with standInOptions it is free to be changed. remove ends it.
+func standIn(folder string) (path string, remove func(), err error) {
+	entries, err := os.ReadDir(folder)
+	if missing(err) {
+		return folder, func() {}, nil // that it is missing is a finding of its own
+	}
+	if folder, err = filepath.Abs(folder); err != nil {
+		return "", nil, err
+	}
+	if path, err = os.MkdirTemp("", "epu-journal-*"); err != nil {
+		return "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(path) } // it leaves what links lead to
+	for _, e := range entries {
+		from, to := filepath.Join(folder, e.Name()), filepath.Join(path, e.Name())
+		info, err := e.Info()
+		switch {
+		case err != nil:
+		case filepath.Ext(e.Name()) == ".sst" && info.Size() > 0:
+			err = os.Symlink(from, to)
+		case info.Mode().IsRegular():
+			err = copyFile(from, to)
+		}
+		if err != nil {
+			remove()
+			return "", nil, err
+		}
+	}
+	return path, remove, nil
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// standInOptions open a stand-in. Nothing is ever merged: Badger empties tables that it has merged, and these are
+// the store's own.
+func standInOptions(folder string) bdg.Options {
+	return badgerOptions(folder, Options{}.withDefaults()).WithNumCompactors(0).WithNumLevelZeroTablesStall(math.MaxInt)
 }
 
 // checkManifest holds the list of tables against those that are there and gives those that are both.

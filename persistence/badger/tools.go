@@ -33,6 +33,8 @@ type Report struct {
 
 // Check looks at a closed store for damage and reports all that it finds, which is no error. Files
 // are checked first and, if any is damaged, left alone: Badger would drop what lies behind the damage.
+// All that happens to a stand-in: Badger can't open a store for reading that a killed process left, and
+// what is to be looked into must stay as it was found.
 func Check(dir string) (Report, error) {
 	const op = "check journal"
 	r := Report{Dir: dir}
@@ -44,7 +46,11 @@ func Check(dir string) (Report, error) {
 		return r, err
 	}
 	defer l.release()
-	folder := filepath.Join(dir, dbFolder)
+	folder, remove, err := standIn(filepath.Join(dir, dbFolder))
+	if err != nil {
+		return r, unavailable(op, dir, err)
+	}
+	defer remove()
 	said, err := readWitness(dir)
 	if err != nil {
 		r.Problems = append(r.Problems, Problem{witnessFile, err.Error()})
@@ -56,7 +62,7 @@ func Check(dir string) (Report, error) {
 	if r.Problems = append(r.Problems, problems...); len(r.Problems) > 0 {
 		return r, nil
 	}
-	db, err := bdg.Open(badgerOptions(folder, Options{}.withDefaults()))
+	db, err := bdg.Open(standInOptions(folder))
 	if err != nil {
 		return r, unavailable(op, dir, err)
 	}
