@@ -92,6 +92,7 @@ type Action struct {
 	Market     Market            `json:"market,omitempty"`
 	Vars       map[string]string `json:"vars,omitempty"` // overlay of the pool's variables
 	Reason     string            `json:"reason,omitempty"`
+	At         string            `json:"at,omitempty"` // file:line of the policy where it was asked for; empty = the wish is behind it
 }
 
 // Asked is what a launch asked for by a policy leaves on its workers: "<decision>/<index>".

@@ -80,6 +80,10 @@ type DrainSpec struct {
 	Command     []string      `json:"command,omitempty"` // run by the agent; exit 0 = ready to go. Without one the program gets SIGTERM
 }
 
+// PoolMax is the most workers that one pool can have: the largest that EPU is made for and measured with. A
+// pool's file can't allow more, and a policy that wishes for more has failed.
+const PoolMax = 100_000
+
 // Limits are a pool's guard rails: what a policy may cause at most.
 type Limits struct {
 	Min            int           `json:"min"`

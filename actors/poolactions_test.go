@@ -244,7 +244,8 @@ func TestPolicyActions(t *testing.T) {
 	victim, second := ws[0].ID, ws[1].ID
 	acts := []epu.Action{
 		{Kind: epu.ActLaunch, Count: 5, Reason: "more"},
-		{Kind: epu.ActTerminate, Workers: []epu.WorkerID{victim, second}, Reason: "too hot"},
+		{Kind: epu.ActTerminate, Workers: []epu.WorkerID{victim}, Reason: "too hot"},
+		{Kind: epu.ActDrain, Workers: []epu.WorkerID{second}, Reason: "rather warm"},
 	}
 	f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
 		if told = s.Refused; len(acts) > 0 && len(s.Workers) == 3 {
@@ -261,8 +262,8 @@ func TestPolicyActions(t *testing.T) {
 	if why := endReason(f, victim); why != "too hot" {
 		t.Errorf("%s ended because of %q", victim, why)
 	}
-	if w := worker(f, second); w == nil || w.Ended {
-		t.Error("a second one ended, beyond the limit")
+	if w := worker(f, second); w == nil || w.Ended || w.Draining {
+		t.Error("a second one goes, beyond the limit")
 	}
 	asked := 0
 	for _, w := range f.Workers() {

@@ -156,8 +156,10 @@ func (c *Controller) findTurns(tx *Tx) {
 		return
 	}
 	id := tx.NewID()
+	now, rails := c.decideCall(epu.DecisionID(id), tx.Now()), c.rails(c.st.Wish.Target)
+	rails.Workers = now.Snapshot.Workers
 	c.turns = append(c.turns, TurnsCall{
-		ID: id, Now: c.decideCall(epu.DecisionID(id), tx.Now()), Rails: c.rails(c.st.Wish.Target), From: tx.From(),
+		ID: id, Now: now, Rails: rails, From: tx.From(),
 	})
 }
 
@@ -229,11 +231,12 @@ func (c *Controller) advice(call *WhatIfCall, flags string) string {
 // nothing.
 func (c *Controller) carriedOut(d epu.Decision, now time.Time) epu.Decision {
 	d.Pool, d.Owner, d.Before = c.pool, c.owner, c.st.Wish.Target
-	asked := d.Actions
-	d.Actions, d.Clamps, d.Rejected = nil, nil, nil
+	d.Clamps, d.Rejected = nil, nil
 	if d.Wish = c.st.Wish; d.Error == "" {
 		c.guard(&d, c.st.Wish.Target)
 	}
+	asked := d.Actions
+	d.Actions = nil
 	if later := c.later(); later != "" {
 		d.Rejected = append(d.Rejected, epu.Reason{Rule: "later", Text: "the wish takes effect " + later})
 	}

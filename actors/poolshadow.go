@@ -161,20 +161,20 @@ func (c *Controller) shaded(tx *Tx, call ShadowCall, r CallResult) {
 	sh.counts.Evaluated++
 	told, name := "", ""
 	var found any
+	if theirs.Error == "" {
+		c.guard(&theirs, sh.ours.Before)
+		sh.memory = theirs.MemoryAfter
+	}
 	if theirs.Error != "" {
 		sh.counts.Failed++
 		sh.fault, told, name = theirs.Error, theirs.Error, shadow.Failure
 		found = map[string]any{"policy": s.Policy, "hash": s.Hash, "decision": sh.ours.ID, "error": theirs.Error}
-	} else {
-		sh.memory = theirs.MemoryAfter
-		c.guard(&theirs, sh.ours.Before)
-		if shadow.Differs(sh.ours, theirs) {
-			sh.counts.Differing++
-			told, name = fmt.Sprint(sh.ours.Wish.Target, " ", theirs.Wish.Target), shadow.Difference
-			found = shadow.Found{
-				Policy: s.Policy, Hash: s.Hash, Decision: sh.ours.ID, Ours: sh.ours.Wish.Target, Theirs: theirs.Wish.Target,
-				OursWhy: shadow.Why(sh.ours), TheirWhy: shadow.Why(theirs),
-			}
+	} else if shadow.Differs(sh.ours, theirs) {
+		sh.counts.Differing++
+		told, name = fmt.Sprint(sh.ours.Wish.Target, " ", theirs.Wish.Target), shadow.Difference
+		found = shadow.Found{
+			Policy: s.Policy, Hash: s.Hash, Decision: sh.ours.ID, Ours: sh.ours.Wish.Target, Theirs: theirs.Wish.Target,
+			OursWhy: shadow.Why(sh.ours), TheirWhy: shadow.Why(theirs),
 		}
 	}
 	if told != "" && told != sh.told { // the same again is only counted

@@ -134,6 +134,8 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	news, remembers := false, false
 	if d.Error == "" {
 		c.guard(&d, c.st.Wish.Target)
+	}
+	if d.Error == "" {
 		news = len(d.Actions) > 0 || !reflect.DeepEqual(d.Wish, c.st.Wish) || c.st.Decision == "" || policies.RanHooks(d.Inputs)
 		remembers = !bytes.Equal(d.MemoryAfter, c.memoryNow())
 	}
@@ -333,8 +335,11 @@ func (c *Controller) rails(before int) reconcile.Rails {
 	return r
 }
 
-// guard holds a decision against the pool's limits.
+// guard holds a decision against the pool's limits. Of one that goes too far as a whole the last wish stands.
 func (c *Controller) guard(d *epu.Decision, before int) {
 	r := c.rails(before)
-	r.Guard(d)
+	r.Workers = c.roster.all
+	if r.Guard(d); d.Error != "" {
+		d.Wish = c.st.Wish
+	}
 }

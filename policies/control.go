@@ -16,7 +16,7 @@ import (
 
 // What one decision can hold at most.
 const (
-	targetMax  = 1_000_000
+	targetMax  = epu.PoolMax
 	uniquesMax = 10_000
 	sitesMax   = 1_000
 	launchMax  = 1_000 // workers of one launch
@@ -33,14 +33,14 @@ const (
 
 func controlFuncs() []Function {
 	return []Function{
-		sandbox.F("control", "scale_to", "n: integer, opts?: epu.ScaleOptions", "", "Wishes for n workers in all, named ones included. The wish is carried out until another takes its place.", scaleTo),
+		sandbox.F("control", "scale_to", "n: integer, opts?: epu.ScaleOptions", "", "Wishes for n workers in all, named ones included, up to 100000. The wish is carried out until another takes its place.", scaleTo),
 		sandbox.F("control", "want", "name: string, spec?: epu.WantSpec", "", "Wishes for one worker with a name and, in spec, what only it has. A name that is not wished for in a decision is unwanted.", want),
 		sandbox.F("control", "place", "site: string, n: integer", "", "Wishes for n of the workers at this site, 0 for none there; of a surplus, those beyond end first. What scale_to wants beyond all places goes where the pool's placement says.", place),
 		sandbox.F("control", "because", "reason: string|epu.Reason, rule?: string", "", "Gives a reason: a text and perhaps a short name of the rule. Explanations show it.", because),
 		sandbox.F("control", "alert", "text: string", "", "Tells the operators something.", alert),
 		sandbox.F("control", "configure", "opts: epu.ConfigureOptions", "", "Changes how the policy runs.", configure),
 		sandbox.F("control", "launch", "opts?: epu.LaunchOptions", "string[]", "Asks once for new workers, and returns an ID for each by which state.worker finds it at later decisions. They count toward scale_to of the same decision. What the guard rails refuse is in state.refused() at the next decision, and not tried again.", launch),
-		sandbox.F("control", "terminate", "ids: string|epu.Worker|(string|epu.Worker)[], opts?: epu.ActOptions", "integer", "Asks once to end these workers, and returns how many. A worker whose busy lease is in force drains first.", act(epu.ActTerminate)),
+		sandbox.F("control", "terminate", "ids: string|epu.Worker|(string|epu.Worker)[], opts?: epu.ActOptions", "integer", "Asks once to end these workers, and returns how many. A worker whose busy lease is in force drains first. A decision that ends more workers in service than the pool's limits on endings allow in a whole window is refused as a whole: use drain, or wish for fewer.", act(epu.ActTerminate)),
 		sandbox.F("control", "drain", "ids: string|epu.Worker|(string|epu.Worker)[], opts?: epu.ActOptions", "integer", "Asks once to take these workers out of service and to end them when they are idle, and returns how many.", act(epu.ActDrain)),
 		sandbox.F("control", "resume", "ids: string|epu.Worker|(string|epu.Worker)[], opts?: epu.ActOptions", "integer", "Asks once to put draining workers back into service, and returns how many.", act(epu.ActResume)),
 	}
@@ -90,6 +90,7 @@ type wishing struct {
 	actions []epu.Action
 	tick    time.Duration
 	sites   map[epu.SiteID]int // of place
+	placed  int                // the sum of sites
 }
 
 // result is the wish in full. A policy that asked for nothing holds the last wish, and one that only
@@ -166,21 +167,45 @@ func scaleTo(L *lua.LState) int {
 			L.RaiseError("%s: sites wants a table such as {east = 3}, got %s", what, sandbox.KindOf(v))
 		}
 		t = sandbox.Backing(t)
+		sum := 0
 		for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
-			w.wish.Sites = placeAt(L, what+": sites", w.wish.Sites, k, v)
+			w.wish.Sites, sum = placeAt(L, what+": sites", w.wish.Sites, sum, k, v)
 		}
+		w.together(L, what+": sites")
 	}
 	return 0
 }
 
 func place(L *lua.LState) int {
 	w := &hostOf(L).asked
-	w.sites = placeAt(L, "control.place", w.sites, L.Get(1), L.Get(2))
+	w.sites, w.placed = placeAt(L, "control.place", w.sites, w.placed, L.Get(1), L.Get(2))
+	if len(w.wish.Sites) > 0 {
+		w.together(L, "control.place")
+	}
 	return 0
 }
 
-// placeAt notes how many workers are wanted at a site.
-func placeAt(L *lua.LState, what string, sites map[epu.SiteID]int, site, n lua.LValue) map[epu.SiteID]int {
+// together holds the numbers of control.place and of control.scale_to's sites against the bound. Where both
+// name a site, that of control.place counts.
+func (w *wishing) together(L *lua.LState, what string) {
+	sum := w.placed
+	for site, n := range w.wish.Sites {
+		if _, twice := w.sites[site]; !twice {
+			sum += n
+		}
+	}
+	tooMany(L, what, sum)
+}
+
+// tooMany refuses more workers at all sites together than a pool can have.
+func tooMany(L *lua.LState, what string, sum int) {
+	if sum > targetMax {
+		L.RaiseError("%s: %d workers at all sites together: at most %d", what, sum, targetMax)
+	}
+}
+
+// placeAt notes how many workers are wanted at a site. Sum is how many are wanted at all of them.
+func placeAt(L *lua.LState, what string, sites map[epu.SiteID]int, sum int, site, n lua.LValue) (map[epu.SiteID]int, int) {
 	name := epu.SiteID(word(L, what, "site", site))
 	if name == "" {
 		L.RaiseError("%s: the site needs a name", what)
@@ -188,11 +213,14 @@ func placeAt(L *lua.LState, what string, sites map[epu.SiteID]int, site, n lua.L
 	if sites == nil {
 		sites = map[epu.SiteID]int{}
 	}
+	sum -= sites[name]
 	sites[name] = whole(L, what+": "+string(name), n, 0, targetMax)
+	sum += sites[name]
+	tooMany(L, what, sum)
 	if len(sites) > sitesMax {
 		L.RaiseError("%s: more than %d sites", what, sitesMax)
 	}
-	return sites
+	return sites, sum
 }
 
 // whereOf reads the options that say where and what to launch.
@@ -279,6 +307,16 @@ func (w *wishing) act(L *lua.LState, a epu.Action) int {
 	return len(w.actions) - 1
 }
 
+// calledAt is the file and line of the policy that called the host function which is running.
+func calledAt(L *lua.LState) string {
+	for level := 1; ; level++ {
+		at := L.Where(level)
+		if !strings.HasPrefix(at, "[G]") { // a function of Go in between, such as pcall
+			return strings.TrimSuffix(at, ":")
+		}
+	}
+}
+
 func launch(L *lua.LState) int {
 	const what = "control.launch"
 	h := hostOf(L)
@@ -287,6 +325,7 @@ func launch(L *lua.LState) int {
 	a := epu.Action{
 		Kind: epu.ActLaunch, Count: 1, Name: word(L, what, "name", o.get("name")),
 		Site: at.Site, Allocation: at.Allocation, Market: at.Market, Vars: at.Vars, Reason: word(L, what, "reason", o.get("reason")),
+		At: calledAt(L),
 	}
 	if v := o.get("count"); v != lua.LNil {
 		a.Count = whole(L, what+": count", v, 1, launchMax)
@@ -308,7 +347,7 @@ func act(kind epu.ActionKind) lua.LGFunction {
 	what := "control." + string(kind)
 	return func(L *lua.LState) int {
 		o := options(L, 2, what, actOptions)
-		a := epu.Action{Kind: kind, Workers: ids(L, what), Reason: word(L, what, "reason", o.get("reason"))}
+		a := epu.Action{Kind: kind, Workers: ids(L, what), Reason: word(L, what, "reason", o.get("reason")), At: calledAt(L)}
 		if len(a.Workers) > 0 {
 			hostOf(L).asked.act(L, a)
 		}

@@ -264,6 +264,12 @@ func (h *host) call(name string, f *lua.LFunction, args ...lua.LValue) error {
 // explain is what an operator reads: file and line, the line itself, and what had been read.
 func (h *host) explain(err error) string {
 	text := messageOf(err)
+	var api *lua.ApiError
+	if !position.MatchString(text) && errors.As(err, &api) { // error(text, 0)
+		if at := deepest.FindStringSubmatch(api.StackTrace); at != nil {
+			text = at[1] + ": " + text
+		}
+	}
 	if at, ok := h.p.locate(text); ok {
 		text += "\n    " + at
 	}
@@ -284,8 +290,11 @@ func messageOf(err error) string {
 	var api *lua.ApiError
 	if errors.As(err, &api) {
 		text := params.Clip(sandbox.TextOf(api.Object), 4*reasonMax)
-		if k := api.Object.Type(); k != lua.LTString && k != lua.LTNumber { // Lua puts a place before texts only
+		if k := api.Object.Type(); k != lua.LTString { // Lua puts a place before texts only
 			text = fmt.Sprintf("error was called with %s, not with a text", sandbox.KindOf(api.Object))
+			if k == lua.LTNumber {
+				text = "error was called with the number " + sandbox.TextOf(api.Object) + ", not with a text"
+			}
 			if at := deepest.FindStringSubmatch(api.StackTrace); at != nil {
 				text = at[1] + ": " + text
 			}

@@ -89,7 +89,10 @@ func TestWishAndReasons(t *testing.T) {
 		t.Errorf("got tick %v, alerts %v, before %d; want 2.5s, one alert, 4", got.TickEvery, got.Alerts, got.Before)
 	}
 	reasons := []epu.Reason{{Rule: "more", Text: "three more than run"}, {Text: "and a database"}}
-	actions := []epu.Action{{Kind: epu.ActDrain, Workers: []epu.WorkerID{"p-1-1/0"}, Reason: "old"}, {Kind: epu.ActLaunch, Count: 2, Site: "west"}}
+	actions := []epu.Action{
+		{Kind: epu.ActDrain, Workers: []epu.WorkerID{"p-1-1/0"}, Reason: "old", At: "p.lua:10"},
+		{Kind: epu.ActLaunch, Count: 2, Site: "west", At: "p.lua:11"},
+	}
 	if diff := cmp.Diff(reasons, got.Reasons); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/policies/params"
 	"github.com/nimbus-epu/epu/policies/situations"
 	"github.com/nimbus-epu/epu/policies/source"
@@ -280,6 +281,7 @@ func (t *trial) run(sensors map[string]bool) {
 		}
 		d := e.Decide(snap, conf)
 		t.judge(d, situation.Doc)
+		t.overreach(snap, d, situation.Doc)
 		t.steps = max(t.steps, e.host.Steps())
 		wish, memory = d.Wanted, d.MemoryAfter
 		for _, name := range SensorsRead(d.Inputs) {
@@ -353,6 +355,18 @@ func (t *trial) judge(d epu.Decision, situation string) {
 		}
 		if !slices.ContainsFunc(t.r.Problems, func(p Problem) bool { return strings.HasPrefix(p.Text, hidden) }) {
 			t.r.Problems = append(t.r.Problems, Problem{File: t.p.main, Text: hidden + ": " + what, Try: "keep what must last from one decision to the next in state.memory, not in variables of the file"})
+		}
+	}
+}
+
+// overreach warns of a decision that a pool with the default guard rails would refuse as a whole.
+func (t *trial) overreach(snap *Snapshot, d epu.Decision, situation string) {
+	in := reconcile.Input{Workers: snap.Workers, Limits: epu.Limits{Terminations: epu.Count{Window: 10 * time.Minute}}}
+	if text := reconcile.Overreach(in, d.Actions); text != "" && d.Error == "" {
+		at := t.p.problemAt(text)
+		at.When = situation
+		if !slices.ContainsFunc(t.r.Warnings, func(p Problem) bool { return p.File == at.File && p.Line == at.Line }) { // once, with whatever numbers
+			t.r.Warnings = append(t.r.Warnings, at)
 		}
 	}
 }

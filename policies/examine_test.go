@@ -74,6 +74,27 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// Goal: a policy that wants more than any pool can have, or ends more than the default guard rails allow at once,
+// is told so by a check, with its line and the situation. Method: one such line each, and one that is within.
+func TestExamineFindsOverreach(t *testing.T) {
+	for _, c := range []struct{ code, problem, warning string }{
+		{`if state.running() > 100 then return control.scale_to(state.running() * 1000) end`, "p.lua:5: control.scale_to wants a number from 0 to 100000, got 300000 (when tried with: a crowd at work", ""},
+		{`for w in state.workers() do control.terminate(w) end`, "", "p.lua:5: control.terminate was asked to end 3 of 3 workers in service at once, but limits.terminations (its default) allows 20% of the workers, here 1, in 10m"},
+		{`for w in state.workers() do return control.terminate(w) and nil end`, "", ""},
+		{`for w in state.workers() do control.drain(w) end`, "", ""},
+	} {
+		r := policies.Examine("p", []byte(sound("    "+c.code)), nil)
+		for _, x := range []struct {
+			got  policies.Problems
+			want string
+		}{{r.Problems, c.problem}, {r.Warnings, c.warning}} {
+			if !strings.HasPrefix(x.got.Error(), x.want) || x.want == "" && len(x.got) > 0 || len(x.got) > 1 {
+				t.Errorf("%s: got\n%v\nwant %q", c.code, x.got, x.want)
+			}
+		}
+	}
+}
+
 // Goal: all that is wrong is said in one go, in required files too.
 func TestExamineSaysAllAtOnce(t *testing.T) {
 	lib := fstest.MapFS{

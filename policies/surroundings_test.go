@@ -248,8 +248,9 @@ func TestProvisionalIDs(t *testing.T) {
 	if d.Error != "" || string(d.MemoryAfter) != `{"ids":["01JDECISION/1/0","01JDECISION/1/1"]}` {
 		t.Fatalf("got memory %s (%s)", d.MemoryAfter, d.Error)
 	}
-	want := []epu.Action{{Kind: epu.ActDrain, Workers: []epu.WorkerID{"epu-bench-1-1/0"}}, {
+	want := []epu.Action{{Kind: epu.ActDrain, Workers: []epu.WorkerID{"epu-bench-1-1/0"}, At: "p.lua:6"}, {
 		Kind: epu.ActLaunch, Count: 2, Site: "west", Allocation: "big", Market: epu.Spot, Vars: map[string]string{"A": "1"}, Reason: "test",
+		At: "p.lua:7",
 	}}
 	if diff := cmp.Diff(want, d.Actions); diff != "" {
 		t.Errorf("actions (-want +got):\n%s", diff)
@@ -260,7 +261,8 @@ func TestProvisionalIDs(t *testing.T) {
 	next.Workers[3], next.Decision, next.Memory = &came, "01JNEXT", d.MemoryAfter
 	d = decide(t, p, next, nil)
 	want = []epu.Action{
-		{Kind: epu.ActDrain, Workers: []epu.WorkerID{came.ID}, Reason: "done"}, {Kind: epu.ActResume, Workers: []epu.WorkerID{came.ID}},
+		{Kind: epu.ActDrain, Workers: []epu.WorkerID{came.ID}, Reason: "done", At: "p.lua:12"},
+		{Kind: epu.ActResume, Workers: []epu.WorkerID{came.ID}, At: "p.lua:13"},
 	}
 	if diff := cmp.Diff(want, d.Actions); diff != "" || d.Error != "" {
 		t.Errorf("actions: %s (-want +got):\n%s", d.Error, diff)

@@ -91,7 +91,7 @@ func (a *asked) worker(act epu.Action, w *epu.Worker) {
 			return
 		}
 		if a.DrainTo && w.State == epu.Running && !w.Unhealthy() && (act.Kind == epu.ActDrain || a.busy(w) || a.unheard(w)) {
-			a.drain(w, reason)
+			a.drain(act.Kind, w, reason)
 		} else if a.end(w, reason, true, true) {
 			a.done[w.ID] = true
 			a.count(w, -1)
@@ -99,14 +99,14 @@ func (a *asked) worker(act epu.Action, w *epu.Worker) {
 	}
 }
 
-// drain takes a worker out of service. Only what makes the pool smaller than wished is limited: the rest
-// is surplus that leaves in an orderly way.
-func (a *asked) drain(w *epu.Worker, reason string) {
+// drain takes a worker out of service. Only what makes the pool smaller than wished is limited, and what was
+// to be ended: the rest is surplus that leaves in an orderly way.
+func (a *asked) drain(kind epu.ActionKind, w *epu.Worker, reason string) {
 	if w.Draining && w.Leaving {
 		return
 	}
 	limited := a.endBy != "" && !w.Draining && !w.Replacing &&
-		(w.Name != "" || a.serving <= max(0, a.Wish.Target-len(a.Wish.Uniques)))
+		(kind == epu.ActTerminate || w.Name != "" || a.serving <= max(0, a.Wish.Target-len(a.Wish.Uniques)))
 	if a.dry(w.Site) {
 		a.refuse(dryRule, fmt.Sprintf("site %s is in dry run: %s would be drained", w.Site, w.ID), time.Time{})
 		return

@@ -10,6 +10,7 @@ import (
 // is answered elsewhere gets the same answer as the controller.
 type Rails struct {
 	Limits  epu.Limits
+	Workers []*epu.Worker     // that are not gone
 	Before  int               // the target in force
 	Open    int               // workers that are there or on their way
 	Budget  epu.Budget        // what the pool may cost and costs
@@ -18,9 +19,14 @@ type Rails struct {
 	Origins map[string]string // file and line of each limit
 }
 
-// Guard holds what a decision wanted against the rails and notes what is left of it, with the reasons.
+// Guard holds what a decision wanted against the rails and notes what is left of it, with the reasons. One that
+// goes too far as a whole has failed: nothing of it is left, and the wish that stands is the caller's to say.
 func (r *Rails) Guard(d *epu.Decision) {
 	origin := func(key string) string { return r.Origins[key] }
+	if why := Overreach(Input{Workers: r.Workers, Limits: r.Limits, Origin: origin}, d.Actions); why != "" {
+		d.Error, d.Actions, d.MemoryAfter = why, nil, d.MemoryBefore
+		return
+	}
 	wish, clamps := Clamp(d.Wanted, r.Before, r.Limits, Sure(d.Inputs), origin)
 	wish, held := holdGrowth(wish, r.Open, r.Budget, r.next(wish), origin)
 	d.Wish, d.Clamps = wish, append(clamps, held...)

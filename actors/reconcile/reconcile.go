@@ -130,17 +130,9 @@ func Actions(in Input) Plan {
 // budgets works out how many workers may be launched and ended now.
 func (p *planner) budgets() {
 	l := p.Limits
-	n := l.Terminations.N
-	if n == 0 {
-		n = max(1, len(p.Workers)/5)
-	}
-	if l.Terminations.Window > 0 {
-		p.ends, p.endBy, p.endText, p.endAt = max(0, n-p.Ended.N), "limits.terminations", "the limit on terminations", p.Ended.Next
-	}
-	if l.Loss.Percent > 0 {
-		share := max(0, max(1, len(p.Workers)*l.Loss.Percent/100)-p.Lost.N)
-		if p.endBy == "" || share < p.ends {
-			p.ends, p.endBy, p.endText, p.endAt = share, "limits.loss", fmt.Sprintf("the limit of %d%% in %s", l.Loss.Percent, l.Loss.Window), p.Lost.Next
+	for _, r := range p.rails() {
+		if left := max(0, r.n-r.used.N); p.endBy == "" || left < p.ends {
+			p.ends, p.endBy, p.endText, p.endAt = left, r.rule, r.text, r.used.Next
 		}
 	}
 	p.starts, p.startBy = math.MaxInt, ""

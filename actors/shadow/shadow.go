@@ -90,7 +90,7 @@ func Differs(ours, theirs epu.Decision) bool {
 	asked := func(d epu.Decision) []epu.Action {
 		list := append([]epu.Action{}, d.Actions...)
 		for i := range list {
-			list[i].Reason = ""
+			list[i].Reason, list[i].At = "", ""
 		}
 		return list
 	}

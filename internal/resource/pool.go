@@ -157,7 +157,7 @@ func placement(v strictyaml.Value) epu.Placement {
 		Site:       epu.SiteID(nameOf(m.Need("site", "site: local"), siteNameForm)),
 		Allocation: epu.Allocation(m.Get("allocation").Text("")),
 		Market:     epu.Market(m.Get("market").Word("", string(epu.OnDemand), string(epu.Reserved), string(epu.Spot))),
-		Max:        m.Get("max").Int(0, 1, workersMax),
+		Max:        m.Get("max").Int(0, 1, epu.PoolMax),
 	}
 	if list := m.Get("allocations"); list.Present() {
 		names := list.Texts()
@@ -210,10 +210,10 @@ func healthOf(v strictyaml.Value, def epu.HealthSpec) epu.HealthSpec {
 func limitsOf(pool *strictyaml.Map, def epu.Limits, policy string) epu.Limits {
 	m := pool.Get("limits").Map()
 	s := epu.Limits{
-		Min:            m.Get("min").Int(0, 0, workersMax),
+		Min:            m.Get("min").Int(0, 0, epu.PoolMax),
 		Max:            maxOf(m.Get("max"), policy),
 		Launches:       countOf(m.Get("launches"), def.Launches),
-		InFlight:       m.Get("in_flight").Int(def.InFlight, 1, workersMax),
+		InFlight:       m.Get("in_flight").Int(def.InFlight, 1, epu.PoolMax),
 		FailuresInRow:  m.Get("failures_in_row").Int(def.FailuresInRow, 1, 1000),
 		FailureBackoff: m.Get("failure_backoff").Duration(def.FailureBackoff, time.Second, periodMax),
 		MassConfirm:    m.Get("mass_failure_confirm").Duration(def.MassConfirm, time.Second, periodMax),
@@ -235,7 +235,7 @@ func maxOf(v strictyaml.Value, policy string) int {
 		none = true
 	}
 	if !none {
-		return v.Int(noMax, 0, workersMax)
+		return v.Int(noMax, 0, epu.PoolMax)
 	}
 	if policy != policyDefault && policy != "" {
 		v.Fail(fmt.Sprintf("is required with the policy %s: it bounds what a mistake can cost", policy), "max: <the most workers you would ever pay for>")

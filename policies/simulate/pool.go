@@ -158,14 +158,17 @@ func (p *Pool) Decide(now time.Time, senses Senses) epu.Decision {
 	if p.cfg.Audit != nil {
 		p.cfg.Audit(d)
 	}
+	if d.Error == "" {
+		rails := reconcile.Rails{
+			Limits: p.cfg.Limits, Workers: p.Workers(), Before: p.wish.Target, Open: p.counts.Open(), Budget: p.budget(),
+			Places: p.cfg.Placement, Offers: p.offers(),
+		}
+		rails.Guard(&d)
+	}
 	asked := d.Actions
 	if d.Error != "" {
 		d.Wish = p.wish
 	} else {
-		rails := reconcile.Rails{
-			Limits: p.cfg.Limits, Before: p.wish.Target, Open: p.counts.Open(), Budget: p.budget(), Places: p.cfg.Placement, Offers: p.offers(),
-		}
-		rails.Guard(&d)
 		p.wish, p.memory, p.dirty, p.decided = d.Wish, d.MemoryAfter, true, true
 	}
 	var refused []epu.Reason

@@ -189,8 +189,10 @@ end }`)}}).Load("chance")
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if r.Totals.Errors > 0 {
-			rt.Fatalf("the policy failed: %v", r.Errors)
+		for _, e := range r.Errors {
+			if !strings.Contains(e, "chance.lua:6: control.terminate was asked to end ") { // too many at once
+				rt.Fatalf("the policy failed: %s", e)
+			}
 		}
 		for _, p := range r.Series {
 			serving := p.Running + p.Starting - p.Draining

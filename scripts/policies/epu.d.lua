@@ -191,7 +191,7 @@
 ---@class epu.Control
 local control = {}
 
----Wishes for n workers in all, named ones included. The wish is carried out until another takes its place.
+---Wishes for n workers in all, named ones included, up to 100000. The wish is carried out until another takes its place.
 ---@param n integer
 ---@param opts? epu.ScaleOptions
 function control.scale_to(n, opts) end
@@ -224,7 +224,7 @@ function control.configure(opts) end
 ---@return string[]
 function control.launch(opts) end
 
----Asks once to end these workers, and returns how many. A worker whose busy lease is in force drains first.
+---Asks once to end these workers, and returns how many. A worker whose busy lease is in force drains first. A decision that ends more workers in service than the pool's limits on endings allow in a whole window is refused as a whole: use drain, or wish for fewer.
 ---@param ids string|epu.Worker|(string|epu.Worker)[]
 ---@param opts? epu.ActOptions
 ---@return integer

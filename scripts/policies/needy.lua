@@ -107,6 +107,7 @@ return {
         control.because(pool.plural(#ids, "retirable worker") .. " first of " .. surplus .. " too many", "retirable")
       end
     end
+    n = pool.within(control, n)
     memory.asked = n
     control.scale_to(n, pool.options(conf))
   end,

@@ -54,7 +54,6 @@ return {
       control.want(name, { vars = pool.merge(conf.vars, vars), site = conf.site, allocation = conf.allocation })
       uniques = uniques + 1
     end
-    control.scale_to(n, pool.options(conf))
 
     local text = "preserve_n = " .. n
     if uniques > 0 then
@@ -64,6 +63,7 @@ return {
       text = text .. "; failed workers are left as they are (heal = false)"
     end
     control.because(text, "preserve_n")
+    control.scale_to(pool.within(control, n), pool.options(conf))
 
     local bad = state.unhealthy_count()
     if bad > 0 and conf.heal then

@@ -91,6 +91,6 @@ return {
           .. show.span(given.ahead), "ahead")
       end
     end
-    control.scale_to(n, pool.options(given))
+    control.scale_to(pool.within(control, n), pool.options(given))
   end,
 }

@@ -36,12 +36,22 @@ var hostile = map[epu.PoolID]struct{ code, says string }{
 	"nonsense":  {`control.scale_to("many")`, "nonsense.lua:6: "},
 	"nan":       {`control.scale_to(0 / 0)`, "nan.lua:6: "},
 	"names":     {`for i = 1, 1e6 do control.want("u" .. i) end`, "names.lua:6: "},
+	"table":     {`error({})`, "table.lua:6: "},
+	"million":   {`control.scale_to(1e6)`, "million.lua:6: control.scale_to wants a number from 0 to 100000, got 1e+06"},
+	"places":    {`for i = 1, 100 do control.place("s" .. i, 1e4) end`, "places.lua:6: "},
+	"ender": {
+		`control.scale_to(0) for w in state.workers() do control.terminate(w.id) end`,
+		"ender.lua:6: control.terminate was asked to end 3 of 3 workers in service at once, but limits.terminations (ender.yaml:9) allows 1 in 10m: ",
+	},
+	"emptier": {
+		`control.scale_to(3) local all = {} for w in state.workers() do all[#all + 1] = w end control.terminate(all)`, "emptier.lua:6: control.terminate was asked to end 3 of 3 ",
+	},
 }
 
-// greedy are policies that ask for too much in good form: the guard rails are there for them.
+// greedy are policies that ask for much in good form: the guard rails are there for them.
 var greedy = map[epu.PoolID]string{
-	"million": `control.scale_to(1e6)`,
-	"ender":   `control.scale_to(3) for w in state.workers() do control.terminate(w.id) end`,
+	"many":   `control.scale_to(1e5)`,
+	"picker": `control.scale_to(3) for w in state.workers{ stage = "running" } do return control.terminate(w.id) and nil end`,
 }
 
 // behaves makes a policy that wants three workers twice, and then does something else.
@@ -120,6 +130,7 @@ func (n *neighbourhood) start(t testing.TB, tick time.Duration, good int) *actor
 			Spec: epu.PoolSpec{
 				Name: name, Owner: epu.DefaultOwner, DeployableType: "worker", Tick: tick, Policy: policy,
 				Placement: []epu.Placement{{Site: "cloud"}}, Health: epu.HealthSpec{Source: epu.HealthProcess},
+				Origins: map[string]string{"limits.terminations": string(name) + ".yaml:9"},
 				Limits: epu.Limits{
 					Max: 5, Launches: epu.Count{N: 100, Window: 10 * time.Minute}, InFlight: 50,
 					Terminations: epu.Count{N: 1, Window: 10 * time.Minute}, FailuresInRow: 5, FailureBackoff: time.Minute,
@@ -205,11 +216,11 @@ func TestHostileNeighbours(t *testing.T) {
 				t.Errorf("%s: %d run, %d are wanted, and it says %.200q; want 3, 3 and %q", pool, running(v), v.Wish.Target, v.Failure, h.says)
 			}
 		}
-		if v := view("million"); v.Wish.Target != 5 || running(v) != 5 || !rule(v.Last.Clamps, "limits.max") {
-			t.Errorf("million: %d run, %d are wanted, clamped by %v; want limits.max", running(v), v.Wish.Target, v.Last.Clamps)
+		if v := view("many"); v.Failure != "" || v.Wish.Target != 5 || running(v) != 5 || !rule(v.Last.Clamps, "limits.max") {
+			t.Errorf("many: %d run, %d are wanted, clamped by %v, failure %q; want limits.max", running(v), v.Wish.Target, v.Last.Clamps, v.Failure)
 		}
-		if v := view("ender"); v.Wish.Target != 3 || running(v) != 3 || !rule(v.Refused, "limits.terminations") {
-			t.Errorf("ender: %d run, %d are wanted, refused: %v; want limits.terminations", running(v), v.Wish.Target, v.Refused)
+		if v := view("picker"); v.Failure != "" || v.Wish.Target != 3 || running(v) != 3 || !rule(v.Refused, "limits.terminations") {
+			t.Errorf("picker: %d run, %d are wanted, refused: %v, failure %q; want limits.terminations", running(v), v.Wish.Target, v.Refused, v.Failure)
 		}
 		for i := range good {
 			if v := view(goodPool(i)); v.Failure != "" || running(v) != 2 {

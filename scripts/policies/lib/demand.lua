@@ -120,11 +120,11 @@ end
 ---@param proposal lib.Proposal
 ---@return number
 function demand.settle(control, state, conf, proposal)
-  local target, n, span = state.target, proposal.n, proposal.span or conf.stabilisation
+  local target, n, span = state.target, math.min(proposal.n, pool.most), proposal.span or conf.stabilisation
   local floor = math.max(proposal.floor or 0, conf.min_instances)
   control.because(proposal.text, proposal.rule)
 
-  local least = math.max(floor, proposal.allows or n)
+  local least = math.min(math.max(floor, proposal.allows or n), pool.most)
   if span > 0 then
     local memory = state.memory
     memory.down = memory.down or {}
@@ -144,9 +144,12 @@ function demand.settle(control, state, conf, proposal)
     control.because("raised from " .. n .. " to " .. floor .. ", since there is work", "work")
     n = floor
   end
+  local found = n == pool.most and math.max(n, proposal.n) or n
   if conf.max_instances and n > conf.max_instances then
-    control.because("cut from " .. n .. " to max_instances " .. conf.max_instances, "max_instances")
+    control.because("cut from " .. found .. " to max_instances " .. conf.max_instances, "max_instances")
     n = conf.max_instances
+  else
+    n = pool.within(control, found)
   end
   control.scale_to(n, pool.options(conf))
   return n

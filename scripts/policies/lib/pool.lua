@@ -59,6 +59,22 @@ function pool.over(own, common)
   return all
 end
 
+-- The largest pool there can be. control.scale_to refuses more as a mistake, so a policy that computes its
+-- number from something outside, such as a queue of millions, cuts it first: then limits.max has its say.
+pool.most = 100000
+
+-- The number to wish for: n, or the most that can be, with a reason.
+---@param control epu.Control
+---@param n number
+---@return number
+function pool.within(control, n)
+  if n <= pool.most then
+    return n
+  end
+  control.because("cut from " .. n .. " to " .. pool.most .. ": no pool is larger", "largest pool")
+  return pool.most
+end
+
 -- The options of control.scale_to for these parameters.
 function pool.options(conf)
   return {
