@@ -72,14 +72,14 @@ end
 -- What to propose for a job {left, span, per, length, pieces}.
 local function plan(control, state, conf, job)
   local serving, target = demand.serving(state), state.target
-  local text = show.number(job.left) .. " left"
+  local text, n = show.number(job.left) .. " left", nil
   if job.span <= 0 then
     text = text .. ", and the deadline passed " .. show.span(-job.span) .. " ago"
   else
     text = text .. " for " .. show.span(job.span)
-    local n = workers_for(state, conf, job)
+    n = workers_for(state, conf, job)
     if n == nil and serving >= job.pieces then
-      return { n = math.max(target, job.pieces), text = text .. ", and a worker for each of them: more would find nothing to do", rule = "deadline" }
+      return { n = math.max(target, job.pieces), text = text .. ", and as many workers as pieces: more would find nothing to do", rule = "deadline" }
     elseif n ~= nil then
       n = math.min(n, math.max(demand.have(state), job.pieces))
       text = text .. ", a worker does " .. show.number(job.per) .. " per second: " .. pool.plural(n, "worker")
@@ -89,10 +89,9 @@ local function plan(control, state, conf, job)
     else
       text = text .. ", too little for " .. show.number(serving) .. " running, and new ones would come too late"
     end
-    job.wanted = n
   end
   control.alert("the work can't be done by its deadline with at most " .. pool.plural(conf.max_instances, "worker"))
-  local p = { n = job.wanted or needed_late(conf, job), text = text, rule = "late" }
+  local p = { n = n or needed_late(conf, job), text = text, rule = "late" }
   if conf.late == "keep" then
     p.n = math.min(p.n, math.max(target, 1))
   end
@@ -178,7 +177,6 @@ return {
         left = left, span = work.time_left, per = per, length = length, pieces = pieces_of(memory, left, per, length),
       })
     end
-    p.floor = 1
     demand.settle(control, state, conf, p)
   end,
 }

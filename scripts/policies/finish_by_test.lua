@@ -130,7 +130,7 @@ test.case {
   conf = { max_instances = 50, rate_per_worker = 0.001, margin = 0.5, boot_time = "0s" },
   steps = {
     { workers = { { count = 1 } }, wish = 1, work = work(4, 1500), expect = { target = 4, because = "4 left for 25m, a worker does 0.001 per second: 4 workers" } },
-    { workers = { { count = 4 } }, work = work(4, 999), expect = { target = 4, because = "4 left for 16m39s, and a worker for each of them: more would find nothing to do" } },
+    { workers = { { count = 4 } }, work = work(4, 999), expect = { target = 4, because = "4 left for 16m39s, and as many workers as pieces: more would find nothing to do" } },
     { work = work(5, 1), expect = { target = 5, because = "new ones would come too late", alert = "can't be done" } },
     { work = work(5, -1), expect = { target = 5, because = "the deadline passed 1s ago" } },
   },
