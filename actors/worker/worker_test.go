@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -166,6 +167,35 @@ func TestWorkerDrainedAnew(t *testing.T) {
 	if !drained() {
 		t.Error("the agent's word is not passed on")
 	}
+}
+
+// Goal: until when a worker is busy and since when it is idle is known to its controller: never longer than its
+// program said, of a lease at least the half that is left, and of idle times all but a few seconds. Method: any
+// beats, and what the newest fact says right after each.
+func TestWorkerLeases(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := newWorkerBench(t)
+		b.beat(0, msg.Beat{})
+		for range rapid.IntRange(1, 30).Draw(rt, "beats") {
+			var beat msg.Beat
+			switch rapid.IntRange(0, 2).Draw(rt, "says") {
+			case 1:
+				beat.BusyUntilSeconds = rapid.Float64Range(0.1, 1000).Draw(rt, "busy")
+			case 2:
+				beat.IdleSeconds = rapid.Float64Range(0.1, 1000).Draw(rt, "idle")
+			}
+			b.beat(time.Duration(rapid.IntRange(1, 20).Draw(rt, "seconds"))*time.Second, beat)
+			told := b.facts[len(b.facts)-1]
+			left, since := told.Busy.Sub(b.now).Seconds(), b.now.Sub(told.Idle).Seconds()
+			const round = 0.01
+			if says := beat.BusyUntilSeconds; told.Busy.IsZero() != (says == 0) || says > 0 && (left > says+round || left < says/2-round) {
+				rt.Fatalf("%v busy: the controller was told of %v", says, left)
+			}
+			if says := beat.IdleSeconds; told.Idle.IsZero() != (says == 0) || says > 0 && (since > says+5+round || since < says-5-round) {
+				rt.Fatalf("%v idle: the controller was told of %v", says, since)
+			}
+		}
+	})
 }
 
 // Goal: a poll waits for an order that it has not seen, and gets its answer when there is one; another
