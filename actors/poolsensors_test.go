@@ -174,6 +174,7 @@ func TestPushIsAllOrNone(t *testing.T) {
 		t.Fatalf("got %+v", no)
 	}
 	refused(t, f, epu.Invalid, pushed())
+	refused(t, f, epu.Invalid, pushed(&msg.SensorValue{Sensor: "load", Value: proto.Float64(1), Source: strings.Repeat("x", 513)}))
 	for _, s := range f.Ask(msg.PoolSensorsQuery{}).(*msg.Sensors).GetSensors() {
 		if s.GetSensor() == "load" && s.GetTime() != nil {
 			t.Errorf("a reading was taken: %v", s)
