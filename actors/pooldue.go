@@ -159,7 +159,9 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 	if v.UnseenSince = c.unseen.oldest(); !c.decides() {
 		v.UnseenSince = time.Time{} // nobody looks
 	}
-	v.AlertingSince, v.LaunchesFail = c.alerting, c.st.Row.First
+	if v.AlertingSince, v.LaunchesFail = c.alerting, c.st.Row.First; !v.LaunchesFail.IsZero() {
+		v.LaunchFault = c.failedFor
+	}
 	return v
 }
 

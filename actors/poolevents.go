@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"reflect"
@@ -318,7 +319,7 @@ func (c *Controller) applyEnded(e workerEnded) {
 	c.slot(e.Worker, func(s *poolSlot) { s.Unwanted, s.EndReason = true, e.Reason })
 	if e.Failed {
 		launch, _, _ := e.Worker.Parse()
-		c.failed(launch, e.Time)
+		c.failed(launch, e.Time, e.Reason)
 	}
 	if e.Limited {
 		c.st.Ended = push(c.st.Ended, stamp{e.Time, 1}, c.st.Define.Spec.Limits.EndsKept())
@@ -354,7 +355,11 @@ func (c *Controller) applyReported(e launchReported) {
 		slot.State = state
 	}
 	if e.Failed {
-		c.failed(e.Launch, e.Time)
+		why := ""
+		for _, s := range e.Slots {
+			why = cmp.Or(s.Reason, why)
+		}
+		c.failed(e.Launch, e.Time, why)
 	}
 	c.hot.add(e.Launch)
 	for i := range e.Slots {

@@ -116,12 +116,12 @@ func (c *Controller) backoff() time.Time {
 }
 
 // failed counts a launch that failed, once however many of its slots do.
-func (c *Controller) failed(launch epu.LaunchID, at time.Time) {
+func (c *Controller) failed(launch epu.LaunchID, at time.Time, why string) {
 	l := c.st.Launches[launch]
 	if l.Failed {
 		return
 	}
-	l.Failed = true
+	l.Failed, c.failedFor = true, why
 	if c.st.Streaks == nil {
 		c.st.Streaks = map[string]lifecycle.Streak{}
 	}

@@ -377,6 +377,9 @@ func TestFreezeOnFailures(t *testing.T) {
 	if got := frozen(); got == nil || got.By != msg.FreezeOnFailures || got.Reason != "3 launches in a row failed" {
 		t.Fatalf("got %+v, want a freeze after 3 launches", got)
 	}
+	if why := f.Ask(msg.PoolQuery{}).(msg.PoolView).LaunchFault; !strings.Contains(why, "capacity") {
+		t.Errorf("launches failed for %q, want the cloud's word about its capacity", why)
+	}
 	room(-1)
 	f.Crash() // the freeze lasts, and the count with it
 	f.Run(2 * time.Hour)

@@ -80,8 +80,12 @@ func Alerts(s *msg.Status, v Views) []*msg.Alert {
 			add(msg.AlertFrozen, "error", p.GetName(), f.GetReason()+": it is frozen, and failed workers are not replaced",
 				"see why with epumgmt events "+p.GetName()+", then epumgmt thaw "+p.GetName())
 		} else if p.GetBackoff() != nil && p.GetGap() > 0 {
-			add(msg.AlertLaunchesFailing, "warning", p.GetName(),
-				"launches failed; the next try is in "+p.GetBackoff().AsDuration().Round(time.Second).String(), "epumgmt events "+p.GetName())
+			text := "launches failed"
+			if why := v.Pools[epu.PoolID(p.GetName())].LaunchFault; why != "" {
+				text += ": " + why
+			}
+			text += "; the next try is in " + p.GetBackoff().AsDuration().Round(time.Second).String()
+			add(msg.AlertLaunchesFailing, "warning", p.GetName(), text, "epumgmt thaw "+p.GetName()+" when that is mended, to try at once")
 		}
 	}
 	whole := slices.ContainsFunc(s.GetNodes(), func(n *msg.NodeStatus) bool { return n.GetStore() == storeRecovery })

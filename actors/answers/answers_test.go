@@ -193,7 +193,7 @@ func TestAlertsHelp(t *testing.T) {
 	at := now.Add(-time.Hour)
 	broken := msg.SiteView{FaultSince: at, StuckSince: at, Started: at, Strays: []msg.StrayView{{Since: now}, {Since: at}}}
 	views := answers.Views{
-		Pools: map[epu.PoolID]msg.PoolView{"a": {FailingSince: at}, "b": {SuspectSince: at}, "c": {LaunchesFail: at, Freeze: &msg.FreezeState{Since: at}}},
+		Pools: map[epu.PoolID]msg.PoolView{"a": {FailingSince: at}, "b": {SuspectSince: at}, "c": {LaunchesFail: at, LaunchFault: "no room", Freeze: &msg.FreezeState{Since: at}}},
 		Sites: map[epu.SiteID]msg.SiteView{"s1": broken, "s2": broken, "s3": broken}, Started: at, Degraded: at,
 	}
 	check := func(want ...string) {

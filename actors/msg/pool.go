@@ -135,6 +135,7 @@ type PoolView struct {
 	SuspectSince  time.Time    // most workers are silent; zero while they are not
 	AlertingSince time.Time    // the policy has had something to say at each decision; zero while it has not
 	LaunchesFail  time.Time    // launches have failed since, and none has run; zero = none failed
+	LaunchFault   string       // why the newest of those failed; empty when nobody knows
 	UnseenSince   time.Time    // of the oldest reading or change that the policy has not decided about; zero = none
 	Refused       []epu.Reason // what the guard rails keep from being done now
 	Backoff       time.Time
