@@ -43,7 +43,7 @@ type compiled struct{ during func() } // during a check
 
 const ownPolicy = `return { doc = "of the node", params = { preserve_n = { type = "integer", default = 0 } }, decide = function(control) control.scale_to(1) end }`
 
-func (c compiled) Check(name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error) {
+func (c compiled) Check(_ context.Context, name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error) {
 	if c.during != nil && takers != nil {
 		c.during()
 	}
@@ -60,7 +60,7 @@ func (c compiled) Check(name string, files []epu.PolicyFile, takers []msg.PoolVi
 }
 
 func (c compiled) Stored(name string) (epu.PolicyVersion, error) {
-	v, _, err := c.Check(name, []epu.PolicyFile{{Path: name + ".lua", Text: ownPolicy}}, nil)
+	v, _, err := c.Check(context.Background(), name, []epu.PolicyFile{{Path: name + ".lua", Text: ownPolicy}}, nil)
 	v.Origin = epu.PolicyBuiltIn
 	return v, err
 }

@@ -336,6 +336,11 @@ func hostOf(L *lua.LState) *host { return L.Context().(*host) }
 func Evaluate(p *Policy, opts Options, snap *Snapshot, conf, before map[string]any) epu.Decision {
 	e := NewEngine(p, opts)
 	defer e.Close()
+	return e.once(snap, conf, before)
+}
+
+// once is the first decision of an engine, as Evaluate makes it.
+func (e *Engine) once(snap *Snapshot, conf, before map[string]any) epu.Decision {
 	e.initialized, e.conf = before != nil, before
 	if past := snap.past; past != nil {
 		e.initialized = !past.hooks.Initialize

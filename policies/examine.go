@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -27,15 +28,19 @@ type Report struct {
 // Sound reports that nothing must be mended.
 func (r *Report) Sound() bool { return len(r.Problems) == 0 }
 
-// Examine finds all that is wrong with a policy, as far as this can be known without a pool: its text and
-// those of the files that it requires from lib (nil = none), what it declares, and how it behaves in
-// canned situations with a made-up configuration, over many ticks in one state and each tick again in a
-// fresh one. Nothing that it finds depends on the machine or the time.
-func Examine(name string, src []byte, lib fs.FS) Report { return examine(name, src, lib, nil) }
+// examinedFor bounds a whole examination, with a clock. What is left is not tried out then, and the report says so.
+const examinedFor = 5 * time.Second
 
-func examine(name string, src []byte, lib fs.FS, clock func() time.Time) Report {
+// Examine finds all that is wrong with a policy, as far as this can be known without a pool: its text and
+// those of the files that it requires from the library, what it declares, and how it behaves in canned
+// situations with a made-up configuration, over many ticks in one state and each tick again in a fresh one.
+// Decisions have the bounds that they have in a pool; the first that is stopped ends the examination. Where
+// the library has no clock, nothing that is found depends on the machine or the time. The error is that of
+// the context, and comes at most one decision later; the report is empty then.
+func (l *Library) Examine(ctx context.Context, name string, src []byte) (Report, error) {
 	var r Report
-	d := draft(name, src, lib, clock, true)
+	lib := l.layers
+	d := draft(name, src, lib, l.clock, true)
 	globals, libs := Names()
 	words := source.NewWords(Functions(), Classes(), libs)
 	for i, f := range sources(name, src, lib) {
@@ -56,10 +61,13 @@ func examine(name string, src []byte, lib fs.FS, clock func() time.Time) Report 
 	}
 	if d.runs {
 		r.documented(d.policy)
-		rehearse(d.policy, &r)
+		rehearse(ctx, d.policy, &r)
+	}
+	if err := ctx.Err(); err != nil {
+		return Report{}, err
 	}
 	r.sort()
-	return r
+	return r, nil
 }
 
 // add takes problems that are not there yet.
@@ -152,13 +160,19 @@ func (r *Report) documented(p *Policy) {
 
 // rehearse runs a policy through canned situations, more than once: what it asks a sensor for is known
 // only after it has asked.
-func rehearse(p *Policy, r *Report) {
-	conf, problems := p.Check(sample(p.Params))
+func rehearse(ctx context.Context, p *Policy, r *Report) {
+	t := trial{p: p, r: r, opts: Options{Now: p.clock}}
+	if p.clock != nil {
+		t.began = p.clock()
+	}
+	conf, problems := p.Params.Check(p.Params.Sample(), t.validate)
 	if problems != nil {
-		r.Warnings = append(r.Warnings, Problem{
-			File: p.main, Text: "was not tried out: a made-up configuration is refused: " + Problems(problems).Error(),
-			Try: "give a parameter an example: a value with which it can be tried",
-		})
+		if !t.stopped {
+			r.Warnings = append(r.Warnings, Problem{
+				File: p.main, Text: "was not tried out: a made-up configuration is refused: " + Problems(problems).Error(),
+				Try: "give a parameter an example: a value with which it can be tried",
+			})
+		}
 		return
 	}
 	sensors := map[string]bool{}
@@ -167,109 +181,94 @@ func rehearse(p *Policy, r *Report) {
 			sensors[name] = true
 		}
 	}
-	t := trial{p: p, r: r, confs: []map[string]any{conf}}
+	t.confs = []map[string]any{conf}
 	for i := range p.Params {
-		if other, _, problems := p.Reconfigure(conf, map[string]any{p.Params[i].Name: another(&p.Params[i], conf)}); problems == nil {
+		if t.over(ctx) {
+			break
+		}
+		if other, _, problems := p.Params.Reconfigure(conf, map[string]any{p.Params[i].Name: p.Params[i].Another(conf[p.Params[i].Name])}, t.validate); problems == nil {
 			t.confs = append(t.confs, other)
 		}
 	}
 	for range 3 {
 		before := len(sensors)
-		t.run(sensors)
+		t.run(ctx, sensors)
 		if len(sensors) == before {
 			break
 		}
 	}
-	if !t.wished {
-		r.Warnings = append(r.Warnings, Problem{File: p.main, Text: "never wished for anything when it was tried out", Try: "call control.scale_to(n) in decide"})
-	} else if t.unreasoned {
-		r.Warnings = append(r.Warnings, Problem{File: p.main, Text: "gives no reason for some of its wishes", Try: "call control.because(\"why\", \"rule\") wherever it decides"})
-	}
-	if t.steps > stepsDefault/4 {
-		r.Warnings = append(r.Warnings, Problem{File: p.main, Text: fmt.Sprintf("took %d steps for one decision over %d workers: more than %d are stopped", t.steps, situations.Crowd, stepsDefault)})
-	}
-}
-
-// sample makes up values for the parameters that need one. Examples are taken as they are.
-func sample(set params.Set) map[string]any {
-	out := map[string]any{}
-	for i := range set {
-		switch d := &set[i]; {
-		case d.Example != nil:
-			out[d.Name] = d.Example
-		case d.Required:
-			out[d.Name] = likely(d.Type, d)
-		}
-	}
-	return out
-}
-
-func likely(t params.Type, d *Param) any {
-	n := 10.0
-	if d.Min != nil {
-		n = max(n, *d.Min)
-	}
-	if d.Max != nil {
-		n = min(n, *d.Max)
-	}
-	switch t {
-	case params.Integer, params.Number:
-		return n
-	case params.DurationOf:
-		return time.Duration(max(n, 60) * float64(time.Second)).String()
-	case params.Boolean:
-		return true
-	case params.Enum:
-		return d.Values[0]
-	case params.List:
-		return []any{likely(d.Of, &Param{})}
-	case params.Map:
-		return map[string]any{"a": likely(d.Of, &Param{})}
-	case params.SensorNamed:
-		return "queue"
-	}
-	return "a"
-}
-
-// another is a value that differs from the one in force, where that is simple.
-func another(d *Param, conf map[string]any) any {
-	switch v := conf[d.Name].(type) {
-	case int:
-		return v + 1
-	case float64:
-		return v * 2
-	case bool:
-		return !v
-	case string:
-		if dur, err := time.ParseDuration(v); d.Type == params.DurationOf && err == nil {
-			return (dur + time.Minute).String()
-		}
-		if d.Type == params.Enum {
-			return d.Values[len(d.Values)-1]
-		}
-	}
-	return likely(d.Type, d)
+	t.warn()
 }
 
 // trial is a policy while it is tried out.
 type trial struct {
 	p          *Policy
 	r          *Report
+	opts       Options
+	began      time.Time        // by the clock of the policy's library, if it has one
 	confs      []map[string]any // the first again and again, the others in between
 	wished     bool
 	unreasoned bool
-	steps      int
+	stopped    bool // a bound of evaluations was reached, which ends the trial
+	short      bool // a bound of the examination was
+	steps      int  // the most of one decision
+	slow       time.Duration
+	slowWhen   string
+}
+
+// over says that nothing more is tried out.
+func (t *trial) over(ctx context.Context) bool {
+	t.short = t.short || t.p.clock != nil && t.p.clock().Sub(t.began) > examinedFor
+	return t.short || t.stopped || ctx.Err() != nil
+}
+
+// warn tells of what is no mistake and came up while the policy was tried out.
+func (t *trial) warn() {
+	warn := func(text, when, try string) {
+		t.r.Warnings = append(t.r.Warnings, Problem{File: t.p.main, Text: text, When: when, Try: try})
+	}
+	switch {
+	case t.stopped: // what else is missing may come after that
+	case t.short:
+		warn("was tried out in part only, because its decisions take long", "", "make them shorter, so that all can be tried")
+	case !t.wished:
+		warn("never wished for anything when it was tried out", "", "call control.scale_to(n) in decide")
+	case t.unreasoned:
+		warn("gives no reason for some of its wishes", "", "call control.because(\"why\", \"rule\") wherever it decides")
+	}
+	switch {
+	case t.slow > deadlineDefault/2:
+		warn(fmt.Sprintf("took %v for one decision: what takes more than %v is stopped", t.slow.Round(time.Millisecond), deadlineDefault), t.slowWhen, "")
+	case t.steps > stepsDefault/4:
+		warn(fmt.Sprintf("took %d steps for one decision over %d workers: more than %d are stopped", t.steps, situations.Crowd, stepsDefault), "", "")
+	}
+}
+
+// validate runs the policy's own rules. Those that are stopped are a mistake, whatever the configuration.
+func (t *trial) validate(full map[string]any) []Problem {
+	e := NewEngine(t.p, Options{})
+	defer e.Close()
+	problems := e.host.validate(full)
+	if e.host.Spent() != nil {
+		t.stopped = true
+		t.r.add(&t.r.Problems, problems)
+	}
+	return problems
 }
 
 // run goes through all situations in one kept state.
-func (t *trial) run(sensors map[string]bool) {
-	e := NewEngine(t.p, Options{})
+func (t *trial) run(ctx context.Context, sensors map[string]bool) {
+	e := NewEngine(t.p, t.opts)
 	defer e.Close()
 	var wish epu.Wish
 	var memory json.RawMessage
+	var before map[string]any
 	names := slices.Sorted(maps.Keys(sensors))
 	rounds := len(situations.All(rehearsal, nil))
 	for i := range 2*rounds + 2*len(t.confs) {
+		if t.over(ctx) {
+			return
+		}
 		now := rehearsal.Add(time.Duration(i) * 5 * time.Second)
 		situation := situations.All(now, names)[i%rounds]
 		snap := snapshotOf(situation)
@@ -280,14 +279,33 @@ func (t *trial) run(sensors map[string]bool) {
 			conf = t.confs[(i/2)%len(t.confs)]
 		}
 		d := e.Decide(snap, conf)
+		t.steps = max(t.steps, e.host.Steps())
+		if e.host.Spent() != nil {
+			d, t.stopped = t.fresh(snap, conf, before)
+		}
+		before = conf
 		t.judge(d, situation.Doc)
 		t.overreach(snap, d, situation.Doc)
-		t.steps = max(t.steps, e.host.Steps())
 		wish, memory = d.Wanted, d.MemoryAfter
 		for _, name := range SensorsRead(d.Inputs) {
 			sensors[name] = true
 		}
 	}
+}
+
+// fresh makes a decision in a state of its own, as Evaluate does. What was stopped is made once more: the machine may have been
+// busy with something else.
+func (t *trial) fresh(snap *Snapshot, conf, before map[string]any) (d epu.Decision, stopped bool) {
+	for range 2 {
+		e := NewEngine(t.p, t.opts)
+		d = e.once(snap, conf, before)
+		stopped = e.host.Spent() != nil
+		e.Close()
+		if !stopped || t.opts.Now == nil {
+			break
+		}
+	}
+	return d, stopped
 }
 
 // rehearsal is when policies are tried out: a few hours before clocks change in many places.
@@ -323,19 +341,26 @@ func snapshotOf(s situations.Situation) *Snapshot {
 // judge looks at one decision, and makes it again in a fresh state.
 func (t *trial) judge(d epu.Decision, situation string) {
 	if d.Error != "" {
-		text, _, _ := strings.Cut(d.Error, "\n")
-		at := t.p.problemAt(text)
-		at.When = situation
-		if _, read, ok := strings.Cut(d.Error, "\nread: "); ok {
-			at.When += "; it had read: " + params.Clip(read, 200)
-		}
-		t.r.add(&t.r.Problems, []Problem{at})
+		t.failed(d, situation)
 		return
 	}
 	asked := !slices.ContainsFunc(d.Reasons, func(r epu.Reason) bool { return strings.HasPrefix(r.Text, "nothing was asked for") }) || len(d.Actions) > 0
 	t.wished = t.wished || asked
 	t.unreasoned = t.unreasoned || slices.ContainsFunc(d.Reasons, func(r epu.Reason) bool { return strings.HasSuffix(r.Text, "gives no reason") })
-	again, err := Replay(t.p, d)
+	snap, err := Recall(d)
+	if err != nil {
+		t.hides(err.Error())
+		return
+	}
+	again, stopped := t.fresh(snap, d.Conf, nil)
+	if stopped { // it is slow when it starts, and an error would have it start again at each tick
+		t.stopped = true
+		t.failed(again, situation+", at the start of a node")
+		return
+	}
+	if slow := min(d.Took, again.Took); slow > t.slow {
+		t.slow, t.slowWhen = slow, situation
+	}
 	type outcome struct {
 		Wish    epu.Wish
 		Reasons []epu.Reason
@@ -347,15 +372,31 @@ func (t *trial) judge(d epu.Decision, situation string) {
 	of := func(d epu.Decision) outcome {
 		return outcome{d.Wanted, d.Reasons, d.Actions, d.Alerts, string(d.MemoryAfter), d.Error}
 	}
-	if a, b := of(d), of(again); err != nil || !reflect.DeepEqual(a, b) {
+	if a, b := of(d), of(again); !reflect.DeepEqual(a, b) {
 		what := fmt.Sprintf("it wished for %d (%s), and for %d (%s) in a fresh state", a.Wish.Target, reasonsText(a.Reasons), b.Wish.Target, reasonsText(b.Reasons))
 		if b.Error != "" {
 			what, _, _ = strings.Cut(b.Error, "\n")
 			what = "in a fresh state it fails: " + what
 		}
-		if !slices.ContainsFunc(t.r.Problems, func(p Problem) bool { return strings.HasPrefix(p.Text, hidden) }) {
-			t.r.Problems = append(t.r.Problems, Problem{File: t.p.main, Text: hidden + ": " + what, Try: "keep what must last from one decision to the next in state.memory, not in variables of the file"})
-		}
+		t.hides(what)
+	}
+}
+
+// failed takes a decision that failed among the problems.
+func (t *trial) failed(d epu.Decision, situation string) {
+	text, _, _ := strings.Cut(d.Error, "\n")
+	at := t.p.problemAt(text)
+	at.When = situation
+	if _, read, ok := strings.Cut(d.Error, "\nread: "); ok {
+		at.When += "; it had read: " + params.Clip(read, 200)
+	}
+	t.r.add(&t.r.Problems, []Problem{at})
+}
+
+// hides takes note, once, of a decision that is another one in a fresh state.
+func (t *trial) hides(what string) {
+	if !slices.ContainsFunc(t.r.Problems, func(p Problem) bool { return strings.HasPrefix(p.Text, hidden) }) {
+		t.r.Problems = append(t.r.Problems, Problem{File: t.p.main, Text: hidden + ": " + what, Try: "keep what must last from one decision to the next in state.memory, not in variables of the file"})
 	}
 }
 

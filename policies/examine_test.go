@@ -1,14 +1,27 @@
 package policies_test
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/scripts"
 )
+
+// examined is what an examination finds, without a clock.
+func examined(t *testing.T, name string, src []byte, lib fs.FS) policies.Report {
+	t.Helper()
+	r, err := policies.NewLibrary(lib).Examine(t.Context(), name, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
 
 // Goal: the policies that we ship are sound and have all their words. Method: examine every one.
 func TestStockPoliciesAreSound(t *testing.T) {
@@ -22,7 +35,7 @@ func TestStockPoliciesAreSound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := policies.Examine(name, src, lib.FS())
+		r := examined(t, name, src, lib.FS())
 		if !r.Sound() || len(r.Warnings) > 0 || r.Policy == nil {
 			t.Errorf("%s:\n%v\nwarnings:\n%v", name, r.Problems, r.Warnings)
 		}
@@ -66,7 +79,7 @@ func TestExamine(t *testing.T) {
 		{"never ends", `while state.running() > 100 do end`, "p.lua:5: stopped after 5000000 steps"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := policies.Examine("p", []byte(sound("    "+c.code)), nil)
+			r := examined(t, "p", []byte(sound("    "+c.code)), nil)
 			if c.want == "" && (!r.Sound() || len(r.Warnings) > 0) || c.want != "" && (len(r.Problems) != 1 || !strings.HasPrefix(r.Problems.Error(), c.want)) {
 				t.Errorf("got problems\n%v\nwarnings\n%v\nwant %q", r.Problems, r.Warnings, c.want)
 			}
@@ -83,7 +96,7 @@ func TestExamineFindsOverreach(t *testing.T) {
 		{`for w in state.workers() do return control.terminate(w) and nil end`, "", ""},
 		{`for w in state.workers() do control.drain(w) end`, "", ""},
 	} {
-		r := policies.Examine("p", []byte(sound("    "+c.code)), nil)
+		r := examined(t, "p", []byte(sound("    "+c.code)), nil)
 		for _, x := range []struct {
 			got  policies.Problems
 			want string
@@ -101,7 +114,7 @@ func TestExamineSaysAllAtOnce(t *testing.T) {
 		"lib/a.lua": {Data: []byte("local b = require 'lib.b'\nlocal function f(state)\n  return state.nou\nend\nreturn { f = f, x = os }")},
 		"lib/b.lua": {Data: []byte("local x =\nif")},
 	}
-	r := policies.Examine("p", []byte(`local a = require "lib.a"
+	r := examined(t, "p", []byte(`local a = require "lib.a"
 local b = require "lib.b"
 local c = require "lib.c"
 return {
@@ -130,7 +143,7 @@ return {
 		`error("early")`:            "p.lua:1: early",
 		`return {`:                  "syntax error",
 	} {
-		if r := policies.Examine("p", []byte(code), lib); len(r.Problems) != 1 || !strings.Contains(r.Problems.Error(), want) {
+		if r := examined(t, "p", []byte(code), lib); len(r.Problems) != 1 || !strings.Contains(r.Problems.Error(), want) {
 			t.Errorf("%s: got %v, want %q", code, r.Problems, want)
 		}
 	}
@@ -161,7 +174,7 @@ return {
 		"integer": "p.lua: hides state between decisions",
 		"integr":  "p.lua:5: parameter 'k': unknown type 'integr'", // with which nothing can be tried out
 	} {
-		r := policies.Examine("p", fmt.Appendf(nil, src, kind), nil)
+		r := examined(t, "p", fmt.Appendf(nil, src, kind), nil)
 		for _, want := range append(always, also) {
 			if strings.Count(r.Problems.Error(), want) != 1 {
 				t.Errorf("%s: got\n%v\nwant in it once %q", kind, r.Problems, want)
@@ -172,7 +185,7 @@ return {
 		}
 	}
 	taken := "return {\n  doc = 'x',\n  decide = function(control)\n    y = 1\n    control.scale_to(1)\n    control.because('x')\n  end,\n}"
-	if r := policies.Examine("p", []byte(taken), nil); len(r.Problems) != 1 || !strings.HasPrefix(r.Problems.Error(), "p.lua:4: sets the global 'y'") {
+	if r := examined(t, "p", []byte(taken), nil); len(r.Problems) != 1 || !strings.HasPrefix(r.Problems.Error(), "p.lua:4: sets the global 'y'") {
 		t.Errorf("a global that is set each time: got %v", r.Problems)
 	}
 }
@@ -186,13 +199,13 @@ func TestExamineFindsHiddenState(t *testing.T) {
 		"local n\nreturn { doc = 'x', initialize = function() n = 4 end, decide = function(control) control.scale_to(n) control.because('x') end }",
 		"local n = 1\nreturn { doc = 'x', params = { k = { type = 'integer', default = 1, doc = 'x' } }, reconfigure = function(control, state, conf) n = conf.k end, decide = function(control, state, conf) control.scale_to(n) control.because('x') end }",
 	} {
-		r := policies.Examine("p", []byte(src), nil)
+		r := examined(t, "p", []byte(src), nil)
 		if len(r.Problems) != 1 || !strings.HasPrefix(r.Problems[0].Text, "hides state between decisions") || !strings.Contains(r.Problems[0].Try, "state.memory") {
 			t.Errorf("%s\ngot %v, want the hidden state", src, r.Problems)
 		}
 	}
 	kept := "return { doc = 'x', decide = function(control, state) state.memory.n = (state.memory.n or 0) + 1 control.scale_to(state.memory.n) control.because('x') end }"
-	if r := policies.Examine("p", []byte(kept), nil); !r.Sound() {
+	if r := examined(t, "p", []byte(kept), nil); !r.Sound() {
 		t.Errorf("got %v for memory", r.Problems)
 	}
 }
@@ -208,10 +221,107 @@ func TestExamineWarns(t *testing.T) {
 		"return { doc = 'x', decide = function(control, state) for w in state.workers() do for i = 1, 5000 do end end control.scale_to(1) control.because('x') end }": "steps for one decision over 300 workers",
 		"return { doc = 'x', params = { s = { type = 'sensor', required = true, doc = 'x' } }, decide = function(control, state, conf) state.sensor(conf.s) end }":    "never wished",
 	} {
-		r := policies.Examine("p", []byte(src), nil)
+		r := examined(t, "p", []byte(src), nil)
 		if !r.Sound() || len(r.Warnings) != 1 || !strings.Contains(r.Warnings.Error(), want) {
 			t.Errorf("%s\ngot problems %v, warnings %v; want the warning %q", src, r.Problems, r.Warnings, want)
 		}
+	}
+}
+
+// ticking is a clock on which each look takes a while: how much a policy does decides how long it takes, on
+// every machine.
+func ticking(step time.Duration) func() time.Time {
+	now := time.Date(2026, 11, 21, 14, 0, 0, 0, time.UTC)
+	return func() time.Time {
+		now = now.Add(step)
+		return now
+	}
+}
+
+// Goal: decisions have the deadline that they have in a pool: what is stopped there is a mistake with its line
+// and ends the examination, and what comes near it is a warning. Method: loops of several lengths under a clock on
+// which 64 instructions take a fifth of a millisecond.
+func TestExamineHasTheDeadlineOfAPool(t *testing.T) {
+	const loop = "return {\n  doc = 'x',\n  decide = function(control)\n    for i = 1, %d do local x = i end\n    control.scale_to(1)\n    control.because('x')\n  end,\n}"
+	for _, c := range []struct {
+		turns         int
+		problem, warn string
+	}{
+		{100, "", ""},
+		{6000, "", "for one decision: what takes more than 50ms is stopped (when tried with: nothing runs"},
+		{300_000, "p.lua:4: stopped after 50ms", ""},
+	} {
+		clock, looks := ticking(200*time.Microsecond), 0
+		lib := policies.NewLibrary().Timed(func() time.Time { looks++; return clock() })
+		r, err := lib.Examine(t.Context(), "p", fmt.Appendf(nil, loop, c.turns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.problem == "" != r.Sound() || len(r.Problems) > 1 || !strings.Contains(r.Problems.Error(), c.problem) {
+			t.Errorf("%d turns: got problems %v, want %q alone", c.turns, r.Problems, c.problem)
+		}
+		if c.warn == "" != (len(r.Warnings) == 0) || len(r.Warnings) > 1 || !strings.Contains(r.Warnings.Error(), c.warn) {
+			t.Errorf("%d turns: got warnings %v, want %q alone", c.turns, r.Warnings, c.warn)
+		}
+		if !r.Sound() && looks > 2000 { // three decisions: one, and twice in a fresh state
+			t.Errorf("%d turns: the examination went on after a decision was stopped: %d looks at the clock", c.turns, looks)
+		}
+	}
+}
+
+// Goal: rules over parameters that never end are a mistake, not a configuration that does not fit; and a file that is
+// slow to load is one as well, because each decision after an error would load it anew.
+func TestExamineFindsWhatIsStoppedElsewhere(t *testing.T) {
+	for src, want := range map[string]string{
+		"return {\n  doc = 'x',\n  validate = function() while true do end end,\n  decide = function(control) control.scale_to(1) control.because('x') end,\n}": "p.lua:3: stopped after 2s",
+		"local sum = 0\nfor i = 1, 300000 do sum = sum + i end\nreturn { doc = 'x', decide = function(control) control.scale_to(1) control.because('x') end }":  "p.lua:2: stopped after 50ms",
+		"while true do end": "p.lua:1: stopped after 2s",
+		"return {\n  doc = 'x',\n  reconfigure = function() while true do end end,\n  params = { n = { type = 'integer', default = 1, doc = 'x' } },\n  decide = function(control) control.scale_to(1) control.because('x') end,\n}": "p.lua:3: stopped after 50ms",
+	} {
+		r, err := policies.NewLibrary().Timed(ticking(200*time.Microsecond)).Examine(t.Context(), "p", []byte(src))
+		if err != nil || len(r.Problems) != 1 || !strings.HasPrefix(r.Problems.Error(), want) || len(r.Warnings) > 0 {
+			t.Errorf("%s\ngot %v, warnings %v, %v; want %q alone", src, r.Problems, r.Warnings, err, want)
+		}
+	}
+}
+
+// Goal: an examination as a whole has an end and says that it is not all. Method: a policy with many parameters,
+// each of which is tried, that goes to the edge of what one decision may take.
+func TestExamineHasAnEnd(t *testing.T) {
+	src := "return {\n  doc = 'x',\n  decide = function(control)\n    for i = 1, 7000 do local x = i end\n    control.scale_to(1)\n    control.because('x')\n  end,\n  params = {\n"
+	for i := range 40 {
+		src += fmt.Sprintf("    n%d = { type = 'integer', default = 1, doc = 'x' },\n", i)
+	}
+	clock := ticking(200 * time.Microsecond)
+	start := clock()
+	r, err := policies.NewLibrary().Timed(clock).Examine(t.Context(), "p", []byte(src+"  },\n}"))
+	if err != nil || !r.Sound() || len(r.Warnings) != 2 || !strings.Contains(r.Warnings.Error(), "was tried out in part only") {
+		t.Errorf("got %v, warnings %v, %v", r.Problems, r.Warnings, err)
+	}
+	if took := clock().Sub(start); took > 6*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// Goal: who no longer waits ends an examination. Method: the clock that the decisions look at ends the context.
+func TestExamineEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	clock, looks := ticking(time.Microsecond), 0
+	lib := policies.NewLibrary(scripts.Policies()).Timed(func() time.Time {
+		if looks++; looks == 100 {
+			cancel()
+		}
+		return clock()
+	})
+	src, err := lib.Source("queuelen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := lib.Examine(ctx, "queuelen", src); err != context.Canceled || r.Policy != nil {
+		t.Errorf("got %v, %v", r.Policy, err)
+	}
+	if looks > 1000 {
+		t.Errorf("%d looks at the clock", looks)
 	}
 }
 
@@ -227,7 +337,7 @@ func FuzzExamine(f *testing.F) {
 		if len(src) > 2000 || strings.Contains(src, "while") || strings.Contains(src, "repeat") || strings.Contains(src, "goto") {
 			return // loops take their whole budget in every situation
 		}
-		r := policies.Examine("fuzz", []byte(src), scripts.Policies())
+		r := examined(t, "fuzz", []byte(src), scripts.Policies())
 		if (r.Policy == nil) && r.Sound() {
 			t.Fatal("got neither a policy nor a problem")
 		}

@@ -61,11 +61,6 @@ func (l *Library) Compile(name string, src []byte) (*Policy, error) {
 	return compile(name, src, l.layers, l.clock)
 }
 
-// Examine finds all that is wrong with a policy that requires files of the library.
-func (l *Library) Examine(name string, src []byte) Report {
-	return examine(name, src, l.layers, l.clock)
-}
-
 // Source is a policy's text.
 func (l *Library) Source(name string) ([]byte, error) {
 	if !ValidName(name) {

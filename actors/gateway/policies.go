@@ -22,7 +22,7 @@ import (
 type Policies interface {
 	// Check makes a version of a policy from its files and checks it with every pool that would take it. The
 	// error holds every problem; the problems beside it are warnings.
-	Check(name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error)
+	Check(ctx context.Context, name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error)
 	// Stored is the version that the node's library has of a policy.
 	Stored(name string) (epu.PolicyVersion, error)
 	// Alerts tells of the policies whose newest version is not in force.
@@ -132,7 +132,7 @@ func (g *Gateway) changePolicy(
 			return nil, err
 		}
 		before, _ := s.version(name, s.current(name)) // none: the policy is new to this node
-		v, warnings, err := g.policies.Check(name, files, views)
+		v, warnings, err := g.policies.Check(ctx, name, files, views)
 		if err != nil {
 			return nil, passage(err, v, before)
 		}

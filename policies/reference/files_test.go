@@ -46,8 +46,9 @@ func TestGenerated(t *testing.T) {
 // Goal: the examples of the page are policies that nothing is wrong with.
 func TestExamples(t *testing.T) {
 	for group, code := range reference.Examples() {
-		if r := policies.Examine(group, []byte(code), scripts.Policies()); !r.Sound() || len(r.Warnings) > 0 {
-			t.Errorf("%s: got problems\n%v\nwarnings\n%v", group, r.Problems, r.Warnings)
+		r, err := policies.NewLibrary(scripts.Policies()).Examine(t.Context(), group, []byte(code))
+		if err != nil || !r.Sound() || len(r.Warnings) > 0 {
+			t.Errorf("%s: got problems\n%v\nwarnings\n%v\n%v", group, r.Problems, r.Warnings, err)
 		}
 	}
 }

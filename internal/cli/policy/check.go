@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -18,11 +19,12 @@ func checkCommand(k *kit) *cobra.Command {
 		Use: "check [POLICY|FOLDER]...", Short: "Find what is wrong with policies", Args: cli.Takes(0, -1), ValidArgsFunction: k.complete,
 		Long: `Check policies as a node does when it loads them: syntax, names that nobody defines, parameters, unknown keys; then
 call them on made-up pools, with and without readings, in a kept and in a fresh state, which finds errors in rare
-branches and state that is hidden between decisions. All problems of all policies are said at once, with file and line.
+branches and state that is hidden between decisions, and decisions that a pool would stop because they take too long.
+All problems of all policies are said at once, with file and line.
 
 Without an argument, all policies of this folder.`,
 		Example: "epumgmt policy check\nepumgmt policy check ./office-hours.lua\nepumgmt policy check npreserving",
-		RunE:    func(_ *cobra.Command, args []string) error { return k.check(args) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return k.check(cmd.Context(), args) },
 	}
 }
 
@@ -33,7 +35,7 @@ type checked struct {
 	Warnings []string `json:"warnings"`
 }
 
-func (k *kit) check(args []string) error {
+func (k *kit) check(ctx context.Context, args []string) error {
 	answer := struct {
 		Policies []checked `json:"policies"`
 	}{Policies: []checked{}}
@@ -53,7 +55,10 @@ func (k *kit) check(args []string) error {
 		if err != nil {
 			return err
 		}
-		r := n.lib.Examine(n.name, src)
+		r, err := n.lib.Examine(ctx, n.name, src)
+		if err != nil {
+			return err
+		}
 		if !r.Sound() {
 			problems = append(problems, placed(r.Problems, arg)...)
 			continue

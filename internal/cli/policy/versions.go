@@ -13,7 +13,6 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
-	"github.com/nimbus-epu/epu/policies"
 )
 
 // poolsShown is how many pools one line names.
@@ -91,7 +90,10 @@ func (k *kit) apply(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	r := policies.Examine(n.name, src, n.lib.FS())
+	r, err := n.lib.Examine(ctx, n.name, src)
+	if err != nil {
+		return err
+	}
 	if !r.Sound() {
 		return &epu.Error{Kind: epu.Invalid, Op: "apply policy", On: arg, Err: placed(r.Problems, arg), Try: "mend it; nothing was sent to the node"}
 	}

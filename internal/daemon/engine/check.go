@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,12 +21,15 @@ import (
 // does; then it checks with it the configuration in force of every given pool. What the files require and is
 // not among them is taken from the node's library and becomes part of the version. The error is a
 // msg.Refusal with every problem; the other list is what should be looked at.
-func (s *Shelf) Check(name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error) {
+func (s *Shelf) Check(ctx context.Context, name string, files []epu.PolicyFile, takers []msg.PoolView) (epu.PolicyVersion, []*msg.Problem, error) {
 	if len(files) == 0 || !policies.ValidName(name) {
 		return epu.PolicyVersion{}, nil, epu.E(epu.Invalid, "check policy", params.Clip(name, 80), errors.New("a policy has a name without dots and slashes, and at least one file"))
 	}
 	lib := policies.NewLibrary(source.FS(files[1:]), s.opts.Library.FS()).Timed(s.opts.Now)
-	r := lib.Examine(name, []byte(files[0].Text))
+	r, err := lib.Examine(ctx, name, []byte(files[0].Text))
+	if err != nil {
+		return epu.PolicyVersion{}, nil, epu.E(epu.Unavailable, "check policy", name, err)
+	}
 	if !r.Sound() {
 		return epu.PolicyVersion{}, nil, refusal(name, wire(r.Problems))
 	}
@@ -33,6 +37,9 @@ func (s *Shelf) Check(name string, files []epu.PolicyFile, takers []msg.PoolView
 	var problems []*msg.Problem
 	c := checker{policy: r.Policy, known: map[string][]params.Problem{}}
 	for _, pool := range takers {
+		if err := ctx.Err(); err != nil {
+			return v, nil, epu.E(epu.Unavailable, "check policy", name, err)
+		}
 		problems = append(problems, c.pool(pool)...)
 	}
 	if len(problems) > 0 {

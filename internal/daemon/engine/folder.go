@@ -40,11 +40,14 @@ type Folder struct {
 	seen   string            // what the folder looked like at the last look
 	done   string            // what it looked like when it was taken in
 	hashes map[string]string // of the policies as they were taken in, by name
+	failed map[string]bool   // policies that could not be taken in at the last look
 	wait   int               // looks until what was refused is offered again; 0 = nothing was
 }
 
 // NewFolder makes a folder that has not been looked at. Its first Sweep finds what changed while nobody looked.
-func NewFolder(opts FolderOptions) *Folder { return &Folder{opts: opts, hashes: map[string]string{}} }
+func NewFolder(opts FolderOptions) *Folder {
+	return &Folder{opts: opts, hashes: map[string]string{}, failed: map[string]bool{}}
+}
 
 // Sweep looks at the folder once. What has changed is taken in when it looks the same twice in a row: a file
 // that is being written is not broken.
@@ -103,8 +106,14 @@ func (f *Folder) take(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	broken := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !f.failed[name] })
+	names = append(slices.DeleteFunc(names, func(name string) bool { return f.failed[name] }), broken...) // what fails may take a while
 	var late error
 	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		delete(f.failed, name)
 		if err := f.takeOne(ctx, view, name); err != nil {
 			late = errors.Join(late, err)
 		}
@@ -196,6 +205,7 @@ func used(view msg.RegistryView, name string) bool {
 // broken notes what is wrong with a file. A file of the operator's own that no pool uses and that never was
 // sound may be no policy at all; and a built-in policy that requires a broken one matters to those who use it.
 func (f *Folder) broken(view msg.RegistryView, name string, err error) {
+	f.failed[name] = true
 	_, looked := f.hashes[name]
 	if _, missing := fs.Stat(f.opts.Dir, name+".lua"); !used(view, name) && (!looked || missing != nil) {
 		f.opts.Log.Debug("a policy of the folder can't be loaded, and no pool uses it", "policy", name, "error", err)

@@ -31,6 +31,8 @@ type bench struct {
 	view   msg.RegistryView
 	conf   map[string]any // of the one pool, in force
 	took   []string       // extras of the versions that were put in force
+	tried  []string       // names of policies that were to be put in force
+	tick   time.Duration  // how long a look at the clock takes
 	lost   error          // the registry can't be asked
 }
 
@@ -45,7 +47,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start() {
 	library := policies.NewLibrary(os.DirFS(b.dir), scripts.Policies())
 	b.shelf = engine.NewShelf(engine.ShelfOptions{
-		Library: library, BuiltIn: scripts.Policies(), Now: func() time.Time { return b.now },
+		Library: library, BuiltIn: scripts.Policies(), Now: b.clock,
 		Kept: func(_ context.Context, name, hash string) (epu.PolicyVersion, error) {
 			if v, ok := versions.Book(b.view.Policies).Get(name, hash); ok && b.lost == nil {
 				return v, nil
@@ -57,6 +59,7 @@ func (b *bench) start() {
 		Dir: os.DirFS(b.dir), Library: library, Shelf: b.shelf, Log: slog.New(slog.DiscardHandler),
 		View: func(context.Context) (msg.RegistryView, error) { return b.view, b.lost },
 		Apply: func(_ context.Context, m *msg.PolicyApply) (*msg.PolicyApplied, error) {
+			b.tried = append(b.tried, m.GetName())
 			v, err := b.check(m.GetName(), string(m.GetFiles()[0].GetContent()))
 			if err != nil {
 				return nil, err
@@ -68,9 +71,16 @@ func (b *bench) start() {
 	})
 }
 
+func (b *bench) clock() time.Time {
+	if b.tick > 0 {
+		b.now = b.now.Add(b.tick)
+	}
+	return b.now
+}
+
 func (b *bench) check(name, text string) (epu.PolicyVersion, error) {
 	pool := msg.PoolView{Spec: epu.PoolSpec{Name: "epu-web", Origins: map[string]string{"name": "web.yaml:3"}}, Conf: b.conf}
-	v, _, err := b.shelf.Check(name, []epu.PolicyFile{{Path: name + ".lua", Text: text}}, []msg.PoolView{pool})
+	v, _, err := b.shelf.Check(b.t.Context(), name, []epu.PolicyFile{{Path: name + ".lua", Text: text}}, []msg.PoolView{pool})
 	return v, err
 }
 
@@ -193,6 +203,39 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.look("the file is gone", "10 200 3000")
+}
+
+// Goal: a file that never comes to an end holds up no other: its alert is there at once, with its line, and what
+// changes later does not wait for it to be tried again. Method: two pools, two files, on a clock that goes on while
+// policies run.
+func TestFolderWithAnEndlessFile(t *testing.T) {
+	b := newBench(t)
+	b.tick = 200 * time.Microsecond
+	for _, name := range []string{"endless", "keeper"} {
+		b.view.Pools[epu.PoolID("epu-"+name)] = msg.PoolEntry{Spec: epu.PoolSpec{Name: epu.PoolID("epu-" + name), Policy: epu.PolicySpec{Name: name}}}
+		b.write(name+".lua", keeper("0"))
+	}
+	b.look("two policies in use", "")
+	b.write("endless.lua", strings.Replace(keeper("1"), "    control.because", "    while conf.keep do end\n    control.because", 1))
+	began := b.now
+	b.look("a policy that never ends", "")
+	if took := b.now.Sub(began); took > time.Second {
+		t.Errorf("it took %v to find that a policy never ends", took)
+	}
+	if got := b.alert(); !strings.Contains(got, "policy-broken endless ") || !strings.Contains(got, "endless.lua:5: stopped after 50ms") {
+		t.Errorf("the alert is %q", got)
+	}
+	b.tried = nil
+	b.write("keeper.lua", keeper("20"))
+	b.look("another policy is changed", "20")
+	if got := strings.Join(b.tried, " "); got != "keeper endless" {
+		t.Errorf("tried %q, want what was broken at the end", got)
+	}
+	b.write("endless.lua", keeper("300"))
+	b.look("it was mended", "20 300")
+	if got := b.alert(); got != "" {
+		t.Errorf("nothing is wrong any more, and the alert is %q", got)
+	}
 }
 
 // Goal: a start takes in what changed while the node was down, and nothing else: neither what was gone back on, nor
