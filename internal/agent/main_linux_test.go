@@ -59,8 +59,13 @@ type site struct {
 
 func newSite(t *testing.T, script string, args ...string) *site {
 	t.Helper()
+	return newSiteOf(t, newMemNode(), script, args...)
+}
+
+func newSiteOf(t *testing.T, node *memNode, script string, args ...string) *site {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	s := &site{t: t, ctx: ctx, node: newMemNode(), addr: "127.0.0.1:0"}
+	s := &site{t: t, ctx: ctx, node: node, addr: "127.0.0.1:0"}
 	s.node.seen = make(chan msg.Beat, 10_000)
 	s.node.greeting.HeartbeatSeconds = 0.2
 	s.serve()
@@ -234,27 +239,36 @@ func TestRealDrainCancelStop(t *testing.T) {
 	s.exit(ExitDone)
 }
 
+// A drain runs the command that the agent was given, or else the one that the node names for the pool.
 func TestRealDrainCommand(t *testing.T) {
-	s := newSite(t, `trap 'echo finished; exit 0' USR1; echo ready; while :; do sleep 0.1; done`,
-		"--drain-command", `echo "drain $EPU_PROGRAM_PID for $EPU_WORKER"; kill -USR1 $EPU_PROGRAM_PID`)
-	s.line("ready")
-	s.order("c1", "drain")
-	var said []string // the two have a pipe each, so their lines may come in either order
-	for range 2 {
-		text, err := s.out.ReadString('\n')
-		if err != nil {
-			t.Fatalf("got %q %v, want two lines", said, err)
+	const script = `trap 'echo finished; exit 0' USR1; echo ready; while :; do sleep 0.1; done`
+	const command = `echo "drain $EPU_PROGRAM_PID for $EPU_WORKER"; kill -USR1 $EPU_PROGRAM_PID`
+	node := newMemNode()
+	node.greeting.DrainCommand = []string{"/bin/sh", "-c", command}
+	for who, start := range map[string]func() *site{
+		"agent": func() *site { return newSite(t, script, "--drain-command", command) },
+		"node":  func() *site { return newSiteOf(t, node, script) },
+	} {
+		s := start()
+		s.line("ready")
+		s.order("c1", "drain")
+		var said []string // the two have a pipe each, so their lines may come in either order
+		for range 2 {
+			text, err := s.out.ReadString('\n')
+			if err != nil {
+				t.Fatalf("%s: got %q %v, want two lines", who, said, err)
+			}
+			said = append(said, strings.TrimSpace(text))
 		}
-		said = append(said, strings.TrimSpace(text))
+		slices.Sort(said)
+		var pid int
+		if _, err := fmt.Sscanf(said[0], "drain %d for epu-web-1-7/0", &pid); err != nil || said[1] != "finished" {
+			t.Errorf("%s: got %q, want the drain command's line and the program's", who, said)
+		}
+		s.until("drained", func(b msg.Beat) bool { return b.Drained && ok(b) })
+		s.order("c2", "stop")
+		s.exit(ExitDone)
 	}
-	slices.Sort(said)
-	var pid int
-	if _, err := fmt.Sscanf(said[0], "drain %d for epu-web-1-7/0", &pid); err != nil || said[1] != "finished" {
-		t.Errorf("got %q, want the drain command's line and the program's", said)
-	}
-	s.until("drained", func(b msg.Beat) bool { return b.Drained && ok(b) })
-	s.order("c2", "stop")
-	s.exit(ExitDone)
 }
 
 // What a program says of its work reaches the node; the next run begins with nothing said.
