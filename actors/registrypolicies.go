@@ -217,21 +217,22 @@ func (r *Registry) turn(now time.Time) {
 	}
 }
 
-// Due lists the controllers and sites that have not confirmed what concerns them.
+// Due lists the controllers and sites that have not confirmed what concerns them. It is asked after each answer,
+// so what they are to be told is made when it is sent.
 func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 	r.count()
-	for _, id := range r.untold[:min(len(r.untold), tellsMax)] {
-		p := r.st.Pools[id]
+	untold, leaving := r.untold[:min(len(r.untold), tellsMax)], r.leaving[:min(len(r.leaving), tellsMax)]
+	todo = make([]Todo, 0, len(untold)+len(leaving)+len(r.st.Sites))
+	for _, id := range untold {
 		todo = append(todo, Todo{
-			Key: r.key("define", string(id), p.Gen), To: msg.ControllerAddress(r.owner, id),
-			Make: func() any { return r.define(p) }, Every: definedEvery, Cap: 5 * time.Second,
+			Key: r.key("define", string(id), r.st.Pools[id].Gen), To: msg.ControllerAddress(r.owner, id),
+			Make: func() any { return r.define(id) }, Every: definedEvery, Cap: 5 * time.Second,
 		})
 	}
-	for _, id := range r.leaving[:min(len(r.leaving), tellsMax)] {
-		p := r.st.Pools[id]
+	for _, id := range leaving {
 		todo = append(todo, Todo{
-			Key: r.key("define", string(id), p.Gen) + "/left", To: msg.ControllerAddress(r.owner, id),
-			Make: func() any { return r.define(p) }, Every: time.Second,
+			Key: r.key("define", string(id), r.st.Pools[id].Gen) + "/left", To: msg.ControllerAddress(r.owner, id),
+			Make: func() any { return r.define(id) }, Every: time.Second,
 		})
 	}
 	if max(len(r.untold), len(r.leaving)) > tellsMax {
@@ -240,7 +241,9 @@ func (r *Registry) Due(time.Time, epu.Revision) (todo []Todo, next time.Time) {
 	for _, id := range slices.Sorted(maps.Keys(r.st.Sites)) {
 		t := Todo{
 			Key: r.key("site", string(id), r.st.SiteGen), To: msg.SiteAddress(id),
-			Send:  msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, ProtectedToo: r.st.ProtectedToo, Gen: r.st.SiteGen, Epoch: r.epoch},
+			Make: func() any {
+				return msg.SiteDefine{Spec: r.st.Sites[id], Disabled: r.st.EndAll, ProtectedToo: r.st.ProtectedToo, Gen: r.st.SiteGen, Epoch: r.epoch}
+			},
 			Every: 200 * time.Millisecond, Cap: 5 * time.Second,
 		}
 		if r.sites[id] >= r.st.SiteGen {
@@ -257,7 +260,8 @@ func (r *Registry) key(what, id string, gen uint64) string {
 	return fmt.Sprintf("%s/%s/%d/%d", what, id, r.epoch, gen)
 }
 
-func (r *Registry) define(p msg.PoolEntry) msg.Define {
+func (r *Registry) define(id epu.PoolID) msg.Define {
+	p := r.st.Pools[id]
 	d := msg.Define{
 		Epoch: r.epoch, Gen: p.Gen, Spec: p.Spec, Version: r.st.Policies.InForce(p.Spec.Policy.Name, p.Version), Launches: p.Launches, ConfGen: p.ConfGen, Removing: p.Removing,
 		EndAll: r.st.EndAll && (!p.Spec.Protected || r.st.ProtectedToo),

@@ -23,6 +23,7 @@ import (
 	"github.com/nimbus-epu/epu/internal/daemon/upkeep"
 	"github.com/nimbus-epu/epu/internal/relay"
 	"github.com/nimbus-epu/epu/internal/resource"
+	"github.com/nimbus-epu/epu/internal/sensor"
 	"github.com/nimbus-epu/epu/persistence/badger"
 	"github.com/nimbus-epu/epu/policies"
 )
@@ -47,6 +48,7 @@ type Node struct {
 	signer  *identity.Signer
 	library *policies.Library
 	shelf   *engine.Shelf
+	sources *sensor.Puller
 	tree    *actors.Tree
 	gateway *gateway.Gateway
 	relay   *relay.Server
@@ -181,6 +183,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.relay.Stop(ctx)
 	n.web.stop(ctx, n)
 	n.tree.Stop()
+	n.sources.Close()
 	return errors.Join(n.upkeep.Close(), n.Close(ctx))
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/nimbus-epu/epu/actors/versions"
 	"github.com/nimbus-epu/epu/internal/config"
 	"github.com/nimbus-epu/epu/internal/daemon/engine"
+	"github.com/nimbus-epu/epu/internal/sensor"
 	"github.com/nimbus-epu/epu/policies"
 	"github.com/nimbus-epu/epu/scripts"
 )
@@ -33,12 +34,13 @@ func libraryOf(conf config.Node, clock actors.Clock) *policies.Library {
 	return policies.NewLibrary(append(folders, scripts.Policies())...).Timed(clock.Now)
 }
 
-// shelve makes the node's shelf of policies.
+// shelve makes the node's shelf of policies, and what its engines ask for readings.
 func (n *Node) shelve() {
 	n.library = libraryOf(n.conf, n.opts.Clock)
 	n.shelf = engine.NewShelf(engine.ShelfOptions{
 		Library: n.library, BuiltIn: scripts.Policies(), Kept: n.keptVersion, Now: n.opts.Clock.Now,
 	})
+	n.sources = sensor.New(sensor.Options{Getenv: n.opts.Getenv, Now: n.opts.Clock.Now})
 }
 
 // view asks the registry for what is applied.
@@ -64,7 +66,7 @@ func (n *Node) keptVersion(ctx context.Context, name, hash string) (epu.PolicyVe
 // Controller makes the executor of a pool's controller.
 func (n *Node) Controller(_ epu.Owner, pool epu.PoolID) actors.Executor {
 	return engine.New(engine.Options{
-		Pool: pool, Shelf: n.shelf, Now: n.opts.Clock.Now, Getenv: n.opts.Getenv, Log: n.log,
+		Pool: pool, Shelf: n.shelf, Sources: n.sources, Now: n.opts.Clock.Now, Getenv: n.opts.Getenv, Log: n.log,
 		Sensors: func(ctx context.Context) (map[string]epu.SensorSpec, error) {
 			view, err := n.view(ctx)
 			return view.Pools[pool].Spec.Sensors, err

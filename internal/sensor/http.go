@@ -30,7 +30,7 @@ func newTransport() *http.Transport {
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // a bounded read is then also a bounded size
 		MaxResponseHeaderBytes: headerBytesMax,
-		MaxIdleConnsPerHost:    2,
+		MaxIdleConnsPerHost:    16, // many pools ask one server
 		IdleConnTimeout:        2 * time.Minute,
 	}
 }

@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Pool    epu.PoolID
 	Shelf   *Shelf
+	Sources *sensor.Puller // asks what sensors read; a node's engines share one, and with it connections
 	Now     func() time.Time
 	Getenv  func(string) string
 	Log     *slog.Logger
@@ -30,8 +31,7 @@ type Options struct {
 // Engine carries out the calls of one pool's controller. A controller has one evaluation out at a time,
 // but an incarnation that failed may have left one behind: the mutex keeps the Lua state to one of them.
 type Engine struct {
-	opts   Options
-	puller *sensor.Puller
+	opts Options
 
 	mu      sync.Mutex
 	engine  *policies.Engine
@@ -44,15 +44,13 @@ type Engine struct {
 }
 
 // New makes the engine of a pool's controller. It loads the policy with the first call that needs it.
-func New(opts Options) *Engine {
-	return &Engine{opts: opts, puller: sensor.New(sensor.Options{Getenv: opts.Getenv, Now: opts.Now})}
-}
+func New(opts Options) *Engine { return &Engine{opts: opts} }
 
 // Do carries out one call. Readings and hooks wait for no evaluation, and no evaluation for them.
 func (e *Engine) Do(ctx context.Context, call any) (any, error) {
 	switch c := call.(type) {
 	case actors.PollCall:
-		point, _ := e.puller.Pull(ctx, c.Spec) // which says itself why it is unknown
+		point, _ := e.opts.Sources.Pull(ctx, c.Spec) // which says itself why it is unknown
 		return point, nil
 	case actors.HookCall:
 		return nil, runHook(ctx, c)
