@@ -105,7 +105,7 @@ func benchRestored(b *testing.B, now time.Time, site, pool []byte) (*Controller,
 		b.Fatal(err)
 	}
 	c.Apply(Activated{})
-	d.Receive(Wake{}, "")
+	c.begin()
 	return c, d, s
 }
 

@@ -180,7 +180,7 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 	for _, id := range ids {
 		l := c.st.Launches[id]
 		c.bySite[l.Site]++
-		c.room = newRoom(id, len(l.Slots))
+		c.room.ids = epu.NewWorkerIDs(id, len(l.Slots))
 		c.refreshAll(id)
 	}
 	c.room = room{}
@@ -313,11 +313,14 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 	if s.Unwanted && w.State < epu.Terminating {
 		w.State = epu.Terminating
 	}
-	v := c.vitals[w.ID]
+	var v *workerVitals
+	if len(c.room.ids) == 0 { // else it comes back from a snapshot, and its actor has said nothing yet
+		v = c.vitals[w.ID]
+	}
 	if v != nil {
 		c.overlay(w, v)
 	}
-	c.track(w, v)
+	c.track(w, s, v)
 	c.awaitCharge(old, w)
 	c.changed(old, w)
 	c.roster.put(w)
@@ -326,32 +329,35 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		old.Leaving != w.Leaving || old.Replacing != w.Replacing || w.BusyUntil.Before(old.BusyUntil)
 }
 
-// room is memory for the workers of one launch, made at once when a pool is restored: one block of each kind
-// instead of three pieces for each worker. A block is freed with the last of what is in it.
+// room is memory for the workers of one launch when its pool is restored: blocks of them instead of three pieces
+// for each. A block is freed with the last of what is in it.
 type room struct {
 	ids     []epu.WorkerID
 	workers []epu.Worker
 	vitals  []workerVitals
 }
 
-func newRoom(launch epu.LaunchID, n int) room {
-	return room{epu.NewWorkerIDs(launch, n), make([]epu.Worker, n), make([]workerVitals, n)}
-}
+// roomMax is how many workers share a block: just under 8 KiB, of which the allocator wastes least.
+const roomMax = 23
 
-// of gives the room for the worker of a slot.
-func (r room) of(launch epu.LaunchID, i int) (epu.WorkerID, *epu.Worker) {
+// of gives the room for the worker of a slot. The slots of a launch take it in turns.
+func (r *room) of(launch epu.LaunchID, i int) (epu.WorkerID, *epu.Worker) {
 	if len(r.ids) == 0 {
 		return epu.NewWorkerID(launch, i), &epu.Worker{}
 	}
-	return r.ids[i], &r.workers[i]
+	if i%roomMax == 0 {
+		n := min(roomMax, len(r.ids)-i)
+		r.workers, r.vitals = make([]epu.Worker, n), make([]workerVitals, n)
+	}
+	return r.ids[i], &r.workers[i%roomMax]
 }
 
-// vitalsOf gives the room for what a worker's actor says.
-func (r room) vitalsOf(i int) *workerVitals {
-	if len(r.vitals) == 0 {
+// vitalsOf gives the room for what the actor of the worker that of was asked for last says.
+func (r *room) vitalsOf(i int) *workerVitals {
+	if len(r.ids) == 0 {
 		return &workerVitals{}
 	}
-	return &r.vitals[i]
+	return &r.vitals[i%roomMax]
 }
 
 func (c *Controller) refreshAll(launch epu.LaunchID) {

@@ -241,8 +241,7 @@ func (c *Controller) endHookDue(s *poolSlot) bool {
 }
 
 // endingNow reports that a worker's agent may stop: its end is durable and waits for nothing.
-func (c *Controller) endingNow(w *epu.Worker) bool {
-	s := &c.st.Launches[w.Launch].Slots[w.Slot]
+func (c *Controller) endingNow(s *poolSlot) bool {
 	return s.State >= epu.Terminating || s.Unwanted && !c.endHookDue(s)
 }
 

@@ -97,7 +97,7 @@ type told struct {
 }
 
 // track keeps what hangs on a worker's state: its actor and its deadlines.
-func (c *Controller) track(w *epu.Worker, v *workerVitals) {
+func (c *Controller) track(w *epu.Worker, s *poolSlot, v *workerVitals) {
 	starting, drains := w.Open() && w.State < epu.Running, w.Open() && w.Draining
 	clock(c.starting, w.ID, starting)
 	clock(c.drains, w.ID, drains)
@@ -114,8 +114,8 @@ func (c *Controller) track(w *epu.Worker, v *workerVitals) {
 		c.vitals[w.ID] = v
 	}
 	watch := msg.WatchWorker{
-		Running: w.State >= epu.Running && w.State < epu.Terminating, Known: c.checkedIn(w),
-		Ended: c.endingNow(w), Draining: w.Draining, Spec: c.health, Recounts: v.watch.Recounts,
+		Running: w.State >= epu.Running && w.State < epu.Terminating, Known: s.CheckedIn,
+		Ended: c.endingNow(s), Draining: w.Draining, Spec: c.health, Recounts: v.watch.Recounts,
 	}
 	if v.watch != watch {
 		c.suspicion.drop(v)
@@ -137,10 +137,6 @@ func clock(clocks map[epu.WorkerID]time.Time, id epu.WorkerID, on bool) {
 	} else if !on && ok {
 		delete(clocks, id)
 	}
-}
-
-func (c *Controller) checkedIn(w *epu.Worker) bool {
-	return c.st.Launches[w.Launch].Slots[w.Slot].CheckedIn
 }
 
 // untrack forgets a worker that is gone.

@@ -93,7 +93,7 @@ func fill(v reflect.Value, n int) {
 func TestRestoreReadsWhatOthersWrote(t *testing.T) {
 	c := NewController(epu.DefaultOwner, "web", SiteIdentity{Epoch: 1}, time.Unix(0, 0))
 	if err := c.Restore([]byte(` { "launches" : { "web-1-1" : { "slots" : [ { "in" : true , "Zone" : "z\u0061" , "later" : {"a":[1,{}]} , "State" : 600 } , null ] ,
-		"opened" : "2026-01-02T03:04:05+01:00" , "vars" : null , "newer" : [ "x" ] , "rev" : null , "site" : "cloud" } , "web-1-2" : { "slots" : null } } ,
+		"opened" : "2026-01-02T03:04:05+01:00" , "vars" : null , "newer" : [ "x" ] , "site" : "cloud" } , "web-1-2" : { "slots" : null } } ,
 		"rev" : 7 , "newest" : { } , "epoch" : 1 } `)); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ type Reader struct {
 	block strings.Builder   // texts are cut from it
 	room  int               // of a block: less in a small snapshot
 	words map[string]string // texts that many rows have
+	word  string            // the last of them
 	many  int               // elements of the last list: the next one is likely to have as many
 }
 
@@ -55,7 +56,8 @@ func (r *Reader) raw() []byte {
 	return raw
 }
 
-// null takes a null, which leaves a field as it is.
+// null takes a null, which leaves a field as it is. Only lists and objects can be null: encoding/json writes no
+// others for a row's fields.
 func (r *Reader) null() bool {
 	if r.err != nil {
 		return true
@@ -114,7 +116,7 @@ func (r *Reader) JSON(into any) {
 
 // Bool reads a boolean.
 func (r *Reader) Bool(into *bool) {
-	if r.null() {
+	if r.err != nil {
 		return
 	}
 	v, err := r.d.Bool()
@@ -124,7 +126,7 @@ func (r *Reader) Bool(into *bool) {
 
 // Time reads a time.
 func (r *Reader) Time(into *time.Time) {
-	if r.null() {
+	if r.err != nil {
 		return
 	}
 	text, err := r.d.StrBytes()
@@ -136,7 +138,7 @@ func (r *Reader) Time(into *time.Time) {
 
 // Int reads a whole number.
 func Int[N ~int | ~int16 | ~int64 | ~uint8](r *Reader, into *N) {
-	if r.null() {
+	if r.err != nil {
 		return
 	}
 	v, err := r.d.Int64()
@@ -148,7 +150,7 @@ func Int[N ~int | ~int16 | ~int64 | ~uint8](r *Reader, into *N) {
 
 // Uint reads a whole number that may be larger than Int's, and is not negative.
 func Uint[N ~uint64](r *Reader, into *N) {
-	if r.null() {
+	if r.err != nil {
 		return
 	}
 	v, err := r.d.UInt64()
@@ -158,7 +160,7 @@ func Uint[N ~uint64](r *Reader, into *N) {
 
 // Text reads a text that is this row's own.
 func Text[S ~string](r *Reader, into *S) {
-	if r.null() {
+	if r.err != nil {
 		return
 	}
 	text, err := r.d.StrBytes()
@@ -168,17 +170,20 @@ func Text[S ~string](r *Reader, into *S) {
 
 // Word reads a text that many rows share, such as the name of a zone.
 func Word[S ~string](r *Reader, into *S) {
-	if r.null() {
+	if r.err != nil {
 		return
 	}
 	text, err := r.d.StrBytes()
 	r.fail(err)
-	word, ok := r.words[string(text)]
-	if !ok {
-		word = r.cut(text)
-		r.words[word] = word
+	if r.word != string(text) {
+		word, ok := r.words[string(text)]
+		if !ok {
+			word = r.cut(text)
+			r.words[word] = word
+		}
+		r.word = word
 	}
-	*into = S(word)
+	*into = S(r.word)
 }
 
 // cut keeps a text in the block. What is in a block stays as it is, also when there is a next one.
