@@ -58,7 +58,7 @@ campaign: ## Run the seeded fault campaigns: CAMPAIGN=n seeds of each (default 2
 bench: ## Hold the performance budgets against their baselines, as a table (BENCH=regexp: other benchmarks)
 	$(if $(BENCH),$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...,\
 	  $(GO) test -p 1 -run '^$$' -bench '^BenchmarkBudget' -benchtime 7x -timeout 20m \
-	    ./actors ./policies ./persistence/badger ./internal/daemon | awk -f scripts/dev/budgets.awk)
+	    ./actors ./policies ./persistence/badger ./internal/daemon ./internal/daemon/engine | awk -f scripts/dev/budgets.awk)
 
 .PHONY: check
 check: tools check-generated ## Vet, staticcheck, luacheck, formatting, generated files, architecture and tidiness

@@ -335,11 +335,9 @@ func (c *Controller) rails(before int) reconcile.Rails {
 	return r
 }
 
-// guard holds a decision against the pool's limits. Of one that goes too far as a whole the last wish stands.
+// guard holds a decision against the pool's limits. One that goes too far as a whole has failed.
 func (c *Controller) guard(d *epu.Decision, before int) {
 	r := c.rails(before)
 	r.Workers = c.roster.all
-	if r.Guard(d); d.Error != "" {
-		d.Wish = c.st.Wish
-	}
+	r.Guard(d)
 }

@@ -110,6 +110,14 @@ func (f *Fleet) poolCall(call any) (Exec, Latency) {
 			}
 		}
 		return f.hook, quick
+	case actors.CheckConfCall:
+		if f.CheckConf != nil {
+			problems, slow := f.CheckConf(call)
+			quick.Answer += slow
+			if problems != nil {
+				return func(any) (any, error) { return actors.CheckedConf{Problems: problems}, nil }, quick
+			}
+		}
 	case actors.DecideCall:
 		if f.DecideSlow > 0 {
 			quick.Request = time.Duration(f.Rand().Int64N(int64(f.DecideSlow)))

@@ -34,6 +34,9 @@ type Fleet struct {
 	Candidate func(s *policies.Snapshot, d *epu.Decision) error
 	// DecideSlow is how long an evaluation takes at most to begin, and its answer to arrive.
 	DecideSlow time.Duration
+	// CheckConf, if set, says what a version of the policy thinks of a configuration that is to be changed; its
+	// answer is on its way for as long as it says.
+	CheckConf func(actors.CheckConfCall) (problems []string, slow time.Duration)
 	// Sensor reads a sensor that the node asks; SensorSlow is how long its answer is on its way.
 	Sensor     func(name string) (sensing.Point, error)
 	SensorSlow time.Duration
@@ -156,6 +159,9 @@ func (f *Fleet) Order(body any) any {
 	f.Run(time.Second)
 	return f.answer
 }
+
+// Answer is what came of the last question or order; nil while nothing has.
+func (f *Fleet) Answer() any { return f.answer }
 
 // Tell sends a message to the pool's controller.
 func (f *Fleet) Tell(m any) {
