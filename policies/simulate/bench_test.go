@@ -20,7 +20,8 @@ type trace struct {
 	confs map[string]map[string]any
 }
 
-// traces are of three kinds: flash crowds, a queue of jobs, and weak load with an outage of 38 hours.
+// traces are of four kinds: flash crowds, a queue of jobs, weak load with an outage of 38 hours, and the daily waves
+// of a load balancer.
 var traces = []trace{
 	{
 		file: "worldcup98_per_minute.csv.gz", tick: time.Minute, piece: 250 * time.Millisecond,
@@ -39,6 +40,13 @@ var traces = []trace{
 	},
 	{
 		file: "nasa_http_per_minute.csv.gz", tick: time.Minute, piece: 2 * time.Second,
+		confs: map[string]map[string]any{
+			"queuelen": {"queuelen_high_water": 20, "queuelen_low_water": 2, "max_instances": 50},
+			"target":   {"sensor": "utilization", "target": 70, "max_instances": 50},
+		},
+	},
+	{
+		file: "nab_elb_request_count_8c0756.csv.gz", tick: time.Minute, piece: 10 * time.Second,
 		confs: map[string]map[string]any{
 			"queuelen": {"queuelen_high_water": 20, "queuelen_low_water": 2, "max_instances": 50},
 			"target":   {"sensor": "utilization", "target": 70, "max_instances": 50},
