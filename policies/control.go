@@ -166,9 +166,8 @@ func scaleTo(L *lua.LState) int {
 		if !ok {
 			L.RaiseError("%s: sites wants a table such as {east = 3}, got %s", what, sandbox.KindOf(v))
 		}
-		t = sandbox.Backing(t)
 		sum := 0
-		for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
+		for k, v := range sandbox.Entries(L, t, sitesMax) {
 			w.wish.Sites, sum = placeAt(L, what+": sites", w.wish.Sites, sum, k, v)
 		}
 		w.together(L, what+": sites")

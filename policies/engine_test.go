@@ -302,3 +302,24 @@ func TestTickDoesNotGrowWithWorkers(t *testing.T) {
 		t.Errorf("got %v allocations for 5 workers and %v for 10 000, want the same", few, many)
 	}
 }
+
+// Goal: counts by different filters are different inputs, whatever their words are, so that the record replays.
+// Method: a name that reads like a name and another filter; what is plain keeps the name that records have.
+func TestCountsHaveNamesOfTheirOwn(t *testing.T) {
+	p := compile(t, "p", body(`
+		local odd = state.count{ name = "a,site=local" }
+		local both = state.count{ name = "a", site = "local" }
+		local quoted = state.count{ name = "\"a\"" } + state.count{ zone = "" }
+		control.scale_to(odd * 10 + both + quoted)`))
+	snap := fleet(3)
+	snap.Workers[0].Name = "a"
+	d := decide(t, p, snap, nil)
+	var names []string
+	for _, in := range d.Inputs {
+		names = append(names, in.Name)
+	}
+	want := []string{`count{name="a,site=local"}`, `count{name=a,site=local}`, `count{name="\"a\""}`, `count{zone=""}`}
+	if diff := cmp.Diff(want, names); diff != "" || d.Wanted.Target != 1 {
+		t.Errorf("got target %d, want 1; inputs (-want +got):\n%s", d.Wanted.Target, diff)
+	}
+}

@@ -2,6 +2,8 @@ package policies
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -141,6 +143,28 @@ func sources(name string, src []byte, lib fs.FS) []sourceText {
 		}
 	}
 	return out
+}
+
+// Sources are the files that a policy is made of now, as far as its text names them, its own first. A file that
+// is not there has no text.
+func (l *Library) Sources(name string) (out []epu.PolicyFile) {
+	text, err := l.Source(name)
+	if err != nil {
+		return nil
+	}
+	for _, f := range sources(name, text, l.layers) {
+		out = append(out, epu.PolicyFile{Path: f.name, Text: string(f.text)})
+	}
+	return out
+}
+
+// Digest tells sources apart: what the same sources give need not be found out again.
+func Digest(files []epu.PolicyFile) string {
+	sum := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(sum, "%d %s %d %s\n", len(f.Path), f.Path, len(f.Text), f.Text)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // filesMax bounds the files that one policy is made of.

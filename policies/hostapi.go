@@ -195,8 +195,8 @@ func options(L *lua.LState, arg int, what string, class Class) opts {
 		L.RaiseError("%s: options are a table such as {%s = ...}, got %s", what, known[0], sandbox.KindOf(v))
 	}
 	t = sandbox.Backing(t)
-	for k, _ := t.Next(lua.LNil); k != lua.LNil; k, _ = t.Next(k) {
-		name := sandbox.TextOf(k)
+	for k := range sandbox.Entries(L, t, len(known)) {
+		name := params.Clip(sandbox.TextOf(k), wordMax)
 		if !slices.Contains(known, name) {
 			L.RaiseError("%s: unknown option '%s'%s", what, name, params.DidYouMean(name, known))
 		}
@@ -244,9 +244,8 @@ func vars(L *lua.LState, what string, v lua.LValue) map[string]string {
 	if !ok {
 		L.RaiseError("%s: vars wants a table, got %s", what, sandbox.KindOf(v))
 	}
-	t = sandbox.Backing(t)
 	var out map[string]string
-	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
+	for k, v := range sandbox.Entries(L, t, varsMax) {
 		name, isText := k.(lua.LString)
 		switch v.Type() {
 		case lua.LTString, lua.LTNumber, lua.LTBool:
@@ -262,7 +261,7 @@ func vars(L *lua.LState, what string, v lua.LValue) map[string]string {
 		out[string(name)] = sandbox.TextOf(v)
 	}
 	if len(out) > varsMax {
-		L.RaiseError("%s: %d variables: at most %d", what, len(out), varsMax)
+		L.RaiseError("%s: more than %d variables", what, varsMax)
 	}
 	return out
 }

@@ -2,6 +2,8 @@ package policies
 
 import (
 	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -134,6 +136,19 @@ func count(L *lua.LState) int {
 	h.saw(name, n)
 	L.Push(lua.LNumber(n))
 	return 1
+}
+
+// told is a filter's value in the name of a count: as it is, or in quotes where it could be taken for the
+// beginning of another filter.
+func told(v lua.LValue) string {
+	if s := v.String(); s != "" && !strings.ContainsFunc(s, func(c rune) bool { return !plainLetter(c) }) {
+		return s
+	}
+	return strconv.Quote(v.String())
+}
+
+func plainLetter(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '/'
 }
 
 // zone finds a time zone and keeps it.

@@ -263,7 +263,7 @@ func filterOf(L *lua.LState, what string) filter {
 			checkWord(L, what, name, t.word)
 		}
 		f.tests = append(f.tests, t)
-		parts = append(parts, name+"="+v.String())
+		parts = append(parts, name+"="+told(v))
 	}
 	f.text = strings.Join(parts, ",")
 	return f

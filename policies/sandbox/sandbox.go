@@ -35,7 +35,8 @@ func meterOf(L *lua.LState) Meter { return L.Context().(Meter) }
 
 // Shared is everything that does not change: globals, libraries and host functions. It may serve many
 // states at once: nothing in it is ever written to, because scripts see tables only through read-only
-// proxies and functions find their evaluation through the state's context.
+// proxies and functions find their evaluation through the state's context. So no function may ever give
+// a script the table behind a proxy, not even to be read: two pools would write to it at once.
 type Shared struct {
 	Names   []string            // of the globals, for "did you mean"
 	Libs    map[string][]string // members of the libraries, by name
@@ -149,6 +150,7 @@ func readOnly(t *lua.LTable, what string) *lua.LTable {
 		L.RaiseError("%s", UnknownName(full(name), name, keysOf(t)))
 		return 0
 	}))
+	missing.RawSetString("__metatable", lua.LFalse)
 	t.Metatable = missing
 	mt := NewTable()
 	mt.RawSetString("__index", t)
@@ -261,7 +263,7 @@ func shortText(tonumber lua.LGFunction) lua.LGFunction {
 // searching makes a function pay for the list that it searches from the end.
 func searching(run lua.LGFunction) lua.LGFunction {
 	return func(L *lua.LState) int {
-		meterOf(L).Work(L, places(L.CheckTable(1))/64)
+		meterOf(L).Work(L, places(L.CheckTable(1))/placesPerStep)
 		return run(L)
 	}
 }

@@ -84,6 +84,7 @@ func Freeze(v any) lua.LValue {
 	default:
 		return ToLua(v)
 	}
+	back.Metatable = frozenBack
 	mt := Sized(4)
 	mt.RawSetString("__index", back)
 	mt.RawSetString("__newindex", frozenSet)
@@ -95,6 +96,11 @@ func Freeze(v any) lua.LValue {
 }
 
 var (
+	frozenBack = func() *lua.LTable {
+		mt := Sized(1)
+		mt.RawSetString("__metatable", lua.LFalse)
+		return mt
+	}()
 	frozenSet = GoFunc(func(L *lua.LState) int {
 		L.RaiseError("can't set '%s': the table is read-only; copy it first", TextOf(L.Get(2)))
 		return 0

@@ -33,50 +33,68 @@ type ShelfOptions struct {
 type Shelf struct {
 	opts ShelfOptions
 
-	mu       sync.Mutex                  // guards all below
+	mu       sync.Mutex                  // guards all below; nothing is read, asked or compiled under it
 	library  map[string]*policies.Policy // by name, as first loaded or last taken over
 	compiled map[string]*policies.Policy // by name and hash
 	faults   map[subject]fault
+	loads    loads
 }
 
 // NewShelf makes an empty shelf.
 func NewShelf(opts ShelfOptions) *Shelf {
 	return &Shelf{
 		opts: opts, library: map[string]*policies.Policy{}, compiled: map[string]*policies.Policy{}, faults: map[subject]fault{},
+		loads: loads{running: map[string]*loading{}, failed: map[string]failure{}},
 	}
 }
 
-// Policy gives a version of a policy; an empty hash is what the library has.
+// Policy gives a version of a policy; an empty hash is what the library has. A kept version is compiled from what
+// is kept, before anything of the library is: its file may be broken, or take seconds to say so.
 func (s *Shelf) Policy(ctx context.Context, name, hash string) (*policies.Policy, error) {
 	if hash == "" {
 		return s.Library(name)
 	}
+	if p := s.have(name, hash); p != nil {
+		return p, nil
+	}
+	var err error = epu.E(epu.NotFound, "load policy", name+" "+hash, errors.New("nothing keeps versions here"))
+	if s.opts.Kept != nil {
+		v, kerr := s.opts.Kept(ctx, name, hash)
+		if kerr == nil {
+			return s.compile(v)
+		}
+		err = kerr
+	}
+	if p, lerr := s.Library(name); lerr == nil && p.Hash == hash {
+		return p, nil
+	}
+	return nil, err
+}
+
+// have gives a version that needs no loading; nil if there is none.
+func (s *Shelf) have(name, hash string) *policies.Policy {
 	s.mu.Lock()
-	p := s.compiled[name+" "+hash]
-	s.mu.Unlock()
-	if p != nil {
-		return p, nil
+	defer s.mu.Unlock()
+	if p := s.compiled[name+" "+hash]; p != nil {
+		return p
 	}
-	if p, err := s.Library(name); err == nil && p.Hash == hash {
-		return p, nil
+	if p := s.library[name]; p != nil && p.Hash == hash {
+		return p
 	}
-	if s.opts.Kept == nil {
-		return nil, epu.E(epu.NotFound, "load policy", name+" "+hash, errors.New("nothing keeps versions here"))
-	}
-	v, err := s.opts.Kept(ctx, name, hash)
-	if err != nil {
-		return nil, err
-	}
-	return s.compile(v)
+	return nil
 }
 
 // compile makes a kept version's policy. What it is made of stands in the version alone, so that no file of
 // this node can change it.
 func (s *Shelf) compile(v epu.PolicyVersion) (*policies.Policy, error) {
-	p, err := policies.NewLibrary(source.FS(v.Files)).Timed(s.opts.Now).Compile(v.Name, []byte(v.Files[0].Text))
-	if err == nil && p.Hash != v.Hash {
-		err = epu.E(epu.Internal, "load policy", v.Name+" "+v.Hash, errors.New("its sources have another hash: they are not what was kept"))
-	}
+	key := v.Name + " " + v.Hash
+	p, err := s.once(key, func() string { return policies.Digest(v.Files) }, func() (*policies.Policy, error) {
+		p, err := policies.NewLibrary(source.FS(v.Files)).Timed(s.opts.Now).Compile(v.Name, []byte(v.Files[0].Text))
+		if err == nil && p.Hash != v.Hash {
+			err = epu.E(epu.Internal, "load policy", key, errors.New("its sources have another hash: they are not what was kept"))
+		}
+		return p, err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -85,23 +103,38 @@ func (s *Shelf) compile(v epu.PolicyVersion) (*policies.Policy, error) {
 	if len(s.compiled) >= compiledMax {
 		clear(s.compiled)
 	}
-	s.compiled[v.Name+" "+v.Hash] = p
+	s.compiled[key] = p
 	return p, nil
 }
 
 // Library gives what the node's library has. It is loaded once: what becomes of the files later is not
 // looked at before it is taken over or the node starts anew, so that all pools run the same.
 func (s *Shelf) Library(name string) (*policies.Policy, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.library[name]; p != nil {
+	known := func() *policies.Policy {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.library[name]
+	}
+	if p := known(); p != nil {
 		return p, nil
 	}
-	p, err := s.opts.Library.Load(name)
-	if err == nil {
+	stamp := func() string { return policies.Digest(s.opts.Library.Sources(name)) }
+	return s.once(name, stamp, func() (*policies.Policy, error) {
+		if p := known(); p != nil { // another load ended just now, or a version was taken over
+			return p, nil
+		}
+		p, err := s.opts.Library.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if taken := s.library[name]; taken != nil {
+			return taken, nil
+		}
 		s.library[name] = p
-	}
-	return p, err
+		return p, nil
+	})
 }
 
 // Stored is what the library has, as a version that can be kept.
@@ -146,10 +179,7 @@ func (s *Shelf) Resolve(view msg.RegistryView, spec epu.PolicySpec) (p *policies
 	if hash == "" || hash == library {
 		return own, pinned, lerr
 	}
-	s.mu.Lock()
-	p = s.compiled[spec.Name+" "+hash]
-	s.mu.Unlock()
-	if p != nil {
+	if p = s.have(spec.Name, hash); p != nil {
 		return p, pinned, nil
 	}
 	v, ok := book.Get(spec.Name, hash)
