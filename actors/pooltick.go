@@ -143,6 +143,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	if news || remembers {
 		if err := tx.Fits(wish); err != nil {
 			d.Error = "what the policy wants can't be kept: " + err.Error()
+			d.Wanted, d.Actions, d.MemoryAfter = c.st.Wish, nil, d.MemoryBefore // its record would be as large
 		}
 	}
 	if d.Error != "" {

@@ -25,6 +25,8 @@ const (
 	reasonsMax = 50
 	alertsMax  = 20
 	varsMax    = 200
+	varBytes   = 4 << 10   // of one variable with its name
+	wishBytes  = 256 << 10 // of a wish with its actions, without the reasons
 	wordMax    = 256
 	reasonMax  = 500 // bytes of a reason or alert; more is cut
 	tickMin    = 100 * time.Millisecond
@@ -91,6 +93,8 @@ type wishing struct {
 	tick    time.Duration
 	sites   map[epu.SiteID]int // of place
 	placed  int                // the sum of sites
+	bytes   int                // that all this takes
+	scale   int                // those of them that are scale_to's
 }
 
 // result is the wish in full. A policy that asked for nothing holds the last wish, and one that only
@@ -145,12 +149,13 @@ func scaleTo(L *lua.LState) int {
 	n := whole(L, what, L.Get(1), 0, targetMax)
 	o := options(L, 2, what, scaleOptions)
 	uniques := w.wish.Uniques
-	w.scaled = true
+	w.scaled, w.bytes, w.scale = true, w.bytes-w.scale, 0
 	w.wish = epu.Wish{Target: n, Uniques: uniques}
 	if o.t == nil {
 		return 0
 	}
 	at := whereOf(L, what, o)
+	w.scale = w.take(L, what, bytesOf(at))
 	w.wish.Site, w.wish.Allocation, w.wish.Market, w.wish.Vars = at.Site, at.Allocation, at.Market, at.Vars
 	w.wish.Victims = epu.VictimOrder(oneOf(L, what, "victims", o, "oldest", "newest", "idle-longest", "most-expensive", "nearest-charge"))
 	w.wish.Urgency = epu.Urgency(oneOf(L, what, "urgency", o, "low", "normal", "high"))
@@ -171,12 +176,18 @@ func scaleTo(L *lua.LState) int {
 			w.wish.Sites, sum = placeAt(L, what+": sites", w.wish.Sites, sum, k, v)
 		}
 		w.together(L, what+": sites")
+		w.scale += w.take(L, what, bytesOfSites(w.wish.Sites))
 	}
 	return 0
 }
 
 func place(L *lua.LState) int {
 	w := &hostOf(L).asked
+	if site, ok := L.Get(1).(lua.LString); ok && len(w.sites) < sitesMax {
+		if _, twice := w.sites[epu.SiteID(site)]; !twice {
+			w.take(L, "control.place", 2*fieldBytes+len(site))
+		}
+	}
 	w.sites, w.placed = placeAt(L, "control.place", w.sites, w.placed, L.Get(1), L.Get(2))
 	if len(w.wish.Sites) > 0 {
 		w.together(L, "control.place")
@@ -242,7 +253,12 @@ func want(L *lua.LState) int {
 	if w.wish.Uniques == nil {
 		w.wish.Uniques = map[string]epu.Unique{}
 	}
-	w.wish.Uniques[name] = whereOf(L, what, o)
+	spec, before := whereOf(L, what, o), 0
+	if old, twice := w.wish.Uniques[name]; twice {
+		before = len(name) + bytesOf(old)
+	}
+	w.take(L, what, len(name)+bytesOf(spec)-before)
+	w.wish.Uniques[name] = spec
 	if len(w.wish.Uniques) > uniquesMax {
 		L.RaiseError("%s: more than %d named workers", what, uniquesMax)
 	}
@@ -302,6 +318,7 @@ func (w *wishing) act(L *lua.LState, a epu.Action) int {
 	if len(w.actions) >= actionsMax {
 		L.RaiseError("more than %d actions in one decision", actionsMax)
 	}
+	w.take(L, "control."+string(a.Kind), bytesOfAction(a))
 	w.actions = append(w.actions, a)
 	return len(w.actions) - 1
 }
@@ -353,53 +370,4 @@ func act(kind epu.ActionKind) lua.LGFunction {
 		L.Push(lua.LNumber(len(a.Workers)))
 		return 1
 	}
-}
-
-// ids takes one worker or a list of workers, each an ID or a view. An ID that control.launch gave is
-// turned into that of the worker it has become; if there is none, it is left out.
-func ids(L *lua.LState, what string) []epu.WorkerID {
-	one := func(v lua.LValue) epu.WorkerID {
-		switch v := v.(type) {
-		case lua.LString:
-			id := epu.WorkerID(v)
-			if strings.Count(string(id), "/") == 2 {
-				if w := hostOf(L).find(L, id); w != nil {
-					return w.ID
-				}
-				return ""
-			}
-			if _, _, ok := id.Parse(); ok {
-				return id
-			}
-			L.RaiseError("%s: '%s' is not the ID of a worker", what, params.Clip(string(v), wordMax))
-		case *lua.LUserData:
-			if _, ok := workerOf(v); ok {
-				return liveWorker(L, v).ID
-			}
-		}
-		L.RaiseError("%s wants workers or their IDs, got %s", what, sandbox.KindOf(v))
-		return ""
-	}
-	list := []lua.LValue{L.Get(1)}
-	if t, ok := L.Get(1).(*lua.LTable); ok {
-		t = sandbox.Backing(t)
-		n := t.Len()
-		if n > idsMax {
-			L.RaiseError("%s: %d workers at once: at most %d", what, n, idsMax)
-		}
-		list = list[:0]
-		for i := 1; i <= n; i++ {
-			list = append(list, t.RawGetInt(i))
-		}
-	}
-	hostOf(L).Work(L, len(list))
-	seen := map[epu.WorkerID]bool{"": true}
-	var out []epu.WorkerID
-	for _, v := range list {
-		if id := one(v); !seen[id] {
-			seen[id] = true
-			out = append(out, id)
-		}
-	}
-	return out
 }

@@ -25,6 +25,10 @@ const (
 	heapDefault     = 256 << 20
 	callDepthMax    = 120
 	registryMax     = 16 << 10 // values on the Lua stack
+
+	// After so much a Lua state is made anew: what a policy hoards in variables of its file goes with it.
+	stateBytesMax = 8 << 20 // allocated meanwhile
+	stateTicksMax = 1000
 )
 
 // Options bound an engine. The zero value is usable: steps alone then bound an evaluation, which is
@@ -32,16 +36,16 @@ const (
 type Options struct {
 	Deadline time.Duration     // wall time of one evaluation; default 50 ms; needs Now
 	Steps    int               // VM instructions of one evaluation; default 5 million
-	Heap     uint64            // bytes the whole process may grow by during one evaluation; default 256 MiB
+	Heap     uint64            // bytes that a policy's tables and functions may take; default 256 MiB
 	Now      func() time.Time  // the clock; nil = no deadline, and Decision.Took stays 0
 	Print    func(line string) // takes what policies print; nil drops it
 }
 
 // Engine evaluates one policy for one pool. It makes its Lua state at the first evaluation and keeps
-// it; after any error it is thrown away and built again. An Engine belongs to one goroutine at a time.
+// it; after any error, and now and then, it is thrown away and built again. An Engine belongs to one
+// goroutine at a time.
 type Engine struct {
 	host        host
-	fns         functions
 	conf        map[string]any // of the last good evaluation
 	initialized bool
 }
@@ -61,6 +65,11 @@ type host struct {
 	memory  *lua.LTable // nil until the policy looks at it
 	conf    *lua.LTable
 	printed int
+
+	fns   functions
+	env   *lua.LTable // what lines of a console have set; nil for a policy
+	grown uint64      // allocated by the evaluations of this state, at most
+	ticks int         // evaluations of this state
 
 	slab    []lua.LUserData
 	tools   sandbox.Tools
@@ -118,6 +127,7 @@ func (e *Engine) Decide(snap *Snapshot, conf map[string]any) epu.Decision {
 		d.MemoryAfter = memory
 		d.Reasons, d.Actions, d.Alerts = h.asked.reasons, h.asked.actions, h.asked.alerts
 		d.TickEvery = h.asked.tick
+		h.age()
 	}
 	d.Wish = d.Wanted
 	if h.seen.on {
@@ -140,10 +150,43 @@ func (h *host) start(snap *Snapshot) {
 }
 
 func (h *host) limits() sandbox.Limits {
-	if h.opts.Now == nil && h.p.clock != nil {
-		return sandbox.Limits{Deadline: patienceMax, Steps: h.opts.Steps, Heap: h.opts.Heap, Now: h.p.clock}
+	l := sandbox.Limits{Deadline: h.opts.Deadline, Steps: h.opts.Steps, Heap: h.opts.Heap, Now: h.opts.Now, Weigh: h.weigh}
+	if l.Now == nil && h.p.clock != nil {
+		l.Deadline, l.Now = patienceMax, h.p.clock
 	}
-	return sandbox.Limits{Deadline: h.opts.Deadline, Steps: h.opts.Steps, Heap: h.opts.Heap, Now: h.opts.Now}
+	return l
+}
+
+// weigh tells what the policy's values take.
+func (h *host) weigh(most uint64) uint64 {
+	held := h.fns.values()
+	for _, t := range []*lua.LTable{h.memory, h.env} {
+		if t != nil {
+			held = append(held, t)
+		}
+	}
+	for _, v := range h.modules {
+		held = append(held, v)
+	}
+	return sandbox.Weigh(h.L, most, held...)
+}
+
+func (f functions) values() (out []lua.LValue) {
+	for _, v := range []*lua.LFunction{f.validate, f.initialize, f.decide, f.reconfigure} {
+		if v != nil {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// age throws away a state that may have grown, or is old.
+func (h *host) age() {
+	h.grown += h.Grown()
+	h.ticks++
+	if h.grown > stateBytesMax || h.ticks >= stateTicksMax {
+		h.drop()
+	}
 }
 
 // end drops what belongs to the evaluation, so that an idle engine holds no snapshot. The index of
@@ -155,10 +198,17 @@ func (h *host) end() {
 
 // discard throws the state away: after a timeout or an overflow its stacks may hold remains.
 func (h *host) discard() {
+	h.drop()
+	h.live, h.ids, h.idsOf = nil, nil, nil
+}
+
+// drop lets go of the state and of all that was made for it.
+func (h *host) drop() {
 	if h.L != nil {
 		h.L.Close()
 	}
-	h.L, h.live, h.conf, h.ids, h.idsOf = nil, nil, nil, nil, nil
+	h.L, h.conf, h.env, h.fns, h.grown, h.ticks = nil, nil, nil, functions{}, 0, 0
+	h.tools.Forget()
 }
 
 // evaluate runs what is due: initialize at first, reconfigure after a change, then decide.
@@ -171,7 +221,7 @@ func (e *Engine) evaluate(conf map[string]any) (memory json.RawMessage, err erro
 		h.live = nil
 	}()
 	if h.L == nil {
-		if e.fns, err = h.load(); err != nil {
+		if h.fns, err = h.load(); err != nil {
 			return nil, err
 		}
 		h.conf = nil
@@ -180,9 +230,9 @@ func (e *Engine) evaluate(conf map[string]any) (memory json.RawMessage, err erro
 	if h.conf == nil || changed != nil {
 		h.conf = h.frozen(conf)
 	}
-	ran := hooks{Initialize: !e.initialized && e.fns.initialize != nil, Changed: changed}
+	ran := hooks{Initialize: !e.initialized && h.fns.initialize != nil, Changed: changed}
 	if !e.initialized {
-		if err = h.call("initialize", e.fns.initialize, h.conf); err != nil {
+		if err = h.call("initialize", h.fns.initialize, h.conf); err != nil {
 			h.note(inputHooks, ran)
 			return nil, err
 		}
@@ -191,14 +241,14 @@ func (e *Engine) evaluate(conf map[string]any) (memory json.RawMessage, err erro
 	if changed != nil {
 		ran.Old = e.conf
 		h.note(inputHooks, ran)
-		if err = h.call("reconfigure", e.fns.reconfigure, h.conf, sandbox.ToLua(h.p.plain(e.conf)), sandbox.ToLua(anyList(changed))); err != nil {
+		if err = h.call("reconfigure", h.fns.reconfigure, h.conf, sandbox.ToLua(h.p.plain(e.conf)), sandbox.ToLua(anyList(changed))); err != nil {
 			return nil, err
 		}
 	} else if ran.Initialize {
 		h.note(inputHooks, ran)
 	}
 	e.initialized, e.conf = true, conf
-	if err = h.call("decide", e.fns.decide, h.conf); err != nil {
+	if err = h.call("decide", h.fns.decide, h.conf); err != nil {
 		return nil, err
 	}
 	if h.memory == nil {

@@ -2,8 +2,6 @@ package policies
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -156,15 +154,6 @@ func (l *Library) Sources(name string) (out []epu.PolicyFile) {
 		out = append(out, epu.PolicyFile{Path: f.name, Text: string(f.text)})
 	}
 	return out
-}
-
-// Digest tells sources apart: what the same sources give need not be found out again.
-func Digest(files []epu.PolicyFile) string {
-	sum := sha256.New()
-	for _, f := range files {
-		fmt.Fprintf(sum, "%d %s %d %s\n", len(f.Path), f.Path, len(f.Text), f.Text)
-	}
-	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // filesMax bounds the files that one policy is made of.

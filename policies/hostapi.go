@@ -8,6 +8,7 @@ import (
 
 	lua "github.com/yuin/gopher-lua"
 
+	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies/params"
 	"github.com/nimbus-epu/epu/policies/sandbox"
 	"github.com/nimbus-epu/epu/policies/source"
@@ -54,16 +55,19 @@ func Bounds() []Bound {
 	return []Bound{
 		{"time of one decision", deadlineDefault.String()},
 		{"Lua instructions of one decision", number(stepsDefault)},
-		{"growth of the node's memory during one decision", fmt.Sprintf("%d MiB", heapDefault>>20)},
+		{"a policy's tables and functions in memory", fmt.Sprintf("%d MiB", heapDefault>>20)},
 		{"nested calls", number(callDepthMax)},
 		{"length of a file", kib(source.SizeMax)},
 		{"length of one text", kib(sandbox.TextMax)},
 		{"length of all texts made in one decision", fmt.Sprintf("%d MiB", sandbox.TextTotalMax>>20)},
+		{"instructions of a regular expression", number(sandbox.ProgramMax)},
 		{"state.memory, as JSON", kib(sandbox.MemoryMax)},
 		{"different things read in one decision", number(inputsMax)},
 		{"target", number(targetMax)},
 		{"named workers", number(uniquesMax)},
 		{"sites with a number of their own", number(sitesMax)},
+		{"variable of a worker, with its name", kib(varBytes)},
+		{"wish with its actions", kib(wishBytes)},
 		{"actions in one decision", number(actionsMax)},
 		{"workers of one launch", number(launchMax)},
 		{"workers of one terminate, drain or resume", number(idsMax)},
@@ -155,8 +159,8 @@ func print_(L *lua.LState) int {
 	}
 	h.printed++
 	var parts []string
-	for i := 1; i <= L.GetTop(); i++ {
-		parts = append(parts, sandbox.TextOf(L.Get(i)))
+	for i := 1; i <= min(L.GetTop(), printLineMax); i++ {
+		parts = append(parts, params.Clip(sandbox.TextOf(L.Get(i)), printLineMax))
 	}
 	h.opts.Print(params.Clip(strings.Join(parts, "\t"), printLineMax))
 	return 0
@@ -258,10 +262,99 @@ func vars(L *lua.LState, what string, v lua.LValue) map[string]string {
 		if out == nil {
 			out = map[string]string{}
 		}
-		out[string(name)] = sandbox.TextOf(v)
+		text := sandbox.TextOf(v)
+		if n := len(name) + len(text); n > varBytes {
+			L.RaiseError("%s: the variable %s takes %d bytes: at most %d", what, params.Clip(string(name), wordMax), n, varBytes)
+		}
+		out[string(name)] = text
 	}
 	if len(out) > varsMax {
 		L.RaiseError("%s: more than %d variables", what, varsMax)
+	}
+	return out
+}
+
+// take makes room for a part of the wish, before it is taken in, and returns what it takes. Everything of a
+// decision is written down by others: what nobody could keep is refused with the line that asks for it.
+func (w *wishing) take(L *lua.LState, what string, bytes int) int {
+	if w.bytes+bytes > wishBytes {
+		L.RaiseError("%s: the wish with its actions takes more than %d KiB", what, wishBytes>>10)
+	}
+	w.bytes += bytes
+	return bytes
+}
+
+// fieldBytes is what a text costs beside its letters.
+const fieldBytes = 4
+
+func bytesOf(u epu.Unique) int {
+	n := 2*fieldBytes + len(u.Site) + len(u.Allocation) + len(u.Market)
+	for name, text := range u.Vars {
+		n += 2*fieldBytes + len(name) + len(text)
+	}
+	return n
+}
+
+func bytesOfSites(sites map[epu.SiteID]int) (n int) {
+	for name := range sites {
+		n += 2*fieldBytes + len(name)
+	}
+	return n
+}
+
+func bytesOfAction(a epu.Action) int {
+	n := len(a.Name) + len(a.Reason) + bytesOf(epu.Unique{Site: a.Site, Allocation: a.Allocation, Market: a.Market, Vars: a.Vars})
+	for _, id := range a.Workers {
+		n += fieldBytes + len(id)
+	}
+	return n
+}
+
+// ids takes one worker or a list of workers, each an ID or a view. An ID that control.launch gave is
+// turned into that of the worker it has become; if there is none, it is left out.
+func ids(L *lua.LState, what string) []epu.WorkerID {
+	one := func(v lua.LValue) epu.WorkerID {
+		switch v := v.(type) {
+		case lua.LString:
+			id := epu.WorkerID(v)
+			if strings.Count(string(id), "/") == 2 {
+				if w := hostOf(L).find(L, id); w != nil {
+					return w.ID
+				}
+				return ""
+			}
+			if _, _, ok := id.Parse(); ok {
+				return id
+			}
+			L.RaiseError("%s: '%s' is not the ID of a worker", what, params.Clip(string(v), wordMax))
+		case *lua.LUserData:
+			if _, ok := workerOf(v); ok {
+				return liveWorker(L, v).ID
+			}
+		}
+		L.RaiseError("%s wants workers or their IDs, got %s", what, sandbox.KindOf(v))
+		return ""
+	}
+	list := []lua.LValue{L.Get(1)}
+	if t, ok := L.Get(1).(*lua.LTable); ok {
+		t = sandbox.Backing(t)
+		n := t.Len()
+		if n > idsMax {
+			L.RaiseError("%s: %d workers at once: at most %d", what, n, idsMax)
+		}
+		list = list[:0]
+		for i := 1; i <= n; i++ {
+			list = append(list, t.RawGetInt(i))
+		}
+	}
+	hostOf(L).Work(L, len(list))
+	seen := map[epu.WorkerID]bool{"": true}
+	var out []epu.WorkerID
+	for _, v := range list {
+		if id := one(v); !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
 	}
 	return out
 }

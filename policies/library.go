@@ -320,6 +320,7 @@ func (c *Console) open() {
 	mt.RawSetString("__index", h.L.Env)
 	mt.RawSetString("__metatable", lua.LFalse)
 	c.env.Metatable = mt
+	h.env = c.env
 }
 
 // Decide evaluates the policy on what lines see now, state.memory as they left it included. It changes nothing:

@@ -126,7 +126,7 @@ func count(L *lua.LState) int {
 	name := "count{" + f.text + "}"
 	n, known := h.snap.past.count(name)
 	if !known {
-		h.Work(L, len(h.snap.Workers)/8)
+		h.Work(L, len(h.snap.Workers)*max(1, len(f.tests))/8)
 		for _, w := range h.snap.Workers {
 			if f.passes(w) {
 				n++

@@ -182,6 +182,7 @@ func window(L *lua.LState) int {
 	if h.snap.Windows != nil {
 		h.Work(L, 100)
 		w, ok = h.snap.Windows(id, span)
+		h.Work(L, w.Count/4) // which nobody knows before
 	}
 	if !ok || w.Quality == epu.QualityUnknown || !finite(w.Mean, w.Min, w.Max, w.Last, w.Slope) {
 		h.saw(name, nil)

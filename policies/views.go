@@ -95,6 +95,7 @@ func viewIndex(L *lua.LState) int {
 	case "age":
 		L.Push(lua.LNumber(hostOf(L).snap.Now.Sub(w.Created).Seconds()))
 	case "vars":
+		hostOf(L).Work(L, 4*len(w.Vars))
 		L.Push(sandbox.ToLua(w.Vars))
 	case "site":
 		L.Push(orNil(string(w.Site)))
@@ -345,7 +346,7 @@ func workers(L *lua.LState) int {
 		h.same(L, call)
 		all := h.snap.Workers
 		for ; i < len(all); i++ {
-			if h.Step(); !f.passes(all[i]) {
+			if h.Work(L, 1); !f.passes(all[i]) {
 				continue
 			}
 			h.seen.all.set(i)

@@ -55,7 +55,9 @@ const opener = "A policy is a Lua file that returns a table, [`epu.Policy`](#epu
 	"about](../explanation/decisions.md) says what becomes of a wish."
 
 const bounds = "A policy that goes beyond one of these fails with the line at which it did: the pool keeps its last wish, failed\n" +
-	"workers are replaced all the same, and the pool's health is `policy-failing` until a decision succeeds. Time and\ninstructions can't be caught with `pcall`."
+	"workers are replaced all the same, and the pool's health is `policy-failing` until a decision succeeds. Time and\ninstructions can't be caught with `pcall`. Memory is that of the policy's own tables and functions, whatever the node\n" +
+	"does beside it. Between decisions nothing need stay but `state.memory`: the Lua state is made anew after an error, after\n" +
+	"8 MiB of work, and after a thousand decisions at the latest."
 
 func entry(b *strings.Builder, f sandbox.Func) {
 	fmt.Fprintf(b, "\n### `%s`\n\n", f.Signature())

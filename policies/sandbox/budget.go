@@ -18,10 +18,16 @@ const (
 	waitMax = time.Millisecond
 
 	lookEvery     = 64 // steps between looks at the clock, at most
-	heapEverySlow = 4  // looks between samples of the heap when there is no clock
+	heapEverySlow = 4  // looks between samples of what was allocated when there is no clock
+
+	// stepMost is how long a step that a host function charges for may take, generously: so much of a wait
+	// after a charge is the function's own doing and counts.
+	stepMost = time.Microsecond
 )
 
-const heapMetric = "/memory/classes/heap/objects:bytes"
+// heapMetric is all that the process ever allocated. Unlike the size of the heap it never falls, so that what it
+// grew by is an upper bound of what an evaluation can have made, whatever others do meanwhile.
+const heapMetric = "/gc/heap/allocs:bytes"
 
 // A store to t[67108863] would make gopher-lua allocate a gigabyte in one instruction, which nothing
 // could interrupt. The variable is the library's only switch for that and is process-wide; it is set
@@ -33,14 +39,18 @@ func init() { lua.MaxArrayIndex = arrayIndexMax }
 type Limits struct {
 	Deadline time.Duration    // wall time, without long waits for the processor; needs Now
 	Steps    int              // VM instructions
-	Heap     uint64           // bytes the whole process may grow by
+	Heap     uint64           // bytes that the values of the state may take
 	Now      func() time.Time // the clock; nil = no deadline
+
+	// Weigh tells how many bytes the values of the state take, and stops counting beyond most. It is asked only
+	// when the whole process has allocated so much that the evaluation can have made too much of it.
+	Weigh func(most uint64) uint64
 }
 
 // Budget is what is left of an evaluation's limits; it is a Meter but for Tools. It is the context that
 // gopher-lua asks before every instruction, which makes it a step counter: cheaper than a timer's
 // context, and, unlike a deadline, the same on every machine and alive where time stands still. Every
-// look (lookEvery steps) also reads the clock and, about once per millisecond, the size of the heap.
+// look (lookEvery steps) also reads the clock and, about once per millisecond, what was allocated.
 type Budget struct {
 	limits   Limits
 	steps    int
@@ -50,11 +60,13 @@ type Budget struct {
 	started  time.Time
 	lookedAt time.Time
 	ran      time.Duration // counts against the deadline
+	charged  time.Duration // what host functions may take of the time until the next look
 	heapAt   time.Time
 	looks    int
 	heap     [1]metrics.Sample
-	heapBase uint64
-	why      error // set when the budget is used up; nothing runs after that
+	heapBase uint64 // allocated when the evaluation began
+	heapNext uint64 // allocated when the state is to be weighed
+	why      error  // set when the budget is used up; nothing runs after that
 }
 
 var errNotRunning = errors.New("no evaluation is running")
@@ -65,8 +77,10 @@ var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c
 // Begin starts a new evaluation with full budgets.
 func (b *Budget) Begin(l Limits) {
 	b.limits = l
-	b.steps, b.text, b.looks, b.why, b.heapBase = 0, 0, 0, nil, 0
-	b.ran, b.every = 0, lookEvery
+	b.steps, b.text, b.looks, b.why = 0, 0, 0, nil
+	b.ran, b.charged, b.every = 0, 0, lookEvery
+	b.heapBase = b.allocated()
+	b.heapNext = b.heapBase + l.Heap
 	b.next = min(lookEvery, b.limits.Steps)
 	if b.limits.Now != nil {
 		b.started = b.limits.Now()
@@ -107,9 +121,10 @@ func (b *Budget) exceeded() error {
 		since := t.Sub(b.lookedAt)
 		b.lookedAt = t
 		b.every = min(2*b.every, lookEvery)
-		if since > waitMax {
-			since, b.every = waitMax, max(b.every/16, 1)
+		if most := max(waitMax, b.charged); since > most {
+			since, b.every = most, max(b.every/16, 1)
 		}
+		b.charged = 0
 		if b.ran += since; b.ran > b.limits.Deadline {
 			return fmt.Errorf("stopped after %v: a loop that never ends, or too much work for one tick", b.limits.Deadline)
 		}
@@ -120,17 +135,32 @@ func (b *Budget) exceeded() error {
 	if !sample {
 		return nil
 	}
-	b.heap[0].Name = heapMetric
-	metrics.Read(b.heap[:])
-	size := b.heap[0].Value.Uint64()
-	if b.heapBase == 0 {
-		b.heapBase = size
+	return b.weigh()
+}
+
+// weigh finds out whether the state holds too much, once enough was allocated for that, by whomever.
+func (b *Budget) weigh() error {
+	now := b.allocated()
+	if now < b.heapNext || b.limits.Weigh == nil {
+		return nil
 	}
-	if size > b.heapBase+b.limits.Heap {
-		return fmt.Errorf("stopped because memory grew by more than %d MiB during the evaluation", b.limits.Heap>>20)
+	holds := b.limits.Weigh(b.limits.Heap)
+	if holds > b.limits.Heap {
+		return fmt.Errorf("stopped because its tables and functions take more than %d MiB", b.limits.Heap>>20)
 	}
+	b.heapNext = now + max(b.limits.Heap-holds, b.limits.Heap/8)
 	return nil
 }
+
+func (b *Budget) allocated() uint64 {
+	b.heap[0].Name = heapMetric
+	metrics.Read(b.heap[:])
+	return b.heap[0].Value.Uint64()
+}
+
+// Grown is how many bytes the process has allocated since the evaluation began: at least as many as the
+// evaluation.
+func (b *Budget) Grown() uint64 { return b.allocated() - b.heapBase }
 
 // Work charges for what a host function does outside the instruction count, before it does it.
 func (b *Budget) Work(L *lua.LState, steps int) {
@@ -138,6 +168,7 @@ func (b *Budget) Work(L *lua.LState, steps int) {
 	if b.steps >= b.next && b.look() != nil {
 		L.RaiseError("%s", b.why.Error())
 	}
+	b.charged += time.Duration(steps) * stepMost
 }
 
 // Made charges for a string of n bytes, before it is made.
@@ -166,9 +197,6 @@ func (b *Budget) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // Value holds nothing.
 func (b *Budget) Value(any) any { return nil }
-
-// Step charges for one instruction's worth of work, in loops of host functions that charge as they go.
-func (b *Budget) Step() { b.steps++ }
 
 // Steps is how many VM instructions the evaluation has taken.
 func (b *Budget) Steps() int { return b.steps }

@@ -7,14 +7,17 @@
 // What bounds a script, and what does not:
 //
 //   - Instructions and time: the Meter, which gopher-lua asks before every instruction. No function here
-//     loops without charging the Meter first. Instructions of the VM that can be slow themselves (the length
-//     of a list with a long end of nils, sums and comparisons of long texts) are bounded by the clock only.
+//     loops without charging the Meter, and what a function charged for may take its time: that much of a
+//     gap between two looks at the clock counts, of any other gap no more than a wait for the processor.
+//     Instructions of the VM that can be slow themselves (the length of a list with a long end of nils, sums
+//     and comparisons of long texts) are bounded by the clock only.
 //   - Texts: every function that makes one, the operator ".." included (Rewrite turns it into a call),
 //     charges its length first, so texts are bounded exactly.
-//   - Regular expressions: linear time, and subject times program is bounded and charged.
+//   - Regular expressions: linear time, and subject times program is bounded and charged. The program's
+//     length is known, bounded and charged before it is made, and what is slow only to be read is refused.
 //   - Stacks: gopher-lua's own limits.
-//   - Tables: by time only. A store costs an instruction and allocates a few dozen bytes, so a loop that
-//     fills tables for the whole deadline makes some tens of megabytes; the Meter also watches the heap.
+//   - Tables and functions: they are weighed (Weigh) once the process has allocated so much that they can be
+//     too large. What others allocate makes them be weighed, and nothing else.
 //
 // Start reading at sandbox.go.
 package sandbox

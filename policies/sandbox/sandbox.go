@@ -29,7 +29,11 @@ type Meter interface {
 type Tools struct {
 	Rand     Rand
 	patterns map[string]pattern
+	programs int // instructions of their programs
 }
+
+// Forget lets go of what was kept for evaluations to come.
+func (t *Tools) Forget() { t.patterns, t.programs = nil, 0 }
 
 func meterOf(L *lua.LState) Meter { return L.Context().(Meter) }
 

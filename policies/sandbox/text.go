@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -16,10 +17,16 @@ import (
 const (
 	patternMax      = 256      // bytes of a pattern
 	patternsKept    = 32       // compiled patterns an engine keeps
+	programsKept    = 10_000   // instructions of all their programs
+	parseSteps      = 50       // steps per byte of a pattern to read it
+	compileSteps    = 20       // steps per instruction of a program to make it
 	matchWorkMax    = 1 << 20  // subject bytes x program instructions
 	matchAllWorkMax = 16 << 20 // subject bytes squared x program instructions
 	workPerStep     = 16       // such units that cost as much as one VM instruction
 )
+
+// ProgramMax is how many instructions the program of a regular expression may have.
+const ProgramMax = 2000
 
 // textFuncs are the functions on texts: Lua's own ones where they are harmless, bounded ones for the
 // rest, and text.* on regular expressions (RE2 syntax) in place of Lua's patterns.
@@ -190,22 +197,71 @@ func compiled(L *lua.LState, src string) pattern {
 	if len(src) > patternMax {
 		L.RaiseError("a pattern of %d bytes is too long: at most %d", len(src), patternMax)
 	}
-	re, err := regexp.Compile(src)
+	if why := slowToRead(src); why != "" {
+		L.RaiseError("pattern %q: %s", src, why)
+	}
+	m.Work(L, 100+len(src)*parseSteps)
+	tree, err := syntax.Parse(src, syntax.Perl)
 	if err != nil {
 		L.RaiseError("pattern %q: %s", src, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
-	p := pattern{re: re, size: 1}
-	if tree, err := syntax.Parse(src, syntax.Perl); err == nil {
-		if prog, err := syntax.Compile(tree.Simplify()); err == nil {
-			p.size = len(prog.Inst)
+	p := pattern{size: programSize(tree) + 2} // which every program has
+	if p.size > ProgramMax {
+		L.RaiseError("pattern %q: it makes more than %d instructions: repeat less", src, ProgramMax)
+	}
+	m.Work(L, p.size*compileSteps)
+	if p.re, err = regexp.Compile(src); err != nil {
+		L.RaiseError("pattern %q: %s", src, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	if t.patterns == nil || len(t.patterns) >= patternsKept || t.programs+p.size > programsKept {
+		t.patterns, t.programs = map[string]pattern{}, 0
+	}
+	t.patterns[src], t.programs = p, t.programs+p.size
+	return p
+}
+
+// classesMax is how many classes of Unicode a pattern may have. Alternatives of them are merged letter by letter.
+const classesMax = 8
+
+// slowToRead says what makes a short pattern take long only to be read: Go's parser merges classes of Unicode, and
+// without regard to case it goes through every letter of a range.
+func slowToRead(src string) string {
+	if strings.Count(src, `\p`)+strings.Count(src, `\P`) > classesMax {
+		return fmt.Sprintf(`more than %d classes such as \pL`, classesMax)
+	}
+	wide := strings.Contains(src, `\x{`) || strings.ContainsFunc(src, func(c rune) bool { return c >= utf8.RuneSelf })
+	if !wide || !strings.Contains(src, "[") {
+		return ""
+	}
+	for _, group := range strings.Split(src, "(?")[1:] {
+		flags := group[:len(group)-len(strings.TrimLeft(group, "imsU-"))]
+		if strings.Contains(flags, "i") {
+			return "letters beyond ASCII, a class and (?i): write letters in both cases"
 		}
 	}
-	m.Work(L, 100+p.size)
-	if t.patterns == nil || len(t.patterns) >= patternsKept {
-		t.patterns = map[string]pattern{}
+	return ""
+}
+
+// programSize is how many instructions a pattern's program has at most. Known from the pattern as it is
+// written, it need not be made to be found too long.
+func programSize(re *syntax.Regexp) int {
+	own, sum := 2, 0
+	for _, sub := range re.Sub {
+		sum += programSize(sub)
 	}
-	t.patterns[src] = p
-	return p
+	switch re.Op {
+	case syntax.OpLiteral:
+		own = max(1, len(re.Rune))
+	case syntax.OpAlternate:
+		own = len(re.Sub)
+	case syntax.OpRepeat:
+		sum *= max(1, re.Min, re.Max)
+		own += max(0, re.Max-re.Min)
+	}
+	if re.Op == syntax.OpRepeat && re.Max < 0 {
+		own++
+	}
+	return min(own+sum, ProgramMax+1)
 }
 
 // subject takes the text and the pattern of a call and charges for the work, before it is done.

@@ -3,13 +3,17 @@ package sandbox
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
+
+	"github.com/nimbus-epu/epu/policies/params"
 )
 
 // Bounds of values that cross between Go and Lua.
@@ -125,14 +129,67 @@ func Backing(t *lua.LTable) *lua.LTable {
 
 // FromLua converts a Lua value into plain Go: nil, bool, float64, string, []any, map[string]any.
 // What JSON can't hold is an error that names the place.
-func FromLua(v lua.LValue) (any, error) {
-	n := 0
-	return goValue(v, "", 0, &n)
+func FromLua(v lua.LValue) (any, error) { return (&taker{bytesMax: TextTotalMax}).value(v, 0) }
+
+// taker converts one value, and stops before it takes too much: the same long text may be in a table a
+// thousand times and take no memory there, but would in what is made of it.
+type taker struct {
+	bytesMax int
+	values   int
+	bytes    int // of JSON, at least
+	empty    int // places of lists and removed keys that were passed over
 }
 
-func goValue(v lua.LValue, at string, depth int, n *int) (any, error) {
-	if *n++; *n > valuesMax {
-		return nil, fmt.Errorf("more than %d values", valuesMax)
+// emptyMax bounds what a value's tables have at the end of lists and of keys that are no more.
+const emptyMax = 1 << 20
+
+// tooLarge is how much a value may take.
+type tooLarge int
+
+func (e tooLarge) Error() string { return fmt.Sprintf("holds more than %d bytes", int(e)) }
+
+// misfit is what JSON can't hold, and where it is.
+type misfit struct {
+	at   []string // from the outermost key
+	text string
+}
+
+func (e *misfit) Error() string {
+	if len(e.at) == 0 {
+		return "it " + e.text
+	}
+	return strings.Join(e.at, ".") + " " + e.text
+}
+
+// in says that what is wrong is in the entry of a key.
+func in(key string, err error) error {
+	if m, ok := err.(*misfit); ok {
+		m.at = append([]string{params.Clip(key, keyShown)}, m.at...)
+	}
+	return err
+}
+
+// keyShown is how much of a key stands in an error.
+const keyShown = 80
+
+// count takes note of a value's size.
+func (t *taker) count(bytes int) error {
+	if t.values++; t.values > valuesMax {
+		return fmt.Errorf("more than %d values", valuesMax)
+	}
+	if t.bytes += bytes; t.bytes > t.bytesMax {
+		return tooLarge(t.bytesMax)
+	}
+	return nil
+}
+
+func (t *taker) value(v lua.LValue, depth int) (any, error) {
+	size := 2 // with what stands between values
+	if s, ok := v.(lua.LString); ok {
+		size += len(s)
+	}
+	if err := t.count(size); err != nil {
+		return nil, err
 	}
 	switch v := v.(type) {
 	case *lua.LNilType:
@@ -145,43 +202,44 @@ func goValue(v lua.LValue, at string, depth int, n *int) (any, error) {
 		if f := float64(v); !math.IsNaN(f) && !math.IsInf(f, 0) {
 			return f, nil
 		}
-		return nil, fmt.Errorf("%sis not a finite number", named(at))
+		return nil, &misfit{text: "is not a finite number"}
 	case *lua.LTable:
 		if depth >= depthMax {
-			return nil, fmt.Errorf("%sis nested more than %d levels deep (or contains itself)", named(at), depthMax)
+			return nil, &misfit{text: fmt.Sprintf("is nested more than %d levels deep (or contains itself)", depthMax)}
 		}
-		return goTable(v, at, depth, n)
+		return t.table(Backing(v), depth)
 	}
-	return nil, fmt.Errorf("%sis %s, which can't be kept", named(at), KindOf(v))
+	return nil, &misfit{text: fmt.Sprintf("is %s, which can't be kept", KindOf(v))}
 }
 
-func named(at string) string {
-	if at == "" {
-		return "it "
+func (t *taker) table(from *lua.LTable, depth int) (any, error) {
+	if t.empty += places(from) + removed(from); t.empty > emptyMax {
+		return nil, fmt.Errorf("its tables have had more than %d entries", emptyMax)
 	}
-	return at + " "
-}
-
-func goTable(t *lua.LTable, at string, depth int, n *int) (any, error) {
-	t = Backing(t)
 	size, list := 0, 0
-	var err error
 	m := map[string]any{}
-	for k, v := t.Next(lua.LNil); k != lua.LNil && err == nil; k, v = t.Next(k) {
+	for k, v := from.Next(lua.LNil); k != lua.LNil; k, v = from.Next(k) {
 		size++
+		key := TextOf(k)
 		if i, ok := k.(lua.LNumber); ok && float64(i) == float64(size) {
 			list++
 		}
 		if _, ok := k.(lua.LString); !ok && list < size {
-			return nil, fmt.Errorf("%shas the key %s: keys are texts, or 1, 2, 3 without gaps", named(at), TextOf(k))
+			return nil, &misfit{text: fmt.Sprintf("has the key %s: keys are texts, or 1, 2, 3 without gaps", key)}
 		}
 		if list > 0 && list < size {
-			return nil, fmt.Errorf("%smixes a list with named keys", named(at))
+			return nil, &misfit{text: "mixes a list with named keys"}
 		}
-		m[TextOf(k)], err = goValue(v, join(at, TextOf(k)), depth+1, n)
+		if list == 0 {
+			t.bytes += len(key)
+		}
+		var err error
+		if m[key], err = t.value(v, depth+1); err != nil {
+			return nil, in(key, err)
+		}
 	}
-	if err != nil || list == 0 {
-		return m, err
+	if list == 0 {
+		return m, nil
 	}
 	out := make([]any, list)
 	for i := range out {
@@ -190,16 +248,13 @@ func goTable(t *lua.LTable, at string, depth int, n *int) (any, error) {
 	return out, nil
 }
 
-func join(at, key string) string {
-	if at == "" {
-		return key
-	}
-	return at + "." + key
-}
-
 // EncodeMemory is the policy's memory as it is stored: JSON with sorted keys, nil when empty.
 func EncodeMemory(t *lua.LTable) (json.RawMessage, error) {
-	v, err := FromLua(t)
+	v, err := (&taker{bytesMax: MemoryMax}).value(t, 0)
+	var over tooLarge
+	if errors.As(err, &over) {
+		return nil, memoryOver
+	}
 	if err != nil {
 		return nil, fmt.Errorf("state.memory: %w", err)
 	}
@@ -211,10 +266,12 @@ func EncodeMemory(t *lua.LTable) (json.RawMessage, error) {
 		return nil, fmt.Errorf("state.memory: %w", err)
 	}
 	if len(b) > MemoryMax {
-		return nil, fmt.Errorf("state.memory holds %d bytes: at most %d are kept; keep sums in place of lists", len(b), MemoryMax)
+		return nil, memoryOver
 	}
 	return b, nil
 }
+
+var memoryOver = fmt.Errorf("state.memory holds more than %d bytes; keep sums in place of lists", MemoryMax)
 
 // DecodeMemory reads what EncodeMemory wrote. Anything else is an error: guessing at a policy's
 // memory would be worse than stopping.

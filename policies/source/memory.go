@@ -1,12 +1,24 @@
 package source
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"strings"
 	"time"
 
 	"github.com/nimbus-epu/epu"
 )
+
+// Digest tells sources apart: what the same sources give need not be found out again.
+func Digest(files []epu.PolicyFile) string {
+	sum := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(sum, "%d %s %d %s\n", len(f.Path), f.Path, len(f.Text), f.Text)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
 
 // FS is a folder of policies that holds these files and nothing else. It has files to be opened by their
 // path, and no listing.

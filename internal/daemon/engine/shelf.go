@@ -88,7 +88,7 @@ func (s *Shelf) have(name, hash string) *policies.Policy {
 // this node can change it.
 func (s *Shelf) compile(v epu.PolicyVersion) (*policies.Policy, error) {
 	key := v.Name + " " + v.Hash
-	p, err := s.once(key, func() string { return policies.Digest(v.Files) }, func() (*policies.Policy, error) {
+	p, err := s.once(key, func() string { return source.Digest(v.Files) }, func() (*policies.Policy, error) {
 		p, err := policies.NewLibrary(source.FS(v.Files)).Timed(s.opts.Now).Compile(v.Name, []byte(v.Files[0].Text))
 		if err == nil && p.Hash != v.Hash {
 			err = epu.E(epu.Internal, "load policy", key, errors.New("its sources have another hash: they are not what was kept"))
@@ -118,7 +118,7 @@ func (s *Shelf) Library(name string) (*policies.Policy, error) {
 	if p := known(); p != nil {
 		return p, nil
 	}
-	stamp := func() string { return policies.Digest(s.opts.Library.Sources(name)) }
+	stamp := func() string { return source.Digest(s.opts.Library.Sources(name)) }
 	return s.once(name, stamp, func() (*policies.Policy, error) {
 		if p := known(); p != nil { // another load ended just now, or a version was taken over
 			return p, nil
