@@ -57,6 +57,9 @@ func TestMoreThanAnEventHolds(t *testing.T) {
 		if got := n.pool("greedy"); !strings.Contains(got.Failure, "KiB") || got.Wish.Target != 1 {
 			t.Errorf("got the failure %q and a target of %d, want the last wish to stand", got.Failure, got.Wish.Target)
 		}
+		if last := n.pool("greedy").Last; last == nil || last.Error == "" || last.Wanted.Target != 1 || len(last.Wanted.Uniques)+len(last.Actions) > 0 {
+			t.Errorf("the decision that is kept wants %+v, which was refused", last)
+		}
 		if got := n.Restarts.Load(); got != 0 {
 			t.Errorf("%d actors failed", got)
 		}
