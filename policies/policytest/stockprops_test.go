@@ -159,7 +159,7 @@ func TestStockSettles(t *testing.T) {
 				t.Fatalf("got target %d after %d at constant readings %v\nreasons %v", w.wish.Target, want, values, d.Reasons)
 			}
 			if i > settling && int(w.seq) != launched {
-				t.Fatalf("got %d launches at a constant target of %d and readings %v\nactions %v", int(w.seq)-launched, want, values, d.Actions)
+				t.Fatalf("got %d launches at a constant target of %d and readings %v\nactions %v\nreasons %v\nconf %v, limits %+v", int(w.seq)-launched, want, values, d.Actions, d.Reasons, w.conf, w.limits)
 			}
 			w.pass(40 * time.Second)
 		}

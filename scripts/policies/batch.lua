@@ -124,11 +124,21 @@ local function spareOf(state, conf, seen, counted)
   return math.max(0, spare - seen.kept) -- those that an operator keeps may be just the idle ones
 end
 
+-- Notes the target while the pool's guard rails (limits.min) keep it above what was asked for. That stays true
+-- while those that came in place of others start and nothing else changes.
+local function hold(state)
+  local memory, target = state.memory, state.target
+  if memory.provided and memory.provided.asked < target then
+    memory.held = target
+  elseif memory.held ~= target then
+    memory.held = nil
+  end
+end
+
 -- Takes back what nobody needs: first launches that have not begun, then workers that have been idle for
 -- long. Workers beyond the target are going already, so the wish does not fall for them once more.
 --
--- What guard rails of the pool keep (limits.min) is asked for less of again and again, but not drained: it would
--- be replaced at once, for ever.
+-- What guard rails keep is asked for less of again and again, but not drained: it would be replaced, for ever.
 local function shrink(control, state, conf, p, spare)
   local target, have = state.target, demand.have(state)
   local drop = math.max(0, math.min(target - have, spare.free, target - conf.min_instances))
@@ -146,8 +156,7 @@ local function shrink(control, state, conf, p, spare)
   end
   local since = "idle for " .. show.span(conf.idle_for) .. " or longer"
   p.rule, p.text = "idle", p.text .. ", and " .. pool.plural(go, "worker") .. " " .. since
-  local last = state.memory.provided
-  if last and last.asked < target then
+  if state.memory.held then
     go = math.min(go, math.max(0, have - target))
     p.text = p.text .. ", but guard rails keep " .. target
   end
@@ -171,6 +180,7 @@ return {
     local memory, target = state.memory, state.target
     local r = reading.of(state, conf.sensor, 0)
     local seen = look(state, conf, r.time)
+    hold(state)
     local counted = conf.idle_sensor and reading.of(state, conf.idle_sensor, 0)
     if not r.ok or counted and not counted.ok then
       memory.idle = nil

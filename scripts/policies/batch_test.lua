@@ -52,6 +52,10 @@ test.case {
     { workers = { { idle_for = 600, count = 2 } }, wish = 2, sensors = jobs(0), expect = { target = 0, actions = 1 } },
     { wish = 1, workers = { { idle_for = 600 } }, expect = { target = 0, actions = 0, because = "but guard rails keep 1" } },
     { wish = 1, after = 10, expect = { target = 0, actions = 0, because = "but guard rails keep 1" } },
+    { wish = 1, after = 10, workers = { { state = "PENDING" } }, expect = { target = 1, actions = 0 } },
+    { wish = 1, after = 90, workers = { { idle_for = 600 } }, expect = { target = 0, actions = 0, because = "but guard rails keep 1" } },
+    { sensors = jobs(4), expect = { target = 4 } },
+    { wish = 4, after = 900, workers = { { idle_for = 600, count = 4 } }, sensors = jobs(0), expect = { target = 0, actions = 1 } },
   },
 }
 
