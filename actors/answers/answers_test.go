@@ -147,7 +147,9 @@ func TestDoneIsGrouped(t *testing.T) {
 	if diff := cmp.Diff(want, answers.Done(past, v, now)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"launch 2 workers (web-1-3/0, web-1-3/1) at cloud: PENDING"}, answers.Doing(v)); diff != "" {
+	v.Workers[0].Site, v.Workers[0].Replacing = "cloud", true
+	doing := []string{"replace web-1-2/3 at cloud once another runs", "launch 2 workers (web-1-3/0, web-1-3/1) at cloud: PENDING"}
+	if diff := cmp.Diff(doing, answers.Doing(v)); diff != "" {
 		t.Error(diff)
 	}
 }

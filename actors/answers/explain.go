@@ -88,6 +88,8 @@ func Doing(v msg.PoolView) []string {
 			g.add("end", " at "+string(w.Site), cmp.Or(w.EndReason, w.Error), string(w.ID))
 		case w.Draining:
 			g.add("drain", " at "+string(w.Site), "", string(w.ID))
+		case w.Replacing:
+			g.add("replace", " at "+string(w.Site)+" once another runs", "", string(w.ID))
 		case w.State < epu.Running:
 			g.add("launch", " at "+string(w.Site), w.State.Word(), string(w.ID))
 		}

@@ -16,7 +16,7 @@ func Instance(pool epu.PoolID, w *epu.Worker) *msg.Instance {
 		Zone: w.Zone, Allocation: string(w.Allocation), Market: string(w.Market), State: w.State.String(),
 		StateSince: timestamppb.New(w.StateSince), Health: w.Health.String(), Suspect: w.Suspect, Draining: w.Draining,
 		Ended: w.Ended, EndReason: w.EndReason, Address: w.Address, Created: timestamppb.New(w.Created), Error: w.Error,
-		Vars: w.Vars, Protected: w.Protected, UsdPerHour: w.Price,
+		Vars: w.Vars, Protected: w.Protected, UsdPerHour: w.Price, Replacing: w.Replacing,
 	}
 	if !w.BusyUntil.IsZero() {
 		i.BusyUntil = timestamppb.New(w.BusyUntil)

@@ -1328,6 +1328,7 @@ type Instance struct {
 	BusyUntil     *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=busy_until,json=busyUntil,proto3" json:"busy_until,omitempty"`        // absent = no busy lease
 	IdleSince     *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=idle_since,json=idleSince,proto3" json:"idle_since,omitempty"`        // absent = busy or not reported
 	UsdPerHour    float64                `protobuf:"fixed64,25,opt,name=usd_per_hour,json=usdPerHour,proto3" json:"usd_per_hour,omitempty"` // 0 = not known
+	Replacing     bool                   `protobuf:"varint,26,opt,name=replacing,proto3" json:"replacing,omitempty"`                        // goes once another runs in its place
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1535,6 +1536,13 @@ func (x *Instance) GetUsdPerHour() float64 {
 		return x.UsdPerHour
 	}
 	return 0
+}
+
+func (x *Instance) GetReplacing() bool {
+	if x != nil {
+		return x.Replacing
+	}
+	return false
 }
 
 type ProcessError struct {
@@ -5342,7 +5350,7 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\";\n" +
 	"\tInstances\x12.\n" +
-	"\tinstances\x18\x01 \x03(\v2\x10.epu.v1.InstanceR\tinstances\"\x88\a\n" +
+	"\tinstances\x18\x01 \x03(\v2\x10.epu.v1.InstanceR\tinstances\"\xa6\a\n" +
 	"\bInstance\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x12\n" +
@@ -5376,7 +5384,8 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\n" +
 	"idle_since\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\tidleSince\x12 \n" +
 	"\fusd_per_hour\x18\x19 \x01(\x01R\n" +
-	"usdPerHour\x1a7\n" +
+	"usdPerHour\x12\x1c\n" +
+	"\treplacing\x18\x1a \x01(\bR\treplacing\x1a7\n" +
 	"\tVarsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x01\n" +

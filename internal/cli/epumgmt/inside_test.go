@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/cli/decision"
@@ -42,6 +44,24 @@ func TestNameColumn(t *testing.T) {
 	}
 	if list[1].Name = "alpha"; wide() {
 		t.Error("NAME is hidden although a worker has one")
+	}
+}
+
+// Goal: what an operator ordered and a worker said of itself does not hide one another. Method: notes of one worker.
+func TestNotes(t *testing.T) {
+	busy := timestamppb.New(time.Unix(1, 0))
+	for want, i := range map[string]*msg.Instance{
+		"":                                 {},
+		"busy":                             {BusyUntil: busy},
+		"protected, busy":                  {BusyUntil: busy, Protected: true},
+		"to be replaced once another runs": {Replacing: true},
+		"exit 3":                           {Error: "exit 3", Replacing: true, Protected: true},
+		"to be replaced once another runs, protected, busy": {Replacing: true, Protected: true, BusyUntil: busy},
+		"protected": {Replacing: true, Draining: true, Protected: true}, // its state says that it drains
+	} {
+		if got := note(i); got != want {
+			t.Errorf("%v: got %q, want %q", i, got, want)
+		}
 	}
 }
 

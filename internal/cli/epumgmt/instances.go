@@ -126,7 +126,7 @@ func instanceHealth(i *msg.Instance) cli.Cell {
 	return c
 }
 
-// note is the one thing about a worker that a person should know.
+// note is what a person should know about a worker: what went wrong, or what keeps it and awaits it.
 func note(i *msg.Instance) string {
 	switch {
 	case i.GetError() != "":
@@ -139,12 +139,18 @@ func note(i *msg.Instance) string {
 		return fmt.Sprintf("%s exited with %d", e.GetProgram(), e.GetExitStatus())
 	case i.GetEndReason() != "":
 		return i.GetEndReason()
-	case i.GetProtected():
-		return "protected"
-	case i.GetBusyUntil() != nil:
-		return "busy"
 	}
-	return ""
+	var parts []string
+	if i.GetReplacing() && !i.GetDraining() { // afterwards the state says so
+		parts = append(parts, "to be replaced once another runs")
+	}
+	if i.GetProtected() {
+		parts = append(parts, "protected")
+	}
+	if i.GetBusyUntil() != nil {
+		parts = append(parts, "busy")
+	}
+	return strings.Join(parts, ", ")
 }
 
 func vars(m map[string]string) string {
