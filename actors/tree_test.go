@@ -16,6 +16,7 @@ import (
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/iaas"
 	"github.com/nimbus-epu/epu/iaas/sim"
+	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/persistence/memory"
 )
 
@@ -25,6 +26,7 @@ type node struct {
 	t       *testing.T
 	journal *memory.Journal
 	clouds  *clouds
+	history persistence.History // of the next start; nil = one in memory
 }
 
 // clouds are the executors of a node: real time and goroutines, as in the daemon.
@@ -82,7 +84,10 @@ func (n *node) start() {
 	n.t.Helper()
 	var ids atomic.Uint64
 	life := time.Now().UnixNano()
-	sys := actors.NewSystem(actors.WallClock{}, n.journal, memory.NewHistory(0), slog.New(slog.DiscardHandler), func() string {
+	if n.history == nil {
+		n.history = memory.NewHistory(0)
+	}
+	sys := actors.NewSystem(actors.WallClock{}, n.journal, n.history, slog.New(slog.DiscardHandler), func() string {
 		return fmt.Sprintf("%d-%08d", life, ids.Add(1))
 	})
 	tree, err := actors.Start(sys, n.clouds)
@@ -96,6 +101,7 @@ func (n *node) start() {
 // stop ends the node. The library's own goroutines end a while later.
 func (n *node) stop() {
 	n.Stop()
+	n.history = nil // the next life begins with another
 	time.Sleep(time.Minute)
 }
 

@@ -141,6 +141,9 @@ func (g *Gateway) fromWorker(ctx context.Context, pool epu.PoolID, w *epu.Worker
 
 // ended lists the workers that ended within the last hour, from the history.
 func (g *Gateway) ended(ctx context.Context, pool epu.PoolID) ([]*msg.Instance, error) {
+	if err := g.tree.History.Flush(ctx); err != nil {
+		return nil, epu.E(epu.Unavailable, "read history of", string(pool), err)
+	}
 	q := persistence.Query{Kind: persistence.KindEvent, Pool: pool, Since: g.tree.Clock.Now().Add(-time.Hour), Limit: recordsMax}
 	var out []*msg.Instance
 	for r, err := range g.tree.History.Find(ctx, q) {

@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"errors"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -42,6 +43,10 @@ type CheckInWorker struct {
 	Launch   epu.LaunchID
 	Instance epu.InstanceID
 }
+
+// ErrNotYetKnown is why a CheckInWorker is refused as Unavailable when its machine runs and its launch does
+// not know yet that it does: the agent comes back after a second.
+var ErrNotYetKnown = errors.New("the machine is not yet known to its launch")
 
 // WorkerCheckedIn answers CheckInWorker.
 type WorkerCheckedIn struct {

@@ -14,10 +14,6 @@ import (
 	"github.com/nimbus-epu/epu/cluster/identity"
 )
 
-// NotYetKnown is the text by which an Unavailable check-in is told from a node that can't answer: the
-// machine runs, and its launch does not know yet that it does.
-const NotYetKnown = "not yet known"
-
 func (h *Handler) checkIn(w http.ResponseWriter, r *http.Request) {
 	body, err := readBody(w, r, msg.AgentBodyMax)
 	if err != nil {
@@ -41,7 +37,7 @@ func (h *Handler) checkIn(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), beatTimeout)
 	defer cancel()
 	answer, err := h.o.Agents.CheckIn(ctx, claims, in)
-	if err != nil && epu.KindOf(err) == epu.Unavailable && strings.Contains(err.Error(), NotYetKnown) {
+	if errors.Is(err, msg.ErrNotYetKnown) {
 		h.write(w, http.StatusTooEarly, textType, []byte("the machine is not yet known: try again in a second\n"))
 		return
 	}

@@ -109,7 +109,8 @@ func TestAgentStatuses(t *testing.T) {
 		{epu.E(epu.NotFound, "", "", nil), 410, 410},
 		{epu.E(epu.Denied, "", "", nil), 401, 401},
 		{epu.E(epu.Invalid, "", "", nil), 400, 400},
-		{epu.E(epu.Unavailable, "check in", "i-07", errors.New("the machine is not yet known to its launch")), 425, 503},
+		{epu.E(epu.Unavailable, "check in", "i-07", msg.ErrNotYetKnown), 425, 503},
+		{epu.E(epu.Unavailable, "check in", "i-07", errors.New("what it wants is not yet known")), 503, 503}, // text decides nothing
 		{epu.E(epu.Unavailable, "", "", errors.New("the store is down")), 503, 503},
 		{epu.E(epu.Internal, "", "", nil), 503, 503},
 		{context.DeadlineExceeded, 503, 503},
