@@ -9,30 +9,30 @@ import (
 
 // Around is what is around a pool in one step. What a step leaves out stays as it was.
 type Around struct {
-	Work        *Work              `json:"work"`
-	Windows     map[string]Window  `json:"windows"`      // by sensor; the same for every span
-	Places      list[string]       `json:"places"`       // sites of the pool's placement
-	SiteBackoff map[string]float64 `json:"site_backoff"` // seconds until launches there may be tried again
+	Work        *Work              `json:"work" doc:"a finite amount of work"`
+	Windows     map[string]Window  `json:"windows" doc:"readings over a span by sensor; the same for every span"`
+	Places      list[string]       `json:"places" doc:"sites of the placement of the pool"`
+	SiteBackoff map[string]float64 `json:"site_backoff" doc:"seconds until launches at a site may be tried again, by site"`
 }
 
 // Work is a finite amount of work.
 type Work struct {
-	Left     *float64 `json:"left"`
-	Rate     *float64 `json:"rate"`
-	Age      float64  `json:"age"`     // seconds, of both readings
-	Quality  string   `json:"quality"` // of both; default ok
-	Deadline float64  `json:"due_in"`  // seconds from this step on; 0 = none
+	Left     *float64 `json:"left" doc:"how much is left; without it, unknown"`
+	Rate     *float64 `json:"rate" doc:"how much is done per second; without it, unknown"`
+	Age      float64  `json:"age" doc:"seconds since both were read"`
+	Quality  string   `json:"quality" doc:"of both readings: ok, stale, unknown or warming; default ok"`
+	Deadline float64  `json:"due_in" doc:"seconds from this decision to the deadline; without it there is none"`
 }
 
 // Window is a sensor's readings over a span.
 type Window struct {
-	Mean    float64  `json:"mean"`
-	Min     float64  `json:"min"`
-	Max     float64  `json:"max"`
-	Last    float64  `json:"last"`
-	Slope   float64  `json:"slope"`
-	Covers  *float64 `json:"covers"`  // seconds; default the whole span
-	Quality string   `json:"quality"` // default ok
+	Mean    float64  `json:"mean" doc:"mean"`
+	Min     float64  `json:"min" doc:"least"`
+	Max     float64  `json:"max" doc:"greatest"`
+	Last    float64  `json:"last" doc:"newest"`
+	Slope   float64  `json:"slope" doc:"change per second"`
+	Covers  *float64 `json:"covers" doc:"seconds with readings; default the whole span"`
+	Quality string   `json:"quality" doc:"ok, stale, unknown or warming; default ok"`
 }
 
 // after fills in what the step before had.

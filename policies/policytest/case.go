@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -11,12 +12,12 @@ import (
 
 // Case is one test of a policy. A case without steps is a single step.
 type Case struct {
-	Name    string         `json:"name"`
-	Doc     string         `json:"doc"`     // why the case matters, in prose
-	Conf    map[string]any `json:"conf"`    // as an operator writes it
-	Refused string         `json:"refused"` // part of the text with which the configuration is refused
-	Start   string         `json:"start"`   // RFC 3339 time before the first step; default 2026-01-01T00:00:00Z
-	Steps   list[Step]     `json:"steps"`
+	Name    string         `json:"name" doc:"what the test shows; it stands in messages"`
+	Doc     string         `json:"doc" doc:"why it matters, in prose"`
+	Conf    map[string]any `json:"conf" doc:"the configuration, as an operator writes it"`
+	Refused string         `json:"refused" doc:"part of the text with which that configuration is refused; nothing is decided then"`
+	Start   string         `json:"start" doc:"time before the first decision, such as 2026-03-29T00:00:00Z; default 2026-01-01T00:00:00Z"`
+	Steps   list[Step]     `json:"steps" doc:"decisions that follow each other; without it, the case itself is the only one. Of what is around the pool, what the case says holds from the first step on"`
 	Step
 
 	line int // of its call
@@ -24,44 +25,60 @@ type Case struct {
 
 // Step is one decision. What a step leaves out stays as it was in the step before.
 type Step struct {
-	After       float64                 `json:"after"` // seconds since the step before; default 5
-	Reconfigure map[string]any          `json:"reconfigure"`
-	Refused     string                  `json:"reconfigure_refused"` // part of the text; nothing changes then
-	Workers     *list[Worker]           `json:"workers"`
-	Sensors     map[string]Sensor       `json:"sensors"`
-	Wish        *int                    `json:"wish"`    // target in force; default what the step before wished for
-	Backoff     float64                 `json:"backoff"` // seconds until launches may be tried again
-	Restart     bool                    `json:"restart"` // the controller starts anew before this step
-	Clamped     list[map[string]string] `json:"clamped"` // what the guard rails refused: {rule, text}
-	Expect      *Expect                 `json:"expect"`
+	After       float64                 `json:"after" doc:"seconds since the decision before; default 5"`
+	Reconfigure map[string]any          `json:"reconfigure" doc:"settings that change before this decision"`
+	Refused     string                  `json:"reconfigure_refused" doc:"part of the text with which that change is refused; nothing changes then"`
+	Workers     *list[Worker]           `json:"workers" doc:"the workers that there are"`
+	Sensors     map[string]Sensor       `json:"sensors" doc:"newest readings by sensor; a number is a good reading of now"`
+	Wish        *int                    `json:"wish" doc:"target in force; default what the step before wished for"`
+	Backoff     float64                 `json:"backoff" doc:"seconds until launches may be tried again"`
+	Restart     bool                    `json:"restart" doc:"the controller starts anew before this decision"`
+	Clamped     list[map[string]string] `json:"clamped" doc:"what the guard rails refused of the decision before, as state.refused() says it"`
+	Expect      *Expect                 `json:"expect" doc:"what the decision should be"`
 	Around
+}
+
+// lost is a key of a case with steps that says something of one decision: of which is not known.
+func (c *Case) lost() string {
+	if len(c.Steps) == 0 {
+		return ""
+	}
+	one := c.Step
+	one.Workers, one.Sensors, one.Around = nil, nil, Around{} // hold from the first step on
+	v := reflect.ValueOf(one)
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
+			return v.Type().Field(i).Tag.Get("json")
+		}
+	}
+	return ""
 }
 
 // Worker describes one worker, or count equal ones.
 type Worker struct {
-	Count      int               `json:"count"` // default 1
-	ID         string            `json:"id"`
-	Name       string            `json:"name"`
-	State      string            `json:"state"`  // default RUNNING
-	Health     string            `json:"health"` // default OK
-	Age        float64           `json:"age"`    // seconds; default 600
-	Site       string            `json:"site"`
-	Zone       string            `json:"zone"`
-	Allocation string            `json:"allocation"`
-	Market     string            `json:"market"`
-	Vars       map[string]string `json:"vars"`
-	Draining   bool              `json:"draining"`
-	Protected  bool              `json:"protected"`
-	Ended      bool              `json:"ended"`
-	IdleFor    float64           `json:"idle_for"` // seconds; 0 = not idle
-	BusyFor    float64           `json:"busy_for"` // seconds that its busy lease lasts; 0 = none
+	Count      int               `json:"count" doc:"how many such workers; default 1"`
+	ID         string            `json:"id" doc:"its ID, for one that expectations name; default one made up"`
+	Name       string            `json:"name" doc:"its name, of a unique worker"`
+	State      string            `json:"state" doc:"its state; default RUNNING"`
+	Health     string            `json:"health" doc:"its health; default OK"`
+	Age        float64           `json:"age" doc:"seconds since it was requested; default 600"`
+	Site       string            `json:"site" doc:"its site"`
+	Zone       string            `json:"zone" doc:"its zone"`
+	Allocation string            `json:"allocation" doc:"its allocation"`
+	Market     string            `json:"market" doc:"spot or on-demand"`
+	Vars       map[string]string `json:"vars" doc:"its variables"`
+	Draining   bool              `json:"draining" doc:"whether it is being drained"`
+	Protected  bool              `json:"protected" doc:"whether an operator protects it"`
+	Ended      bool              `json:"ended" doc:"whether its end was ordered"`
+	IdleFor    float64           `json:"idle_for" doc:"seconds since when it has been idle; without it, not idle"`
+	BusyFor    float64           `json:"busy_for" doc:"seconds that its lease as busy lasts; without it, not busy"`
 }
 
 // Sensor is the newest reading of a sensor. A number stands for a good reading of that value.
 type Sensor struct {
-	Value   float64 `json:"value"`
-	Age     float64 `json:"age"`     // seconds
-	Quality string  `json:"quality"` // default ok
+	Value   float64 `json:"value" doc:"the value"`
+	Age     float64 `json:"age" doc:"seconds since it was read"`
+	Quality string  `json:"quality" doc:"ok, stale, unknown or warming; default ok"`
 }
 
 // UnmarshalJSON reads a reading or a number.
@@ -75,18 +92,18 @@ func (s *Sensor) UnmarshalJSON(b []byte) error {
 
 // Expect is what the decision should be. What it leaves out is not looked at.
 type Expect struct {
-	Target     *int           `json:"target"`
-	Uniques    map[string]any `json:"uniques"` // every name, with its variables, or true for any; {} = none
-	Heal       *bool          `json:"heal"`
-	Victims    *string        `json:"victims"`
-	Site       *string        `json:"site"`
-	Allocation *string        `json:"allocation"`
-	Vars       map[string]any `json:"vars"`
-	Because    list[string]   `json:"because"` // parts of reasons, or one text
-	Alert      string         `json:"alert"`   // part of an alert
-	Error      string         `json:"error"`   // part of the error; without it there must be none
-	Actions    *int           `json:"actions"` // how many
-	Sites      map[string]int `json:"sites"`   // workers wanted at named sites
+	Target     *int           `json:"target" doc:"how many workers are wanted"`
+	Uniques    map[string]any `json:"uniques" doc:"every named worker that is wanted, with its variables, or true for any; {} for none"`
+	Heal       *bool          `json:"heal" doc:"whether failed workers are replaced"`
+	Victims    *string        `json:"victims" doc:"who is ended first"`
+	Site       *string        `json:"site" doc:"where new workers go"`
+	Allocation *string        `json:"allocation" doc:"their allocation"`
+	Vars       map[string]any `json:"vars" doc:"their variables"`
+	Because    list[string]   `json:"because" doc:"parts of reasons that are given"`
+	Alert      string         `json:"alert" doc:"part of an alert"`
+	Error      string         `json:"error" doc:"part of the error; without it there must be none"`
+	Actions    *int           `json:"actions" doc:"how many launches, terminations, drains and resumptions are asked for"`
+	Sites      map[string]int `json:"sites" doc:"workers wanted at named sites"`
 }
 
 // list is a list in JSON made from Lua, where an empty list is an empty map, and where a single entry

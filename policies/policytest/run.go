@@ -67,7 +67,7 @@ func RunWith(lib *policies.Library, file string, opts Options) ([]Result, error)
 		return s.Run(lib, opts)
 	}
 	r := &runner{lib: lib, file: file}
-	if _, err := policies.Script(file, src, lib.FS(), "test", r.api()); err != nil {
+	if _, err := policies.Script(file, src, lib.FS(), Table, r.api()); err != nil {
 		return nil, err
 	}
 	if r.policy == nil && len(r.wrong) == 0 {
@@ -132,6 +132,8 @@ func (r *runner) api() map[string]policies.GoFunc {
 				r.say(line, "test.case"+quoted(first(args))+": "+err.Error(), "")
 			} else if c.Name == "" {
 				r.say(line, "test.case: has no name", `name = "what it shows"`)
+			} else if key := c.lost(); key != "" {
+				r.say(line, fmt.Sprintf("test.case %q: %s beside steps is never looked at", c.Name, key), "put it into the step that it belongs to")
 			}
 			r.cases = append(r.cases, c)
 			return nil, nil

@@ -1,6 +1,7 @@
 package policytest_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,23 @@ return {
 	}
 }
 
+// Goal: what the reference says that test files can call is what they can call. Method: call it, and compare the number
+// of functions.
+func TestFunctionsAreThere(t *testing.T) {
+	src := ""
+	for _, f := range policytest.Functions() {
+		src += fmt.Sprintf("assert(type(%s) == 'function')\n", f.Full())
+	}
+	src += fmt.Sprintf("local n = 0 for _ in pairs(test) do n = n + 1 end assert(n == %d, n)\ntest.policy 'p'\ntest.case { name = 'x' }", len(policytest.Functions()))
+	lib := policies.NewLibrary(fstest.MapFS{
+		"p.lua":      {Data: []byte("return { decide = function() end }")},
+		"t_test.lua": {Data: []byte(src)},
+	})
+	if results, err := policytest.Run(lib, "t_test.lua"); err != nil || len(results) != 1 {
+		t.Errorf("got %v, %v", results, err)
+	}
+}
+
 // Goal: mistakes in a test file are errors, not passed tests.
 func TestBadFiles(t *testing.T) {
 	for _, c := range []struct{ name, src, want string }{
@@ -104,6 +122,9 @@ func TestBadFiles(t *testing.T) {
 		{"unknown policy", `test.policy "q"`, "t_test.lua:1: test.policy: load policy q: there is no such policy"},
 		{"misspelt key", "test.policy 'p'\ntest.case { name = 'x', expect = { targets = 1 } }", `t_test.lua:2: test.case "x": unknown key 'targets'; did you mean 'target'?`},
 		{"no name", "test.policy 'p'\ntest.case { }", "t_test.lua:2: test.case: has no name"},
+		{"what is said of no step", "test.policy 'p'\ntest.case { name = 'x', steps = { {} }, expect = { target = 9 } }", `t_test.lua:2: test.case "x": expect beside steps is never looked at`},
+		{"of none either", "test.policy 'p'\ntest.case { name = 'x', steps = { {} }, reconfigure_refused = 'no' }", `t_test.lua:2: test.case "x": reconfigure_refused beside steps`},
+		{"unknown function", "test.policy 'p'\ntest.cases { name = 'x' }", "t_test.lua:2: 'test.cases' does not exist"},
 		{"syntax", "test.policy 'p'\ntest.case {", "t_test.lua"},
 		{"endless", "test.policy 'p'\nwhile true do end", "t_test.lua:2: stopped after"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/policytest"
 	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
@@ -26,22 +27,34 @@ const notice = "Generated from the tables of package policies by make generate; 
 
 // ours are the groups that plain Lua does not have.
 func ours(group string) bool {
-	return slices.Contains([]string{"control", "state", "cron", "text"}, group)
+	return slices.Contains([]string{"control", "state", "cron", "text", policytest.Table}, group)
 }
+
+// functions are what policies and their tests can call.
+func functions() []policies.Function {
+	return slices.Concat(policies.Functions(), policytest.Functions())
+}
+
+// classes are the tables and views that functions speak of.
+func classes() []policies.Class { return slices.Concat(policies.Classes(), policytest.Classes()) }
 
 // Types describes to editors what the host gives, for the Lua language server.
 func Types() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "---@meta\n-- %s\n", notice)
-	for _, c := range policies.Classes() {
-		fmt.Fprintf(&b, "\n---%s\n---@class %s\n", c.Doc, c.Name)
+	for _, c := range classes() {
+		parent := ""
+		if c.Parent != "" {
+			parent = " : " + c.Parent
+		}
+		fmt.Fprintf(&b, "\n---%s\n---@class %s%s\n", c.Doc, c.Name, parent)
 		for _, f := range c.Fields {
 			name, typ := optional(f)
 			fmt.Fprintf(&b, "---@field %s %s %s\n", name, typ, f.Doc)
 		}
 	}
 	groups := map[string]bool{}
-	for _, f := range policies.Functions() {
+	for _, f := range functions() {
 		if !ours(f.Group) {
 			continue
 		}
@@ -77,7 +90,7 @@ func opening(b *strings.Builder, group string) {
 		local = ""
 	}
 	fmt.Fprintf(b, "\n---@class %s\n", class)
-	for _, f := range policies.Functions() {
+	for _, f := range functions() {
 		if f.Group == group && f.Field {
 			fmt.Fprintf(b, "---@field %s %s %s\n", f.Name, f.Returns, f.Doc)
 		}
@@ -115,8 +128,7 @@ func Luarc() string {
     "jit": "disable", "os": "disable", "package": "disable", "utf8": "disable"
   },
   "workspace.library": ["epu.d.lua"],
-  "workspace.checkThirdParty": false,
-  "diagnostics.globals": ["test"]
+  "workspace.checkThirdParty": false
 }
 `
 }

@@ -4,12 +4,14 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/policytest"
 	"github.com/nimbus-epu/epu/policies/reference"
 	"github.com/nimbus-epu/epu/scripts"
 )
@@ -56,18 +58,25 @@ func TestExamples(t *testing.T) {
 // Goal: every function is in the types and on the page, and every class that a type names exists.
 func TestNothingIsLeftOut(t *testing.T) {
 	page, types := reference.Page(), reference.Types()
-	for _, f := range policies.Functions() {
+	for _, f := range slices.Concat(policies.Functions(), policytest.Functions()) {
 		if !strings.Contains(page, "`"+f.Signature()+"`") {
 			t.Errorf("%s is not on the page", f.Full())
 		}
-		if (f.Group == "control" || f.Group == "state") && !f.Field && !strings.Contains(types, "function "+f.Full()+"(") {
+		if (f.Group == "control" || f.Group == "state" || f.Group == policytest.Table) && !f.Field && !strings.Contains(types, "function "+f.Full()+"(") {
 			t.Errorf("%s is not among the types", f.Full())
+		}
+	}
+	for _, c := range policytest.Classes() {
+		for _, f := range c.Fields {
+			if f.Doc == "" || !strings.Contains(page, "| `"+f.Name+"` | `"+strings.ReplaceAll(f.Type, "|", "\\|")+"` | "+f.Doc+" |") {
+				t.Errorf("%s.%s is not on the page, or without words", c.Name, f.Name)
+			}
 		}
 	}
 	for _, word := range strings.FieldsFunc(types, func(r rune) bool {
 		return !strings.ContainsRune("epu.", r) && (r < 'A' || r > 'z' || r == '[' || r == ']')
 	}) {
-		if name, ok := strings.CutPrefix(word, "epu."); ok && name != "" && name[0] >= 'A' && name[0] <= 'Z' && !strings.Contains(types, "---@class "+word+"\n") {
+		if name, ok := strings.CutPrefix(word, "epu."); ok && name != "" && name[0] >= 'A' && name[0] <= 'Z' && !strings.Contains(types, "---@class "+word+"\n") && !strings.Contains(types, "---@class "+word+" : ") {
 			t.Errorf("%s is named, but no class", word)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/nimbus-epu/epu/policies"
+	"github.com/nimbus-epu/epu/policies/policytest"
 	"github.com/nimbus-epu/epu/policies/sandbox"
 )
 
@@ -15,6 +16,7 @@ var groups = []struct{ name, title, intro string }{
 	{"state", "state: what a policy sees", "What the controller knows at one moment. It does not change during a decision; what is read is recorded with the decision, so that it can be explained and made again. Iterators and views of workers make nothing until they are visited, and are valid only during the call in which they were made."},
 	{"cron", "cron: lines of a crontab", "Lines have five fields: minute, hour, day of the month, month, day of the week (0 is Sunday). A time that clocks skip in spring counts when they have gone forward; one that comes twice in autumn counts once. A line whose hour is a star is about the passing of time: it counts twice, or not at all."},
 	{"text", "text: regular expressions", "In place of Lua's patterns, which can run for hours: the syntax of [RE2](https://github.com/google/re2/wiki/Syntax), in linear time."},
+	{policytest.Table, "test: the tests of a policy", "In files whose names end in `_test.lua`, beside what policies have but for `control` and `state`. [Write, test and try out a policy](../how-to/write-a-policy.md) shows some, and tests over time, which are in YAML."},
 	{"", "Lua's own functions", "The language is Lua 5.1. Of its libraries there are `math` without `randomseed`, `table`, and `string` without patterns; there are no files, clocks, coroutines, modules or code made at run time, and globals can't be set. These differ from plain Lua:"},
 }
 
@@ -28,7 +30,7 @@ func Page() string {
 			plain(&b)
 			continue
 		}
-		for _, f := range policies.Functions() {
+		for _, f := range functions() {
 			if f.Group == g.name {
 				entry(&b, f)
 			}
@@ -38,7 +40,7 @@ func Page() string {
 		}
 	}
 	b.WriteString("\n## Tables\n\nA question mark says that the field may be absent.\n")
-	for _, c := range policies.Classes() {
+	for _, c := range classes() {
 		class(&b, c)
 	}
 	b.WriteString("\n## Bounds\n\n" + bounds + "\n\n| what | at most |\n|---|---|\n")
@@ -101,6 +103,9 @@ func plain(b *strings.Builder) {
 }
 
 func class(b *strings.Builder, c sandbox.Class) {
+	if c.Parent != "" {
+		c.Doc += " It has all that " + linked(c.Parent) + " has, and this:"
+	}
 	fmt.Fprintf(b, "\n### `%s`\n\n%s\n\n| field | type | meaning |\n|---|---|---|\n", c.Name, c.Doc)
 	for _, f := range c.Fields {
 		fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", f.Name, strings.ReplaceAll(f.Type, "|", "\\|"), f.Doc)

@@ -80,6 +80,7 @@ func (f Func) Params() (out []Arg) {
 // epu.Reading, and its fields.
 type Class struct {
 	Name   string
+	Parent string // the class whose fields it has too; empty = none
 	Doc    string
 	Fields []Attr
 }

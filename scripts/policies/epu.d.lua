@@ -188,6 +188,90 @@
 ---@field rule string the guard rail, such as limits.max
 ---@field text string what was refused, and why
 
+---One test of a policy. Without steps it is a single decision.
+---@class epu.TestCase : epu.TestStep
+---@field name string what the test shows; it stands in messages
+---@field doc? string why it matters, in prose
+---@field conf? table<string, any> the configuration, as an operator writes it
+---@field refused? string part of the text with which that configuration is refused; nothing is decided then
+---@field start? string time before the first decision, such as 2026-03-29T00:00:00Z; default 2026-01-01T00:00:00Z
+---@field steps? epu.TestStep|epu.TestStep[] decisions that follow each other; without it, the case itself is the only one. Of what is around the pool, what the case says holds from the first step on
+
+---One decision of a test. What a step leaves out of workers, sensors, work, windows, places and site_backoff stays as it was in the step before.
+---@class epu.TestStep
+---@field after? number seconds since the decision before; default 5
+---@field reconfigure? table<string, any> settings that change before this decision
+---@field reconfigure_refused? string part of the text with which that change is refused; nothing changes then
+---@field workers? epu.TestWorker|epu.TestWorker[] the workers that there are
+---@field sensors? table<string, number|epu.TestSensor> newest readings by sensor; a number is a good reading of now
+---@field wish? integer target in force; default what the step before wished for
+---@field backoff? number seconds until launches may be tried again
+---@field restart? boolean the controller starts anew before this decision
+---@field clamped? table<string, string>|table<string, string>[] what the guard rails refused of the decision before, as state.refused() says it
+---@field expect? epu.TestExpect what the decision should be
+---@field work? epu.TestWork a finite amount of work
+---@field windows? table<string, epu.TestWindow> readings over a span by sensor; the same for every span
+---@field places? string|string[] sites of the placement of the pool
+---@field site_backoff? table<string, number> seconds until launches at a site may be tried again, by site
+
+---What a decision should be. What it leaves out is not looked at.
+---@class epu.TestExpect
+---@field target? integer how many workers are wanted
+---@field uniques? table<string, any> every named worker that is wanted, with its variables, or true for any; {} for none
+---@field heal? boolean whether failed workers are replaced
+---@field victims? string who is ended first
+---@field site? string where new workers go
+---@field allocation? string their allocation
+---@field vars? table<string, any> their variables
+---@field because? string|string[] parts of reasons that are given
+---@field alert? string part of an alert
+---@field error? string part of the error; without it there must be none
+---@field actions? integer how many launches, terminations, drains and resumptions are asked for
+---@field sites? table<string, integer> workers wanted at named sites
+
+---One worker, or several that are equal.
+---@class epu.TestWorker
+---@field count? integer how many such workers; default 1
+---@field id? string its ID, for one that expectations name; default one made up
+---@field name? string its name, of a unique worker
+---@field state? string its state; default RUNNING
+---@field health? string its health; default OK
+---@field age? number seconds since it was requested; default 600
+---@field site? string its site
+---@field zone? string its zone
+---@field allocation? string its allocation
+---@field market? string spot or on-demand
+---@field vars? table<string, string> its variables
+---@field draining? boolean whether it is being drained
+---@field protected? boolean whether an operator protects it
+---@field ended? boolean whether its end was ordered
+---@field idle_for? number seconds since when it has been idle; without it, not idle
+---@field busy_for? number seconds that its lease as busy lasts; without it, not busy
+
+---The newest reading of a sensor.
+---@class epu.TestSensor
+---@field value? number the value
+---@field age? number seconds since it was read
+---@field quality? string ok, stale, unknown or warming; default ok
+
+---The readings of a sensor over a span.
+---@class epu.TestWindow
+---@field mean? number mean
+---@field min? number least
+---@field max? number greatest
+---@field last? number newest
+---@field slope? number change per second
+---@field covers? number seconds with readings; default the whole span
+---@field quality? string ok, stale, unknown or warming; default ok
+
+---A finite amount of work.
+---@class epu.TestWork
+---@field left? number how much is left; without it, unknown
+---@field rate? number how much is done per second; without it, unknown
+---@field age? number seconds since both were read
+---@field quality? string of both readings: ok, stale, unknown or warming; default ok
+---@field due_in? number seconds from this decision to the deadline; without it there is none
+
 ---@class epu.Control
 local control = {}
 
@@ -386,3 +470,14 @@ function text.split(s, re) end
 ---@param part string
 ---@return boolean
 function text.contains(s, part) end
+
+---@class epu.Test
+test = {}
+
+---Names the policy that the cases of this file are about, by its file without .lua. It is looked up beside the test first.
+---@param name string
+function test.policy(name) end
+
+---States one test: a situation, or several that follow each other, and what the policy should want in it. A key that does not exist is an error; what expect leaves out is not looked at.
+---@param case epu.TestCase
+function test.case(case) end
