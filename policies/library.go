@@ -117,6 +117,12 @@ func (l *Library) notFound(name string) error {
 	if err != nil {
 		return err
 	}
+	return NotFound(name, names)
+}
+
+// NotFound is the error about a name that is none of the policies there are.
+func NotFound(name string, names []string) error {
+	names = slices.Sorted(slices.Values(names))
 	out := epu.E(epu.NotFound, "load policy", params.Clip(name, 80), errors.New("there is no such policy"))
 	out.Try = "use one of: " + strings.Join(names, ", ")
 	if near := params.Nearest(name, names); near != "" {

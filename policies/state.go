@@ -37,7 +37,7 @@ func cronFuncs() []Function {
 	return []Function{
 		sandbox.F("cron", "next", "line: string, zone?: string, after?: number", "number?", "When a line such as \"30 8 * * MON-FRI\" is due next after a time, in unix seconds; after state.now unless another time is given. UTC without a zone. nil if never in nine years.", cronTime("cron.next", cron.Line.Next)),
 		sandbox.F("cron", "prev", "line: string, zone?: string, at?: number", "number?", "When a line was due last, at this time or before it.", cronTime("cron.prev", cron.Line.Prev)),
-		sandbox.F("cron", "check", "line: string, zone?: string", "", "Fails with what is wrong with a line or a zone: for validate.", cronCheck),
+		sandbox.F("cron", "check", "line: string, zone?: string", "", "Fails with what is wrong with a line or a zone, such as a day that no year has: for validate.", cronCheck),
 	}
 }
 
@@ -242,6 +242,8 @@ func cronTime(what string, of func(cron.Line, time.Time, *time.Location) (time.T
 const unixMax = 64_000_000_000
 
 func cronCheck(L *lua.LState) int {
-	cronLine(L, "cron.check")
+	if line, _ := cronLine(L, "cron.check"); !line.Ever() {
+		L.RaiseError("cron.check: '%s': no year has such a day, so it is never due", params.Clip(L.CheckString(1), wordMax))
+	}
 	return 0
 }

@@ -114,6 +114,7 @@ func TestSurroundings(t *testing.T) {
 		{`cron.prev("0 8 * * 1-5", "Europe/Berlin")`, "1772175600"},
 		{`cron.next("0 0 * * *", nil, 0)`, "86400"},
 		{`cron.next("0 0 30 2 *")`, "nil"},
+		{`cron.check("0 0 30 2 *")`, "!p.lua:3: cron.check: '0 0 30 2 *': no year has such a day, so it is never due"},
 		{`cron.check("0 0 * *")`, "!p.lua:3: cron.check: '0 0 * *': a cron line has five fields"},
 		{`cron.next("0 0 * * *", "Mars/Olympus")`, "!no time zone 'Mars/Olympus'"},
 		{`cron.next("0 0 * * *", nil, "x")`, "!the time is a number of unix seconds, got a string"},

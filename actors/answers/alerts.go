@@ -3,6 +3,7 @@ package answers
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -72,7 +73,8 @@ func Alerts(s *msg.Status, v Views) []*msg.Alert {
 	for _, p := range s.GetPools() {
 		switch p.GetHealth() {
 		case "policy-failing":
-			add(msg.AlertPolicyFailing, "error", p.GetName(), p.GetError(), "epumgmt explain "+p.GetName())
+			text, _, _ := strings.Cut(p.GetError(), "\n") // explain shows the source and what was read as well
+			add(msg.AlertPolicyFailing, "error", p.GetName(), text, "epumgmt explain "+p.GetName())
 		case "suspect":
 			add(msg.AlertWorkersSilent, "warning", p.GetName(), "most workers are silent: they may be dead, or this node deaf", "epumgmt instances "+p.GetName())
 		}

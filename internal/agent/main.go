@@ -43,7 +43,7 @@ func Main(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	command, err := root.ExecuteC()
 	if err == nil {
 		return code
 	}
@@ -59,7 +59,7 @@ func Main(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "error:", settings)
 		return ExitUsage
 	case !began:
-		fmt.Fprintf(stderr, "error: %v\n  try: epu-agent worker --help\n", err)
+		fmt.Fprintf(stderr, "error: %v\n  try: %s --help\n", err, command.CommandPath())
 		return ExitUsage
 	case errors.Is(err, ErrWorkerEnded):
 		fmt.Fprintf(stderr, "error: %v\n  try: nothing; its machine is no longer wanted and will be ended\n", err)

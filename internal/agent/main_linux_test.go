@@ -329,9 +329,11 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{[]string{"worker"}, ExitUsage, "no user data"},
-		{[]string{"worker", "--bogus"}, ExitUsage, "unknown flag"},
+		{[]string{"worker", "--bogus"}, ExitUsage, "try: epu-agent worker --help"},
+		{[]string{"queue", "--bogus"}, ExitUsage, "try: epu-agent queue --help"},
+		{[]string{"busy", "1m", "2m"}, ExitUsage, "try: epu-agent busy --help"},
 		{[]string{"worker", "extra"}, ExitUsage, "extra"},
-		{[]string{"wurker"}, ExitUsage, "unknown command"},
+		{[]string{"wurker"}, ExitUsage, "try: epu-agent --help"},
 		{[]string{"worker", "--help"}, ExitDone, ""},
 	} {
 		var out, errs strings.Builder

@@ -53,6 +53,12 @@ func Parse(text string) (Line, error) {
 	return Line{spec: *schedule.(*cron.SpecSchedule)}, nil
 }
 
+// Ever says whether the line is due at all: the 30th of February is a date that no year has.
+func (l Line) Ever() bool {
+	_, ok := l.Next(time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC), time.UTC)
+	return ok
+}
+
 // Zone finds a time zone of the IANA database by its name; an empty name is UTC. The machine's own zone
 // can't be had: what it is differs between machines.
 func Zone(name string) (*time.Location, error) {

@@ -188,3 +188,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Goal: a line that is never due is told from one that is rare.
+func TestEver(t *testing.T) {
+	for text, want := range map[string]bool{
+		"0 0 30 2 *": false, "0 0 31 4,6,9,11 *": false, "0 0 29 2 *": true, "0 0 30 2 MON": true, "* * * * *": true, "0 0 31 2,3 *": true,
+	} {
+		line, err := cron.Parse(text)
+		if err != nil || line.Ever() != want {
+			t.Errorf("%s: got %v, %v; want %v", text, line.Ever(), err, want)
+		}
+	}
+	if (cron.Line{}).Ever() {
+		t.Error("the zero value is due")
+	}
+}

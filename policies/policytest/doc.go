@@ -11,5 +11,6 @@
 //
 //	tests: [{name: ..., series: {queue-length: "0 150x20"}, expect: [{at: 5s, target: 1}]}]
 //
-// Start reading at run.go; case.go holds the form of a case, scenario.go that of a scenario.
+// Start reading at run.go; case.go holds the form of a case, strict.go what is
+// said of it to authors, scenario.go the form of a scenario.
 package policytest

@@ -431,7 +431,7 @@ function cron.next(line, zone, after) end
 ---@return number?
 function cron.prev(line, zone, at) end
 
----Fails with what is wrong with a line or a zone: for validate.
+---Fails with what is wrong with a line or a zone, such as a day that no year has: for validate.
 ---@param line string
 ---@param zone? string
 function cron.check(line, zone) end

@@ -50,9 +50,9 @@ test.case {
 }
 
 test.case {
-  name = "a line that never fires does no harm",
-  conf = { lines = { { cron = "0 0 30 2 *", count = 5 } }, default = 3 },
-  expect = { target = 3 },
+  name = "a line that can never fire is refused",
+  conf = { lines = { { cron = "0 8 * * *", count = 2 }, { cron = "0 0 30 2 *", count = 5 } }, default = 3 },
+  refused = "line 2: '0 0 30 2 *': no year has such a day",
 }
 
 test.case {

@@ -83,3 +83,11 @@ func TestShadowIsMentioned(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a table has one line of what a policy failed with, not its source and inputs, which explain shows.
+func TestStatusShowsTheFirstLineOfAFailure(t *testing.T) {
+	got := lastDecision(&msg.PoolStatus{Error: "p.lua:1: stopped after 50ms\n    1 | while true do end\nread: nothing"}, time.Time{})
+	if want := "policy failing: p.lua:1: stopped after 50ms"; got.Text != want {
+		t.Errorf("got %q, want %q", got.Text, want)
+	}
+}

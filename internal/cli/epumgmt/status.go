@@ -186,7 +186,8 @@ func lastDecision(p *msg.PoolStatus, now time.Time) cli.Cell {
 		return cli.Cell{Text: text, Stamp: "frozen " + f.GetBy() + f.GetReason()}
 	}
 	if p.GetError() != "" {
-		return cli.Cell{Text: "policy failing: " + p.GetError(), Tone: cli.Bad}
+		text, _, _ := strings.Cut(p.GetError(), "\n") // explain shows the source and what was read as well
+		return cli.Cell{Text: "policy failing: " + text, Tone: cli.Bad}
 	}
 	d := p.GetLastDecision()
 	if d == nil {

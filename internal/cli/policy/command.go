@@ -141,6 +141,9 @@ func (k *kit) find(arg string) (named, error) {
 		if here != "" && missing != nil {
 			return k.find(here)
 		}
+		if here == "" && missing != nil {
+			return named{}, k.unknown(lib, arg)
+		}
 		if here != "" && k.origin(arg) == builtIn {
 			k.Print().Note("%s is the built-in policy; the file in this folder is %s", arg, here)
 		}
@@ -156,6 +159,16 @@ func (k *kit) find(arg string) (named, error) {
 	}
 	lib, err := k.library(filepath.Dir(path))
 	return named{lib: lib, name: base, show: arg}, err
+}
+
+// unknown says that a name means no policy, and which one may have been meant: those of this folder have names as well.
+func (k *kit) unknown(lib *policies.Library, name string) error {
+	_, err := lib.Source(name)
+	all, listed := lib.Names()
+	if epu.KindOf(err) != epu.NotFound || listed != nil {
+		return err
+	}
+	return policies.NotFound(name, append(all, k.namesHere(all)...))
 }
 
 // load finds and compiles a policy.
@@ -179,7 +192,7 @@ func (k *kit) complete(_ *cobra.Command, _ []string, start string) ([]string, co
 	}
 	all, _ := lib.Names() // silent on failure
 	var names []string
-	for _, n := range all {
+	for _, n := range append(all, k.namesHere(all)...) {
 		if strings.HasPrefix(n, start) {
 			names = append(names, n)
 		}

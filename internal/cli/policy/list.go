@@ -3,6 +3,7 @@ package policy
 import (
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,8 @@ type paramDoc struct {
 func listCommand(k *kit) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the policies there are", Args: cli.Takes(0, 0),
-		Long:    `List the built-in policies and those of --policies DIR, which take the place of built-in ones of the same name.`,
+		Long: `List the built-in policies, those of --policies DIR, which take the place of built-in ones of the same name, and those of
+this folder, which a name of neither means.`,
 		Example: "epumgmt policy list\nepumgmt policy list -o wide",
 		RunE:    func(*cobra.Command, []string) error { return k.list() },
 	}
@@ -63,12 +65,21 @@ func (k *kit) list() error {
 	if err != nil {
 		return err
 	}
+	local, err := k.library(k.path("."))
+	if err != nil {
+		return err
+	}
+	here := k.namesHere(names)
 	answer := struct {
 		Policies []policyDoc `json:"policies"`
 	}{Policies: []policyDoc{}}
 	table := cli.Table{Columns: []cli.Column{{Name: "POLICY"}, {Name: "FROM", Optional: true}, {Name: "PARAMS", Right: true}, {Name: "HASH", Wide: true}, {Name: "WHAT IT DOES"}}}
-	for _, name := range names {
-		d := k.describe(lib, name)
+	for _, name := range slices.Sorted(slices.Values(slices.Concat(names, here))) {
+		from := lib
+		if slices.Contains(here, name) {
+			from = local
+		}
+		d := k.describe(from, name)
 		answer.Policies = append(answer.Policies, d)
 		what := cli.Text(d.Doc)
 		if d.Error != "" {
@@ -83,6 +94,21 @@ func (k *kit) list() error {
 		Type: "policy-list", Data: answer, Tables: []cli.Table{table},
 		Hints: []cli.Line{cli.L("Next: epumgmt policy doc %s", names[len(names)-1])},
 	})
+}
+
+// namesHere are the policies of this folder that their bare names mean, because none of the others has them.
+func (k *kit) namesHere(others []string) (out []string) {
+	entries, err := os.ReadDir(k.path("."))
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		name, isLua := strings.CutSuffix(e.Name(), ".lua")
+		if isLua && !e.IsDir() && policies.ValidName(name) && !slices.Contains(others, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // describe is what is said of a policy; one that can't be loaded is described by why.
@@ -110,7 +136,7 @@ func (k *kit) origin(name string) string {
 	if _, err := fs.Stat(scripts.Policies(), name+".lua"); err == nil {
 		return builtIn
 	}
-	return "file"
+	return "./" + name + ".lua"
 }
 
 func paramOf(p *params.Param) paramDoc {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,16 +21,31 @@ func newCommand(k *kit) *cobra.Command {
 	var from, dir string
 	c := &cobra.Command{
 		Use: "new NAME", Short: "Write a policy with its tests to start from", Args: cli.Takes(1, 1),
-		Long: `Write NAME.lua, NAME_test.lua and NAME` + policytest.ScenarioSuffix + ` into this folder, and what editors need to complete and check
-Lua (.luarc.json, .luacheckrc, epu.d.lua) where it is missing. What is written passes check and test at once.
+		Long: `Write NAME.lua, NAME_test.lua and NAME` + policytest.ScenarioSuffix + ` into this folder, or into ./policies when there is one, which is where
+epud dev reads them; and what editors need to complete and check Lua (.luarc.json, .luacheckrc, epu.d.lua) where it is
+missing. What is written passes check and test at once.
 
 With --from the policy is a copy of another one, with that one's tests.`,
 		Example: "epumgmt policy new office-hours\nepumgmt policy new steady --from npreserving",
-		RunE:    func(_ *cobra.Command, args []string) error { return k.create(args[0], from, dir) },
+		RunE:    func(_ *cobra.Command, args []string) error { return k.create(args[0], from, cmp.Or(dir, k.home())) },
 	}
 	c.Flags().StringVar(&from, "from", "", "copy this `POLICY`")
-	c.Flags().StringVar(&dir, "dir", ".", "write into this `DIR`")
+	c.Flags().StringVar(&dir, "dir", "", "write into this `DIR` (default ./policies if it is there, or .)")
 	return c
+}
+
+// What epud dev has in the folder that it runs in: policies that it reads, and what it keeps.
+const (
+	devPolicies = "policies"
+	devData     = ".epu"
+)
+
+// home is where a new policy goes: to those that epud dev reads, if there is such a folder.
+func (k *kit) home() string {
+	if isFolder(k.path(devPolicies)) == nil {
+		return devPolicies
+	}
+	return "."
 }
 
 var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
@@ -79,10 +95,11 @@ func (k *kit) create(name, from, dir string) error {
 	if !isFile(lua) || !strings.ContainsRune(lua, filepath.Separator) {
 		lua = "./" + lua
 	}
-	return k.Print().Print(cli.View{
-		Type: "policy-new", Data: answer, Lines: lines,
-		Hints: []cli.Line{cli.L("Next: epumgmt policy check %s && epumgmt policy test %s", lua, dir)},
-	})
+	hints := []cli.Line{cli.L("Next: epumgmt policy check %s && epumgmt policy test %s", lua, dir)}
+	if here := filepath.Clean(root); here == filepath.Clean(k.path(".")) && isFolder(filepath.Join(here, devData)) == nil {
+		hints = append(hints, cli.L("epud dev reads ./%s: epumgmt policy new with --dir %s writes there", devPolicies, devPolicies))
+	}
+	return k.Print().Print(cli.View{Type: "policy-new", Data: answer, Lines: lines, Hints: hints})
 }
 
 // sources are the policy and its tests.

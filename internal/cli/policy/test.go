@@ -269,7 +269,7 @@ func (t *tests) ofPolicy(name string) (out []suite, err error) {
 		if here := t.here(name); here != "" && epu.KindOf(err) == epu.NotFound {
 			return t.file(here, t.path(here))
 		}
-		return nil, err
+		return nil, t.unknown(lib, name)
 	}
 	files, err := policytest.Files(lib)
 	if err != nil {
