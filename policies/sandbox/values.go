@@ -253,7 +253,7 @@ func EncodeMemory(t *lua.LTable) (json.RawMessage, error) {
 	v, err := (&taker{bytesMax: MemoryMax}).value(t, 0)
 	var over tooLarge
 	if errors.As(err, &over) {
-		return nil, memoryOver
+		return nil, errMemoryOver
 	}
 	if err != nil {
 		return nil, fmt.Errorf("state.memory: %w", err)
@@ -266,12 +266,12 @@ func EncodeMemory(t *lua.LTable) (json.RawMessage, error) {
 		return nil, fmt.Errorf("state.memory: %w", err)
 	}
 	if len(b) > MemoryMax {
-		return nil, memoryOver
+		return nil, errMemoryOver
 	}
 	return b, nil
 }
 
-var memoryOver = fmt.Errorf("state.memory holds more than %d bytes; keep sums in place of lists", MemoryMax)
+var errMemoryOver = fmt.Errorf("state.memory holds more than %d bytes; keep sums in place of lists", MemoryMax)
 
 // DecodeMemory reads what EncodeMemory wrote. Anything else is an error: guessing at a policy's
 // memory would be worse than stopping.
