@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/nimbus-epu/epu/internal/census"
-	"github.com/nimbus-epu/epu/internal/rabbitmq"
+	"github.com/nimbus-epu/epu/internal/rabbitmqtest"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 type queue struct {
 	*stage
 	surroundings []string
-	broker       *rabbitmq.Broker
+	broker       *rabbitmqtest.Broker
 	agent        *exec.Cmd // epu-agent queue; nil: not running
 	agentLog     tail
 	record       *record
@@ -60,7 +60,7 @@ func (q *queue) quiet(ctx context.Context, s *stage) error {
 	limited, cancel := context.WithTimeout(ctx, brokerMax)
 	defer cancel()
 	var err error
-	if q.broker, err = rabbitmq.New(limited, rabbitmq.Options{Folder: folder, Environ: q.surroundings}); err != nil {
+	if q.broker, err = rabbitmqtest.New(limited, rabbitmqtest.Options{Folder: folder, Environ: q.surroundings}); err != nil {
 		return err
 	}
 	s.environ = append(s.environ, "AMQP_URL="+q.broker.AMQP)

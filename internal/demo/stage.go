@@ -19,7 +19,7 @@ import (
 
 	"github.com/nimbus-epu/epu/internal/census"
 	"github.com/nimbus-epu/epu/internal/cli"
-	"github.com/nimbus-epu/epu/internal/rabbitmq"
+	"github.com/nimbus-epu/epu/internal/rabbitmqtest"
 )
 
 const (
@@ -54,7 +54,7 @@ func demo(ctx context.Context, env cli.Env, environ, args []string) (err error) 
 	case len(args) == 1:
 		s.story = sleepers()
 	case len(args) == 2 && args[1] == "queue":
-		if err := rabbitmq.Missing(); err != nil {
+		if err := rabbitmqtest.Missing(); err != nil {
 			if env.Getenv("CI") == "true" {
 				return err
 			}

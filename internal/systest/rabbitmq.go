@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nimbus-epu/epu/internal/rabbitmq"
+	"github.com/nimbus-epu/epu/internal/rabbitmqtest"
 )
 
 // startMax is when a program that does not serve is ended, and its test fails with its output.
@@ -18,7 +18,7 @@ type RabbitMQ struct {
 	Management string // http://127.0.0.1:PORT
 
 	t      testing.TB
-	broker *rabbitmq.Broker
+	broker *rabbitmqtest.Broker
 }
 
 // StartRabbitMQ starts a broker with the management plugin and waits until it serves, some 10 s.
@@ -28,7 +28,7 @@ func StartRabbitMQ(t testing.TB) *RabbitMQ {
 	Need(t, "epmd", "rabbitmq-server")
 	ctx, cancel := context.WithTimeout(context.Background(), startMax)
 	defer cancel()
-	broker, err := rabbitmq.New(ctx, rabbitmq.Options{Folder: t.TempDir(), Environ: os.Environ(), Management: true})
+	broker, err := rabbitmqtest.New(ctx, rabbitmqtest.Options{Folder: t.TempDir(), Environ: os.Environ(), Management: true})
 	if err != nil {
 		t.Fatal(err)
 	}
