@@ -215,24 +215,10 @@ func (r *roster) setBad(w *epu.Worker, bad bool) {
 	}
 }
 
-func (r *roster) tally(w *epu.Worker, d int) {
-	switch {
-	case !w.Open():
-		r.counts.Ending += d
-		return
-	case w.State >= epu.Running:
-		r.counts.Running += d
-	default:
-		r.counts.Starting += d
-	}
-	if w.Name != "" {
-		r.named += d
-	}
-	if w.Unhealthy() {
-		r.counts.Unhealthy += d
-	}
-	if w.Draining {
-		r.counts.Draining += d
+func (r *roster) tally(w *epu.Worker, n int) {
+	r.counts.Add(w, n)
+	if w.Open() && w.Name != "" {
+		r.named += n
 	}
 }
 

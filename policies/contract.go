@@ -97,3 +97,33 @@ type Counts struct {
 
 // Open is the supply: Starting plus Running.
 func (c Counts) Open() int { return c.Starting + c.Running }
+
+// Add counts a worker n times, or takes it out again with n below 0.
+func (c *Counts) Add(w *epu.Worker, n int) {
+	switch {
+	case !w.Open():
+		c.Ending += n
+		return
+	case w.State >= epu.Running:
+		c.Running += n
+	default:
+		c.Starting += n
+	}
+	if w.Draining {
+		c.Draining += n
+	}
+	if w.Unhealthy() {
+		c.Unhealthy += n
+	}
+}
+
+// Sum counts workers that are not gone, and picks the open and unhealthy ones in their order.
+func Sum(workers []*epu.Worker) (c Counts, bad []*epu.Worker) {
+	for _, w := range workers {
+		c.Add(w, 1)
+		if w.Open() && w.Unhealthy() {
+			bad = append(bad, w)
+		}
+	}
+	return c, bad
+}

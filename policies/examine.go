@@ -330,24 +330,7 @@ func snapshotOf(s situations.Situation) *Snapshot {
 		Changes: s.Changes, Work: s.Work, Offers: s.Offers, Budget: s.Budget, Places: s.Places, SiteBackoff: s.SiteBackoff,
 		Backoff: s.Backoff, Refused: s.Refused, MinMax: [2]int{0, -1},
 	}
-	for _, w := range s.Workers {
-		switch {
-		case !w.Open():
-			snap.Counts.Ending++
-			continue
-		case w.State >= epu.Running:
-			snap.Counts.Running++
-		default:
-			snap.Counts.Starting++
-		}
-		if w.Draining {
-			snap.Counts.Draining++
-		}
-		if w.Unhealthy() {
-			snap.Counts.Unhealthy++
-			snap.Bad = append(snap.Bad, w)
-		}
-	}
+	snap.Counts, snap.Bad = Sum(s.Workers)
 	return snap
 }
 

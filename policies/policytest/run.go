@@ -13,7 +13,6 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/policies"
-	"github.com/nimbus-epu/epu/policies/simulate"
 )
 
 // pool is the pool that every test is about.
@@ -280,7 +279,7 @@ func (s *scene) snapshot(step Step) (*policies.Snapshot, error) {
 		Seed: uint64(s.step), Wish: s.wish, Memory: s.memory, Workers: workers,
 		Readings: readings(step.Sensors, s.now), Backoff: seconds(step.Backoff), MinMax: [2]int{-1, -1},
 	}
-	snap.Counts, snap.Bad = simulate.Sum(workers)
+	snap.Counts, snap.Bad = policies.Sum(workers)
 	for _, c := range step.Clamped {
 		snap.Refused = append(snap.Refused, epu.Reason{Rule: c["rule"], Text: c["text"]})
 	}

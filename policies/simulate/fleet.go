@@ -291,30 +291,7 @@ func (p *Pool) sum() {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
 	p.order = append(p.order[:0], p.workers...)
-	p.counts, p.bad = Sum(p.workers)
-}
-
-// Sum counts workers and lists the unhealthy ones, as a controller does for its policy.
-func Sum(workers []*epu.Worker) (c policies.Counts, bad []*epu.Worker) {
-	for _, w := range workers {
-		switch {
-		case !w.Open():
-			c.Ending++
-			continue
-		case w.State >= epu.Running:
-			c.Running++
-		default:
-			c.Starting++
-		}
-		if w.Draining {
-			c.Draining++
-		}
-		if w.Unhealthy() {
-			c.Unhealthy++
-			bad = append(bad, w)
-		}
-	}
-	return c, bad
+	p.counts, p.bad = policies.Sum(p.workers)
 }
 
 // Occupy gives work for a time to the n oldest idle workers.
