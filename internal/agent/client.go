@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,11 +16,11 @@ import (
 	"unicode"
 
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/httpclient"
 )
 
 const (
-	dialTimeout     = 5 * time.Second
-	idleConnMax     = 2 * time.Minute // longer than a poll, so that the beat's connection is kept
+	pingTimeout     = 5 * time.Second
 	headerBytesMax  = 16 << 10
 	serverReasonMax = 200 // bytes of a refusal's text that go into the log
 )
@@ -33,11 +32,7 @@ type client struct {
 }
 
 func newClient(nodes []string, transport http.RoundTripper) *client {
-	c := &client{http: &http.Client{
-		Transport: transport,
-		// A token is for the node it was meant for, not for whomever that node points to.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c := &client{http: httpclient.New(transport)}
 	for _, n := range nodes {
 		c.nodes = append(c.nodes, strings.TrimRight(n, "/"))
 	}
@@ -46,18 +41,11 @@ func newClient(nodes []string, transport http.RoundTripper) *client {
 
 // newTransport makes the connections of a real agent: direct, with the site's own authority if it has one.
 func newTransport(roots *x509.CertPool) *http.Transport {
-	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    dialTimeout,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // a bounded read is then also a bounded size
-		MaxResponseHeaderBytes: headerBytesMax,
-		MaxIdleConnsPerHost:    2, // beat and poll
-		IdleConnTimeout:        idleConnMax,
-		// A dead HTTP/2 connection survives its requests' deadlines; only pings find out.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: pollWait / 2, PingTimeout: dialTimeout},
-	}
+	t := httpclient.Direct(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
+	t.MaxResponseHeaderBytes = headerBytesMax
+	// A dead HTTP/2 connection survives its requests' deadlines; only pings find out.
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pollWait / 2, PingTimeout: pingTimeout}
+	return t
 }
 
 // statusError is an answer that is no success.

@@ -100,7 +100,7 @@ func (q *queue) startAgent() error {
 	args := []string{"queue", "--amqp", "env:AMQP_URL", "--pool", q.pool, "--queue", "sleep", "--every", "1s", "--node", "http://" + http}
 	q.say("epu-agent %s", strings.Join(args, " "))
 	q.agent = exec.Command(filepath.Join(q.bin, "epu-agent"), args...)
-	q.agent.Env, q.agent.Dir, q.agent.Stderr = q.environ, q.dir, &q.agentLog
+	q.agent.Env, q.agent.Dir, q.agent.Stderr = q.environ, q.dir, q.agentLog
 	q.agent.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return q.agent.Start()
 }
@@ -119,7 +119,7 @@ func (q *queue) stopAgent() error {
 		return err
 	}
 	if err := agent.Wait(); err != nil {
-		return failure{"epu-agent queue stops when told to", "exit status 0", fmt.Sprintf("%v: %s", err, &q.agentLog)}
+		return failure{"epu-agent queue stops when told to", "exit status 0", fmt.Sprintf("%v: %s", err, q.agentLog)}
 	}
 	return nil
 }

@@ -14,11 +14,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/nimbus-epu/epu/internal/loopback"
+	"github.com/nimbus-epu/epu/internal/process"
 )
 
 // node is a running epud.
@@ -28,7 +28,7 @@ type node struct {
 	up      chan struct{} // closed when it has greeted
 	ended   chan struct{} // closed when it has ended, with err
 	err     error
-	log     *tail
+	log     *process.Tail
 }
 
 // surroundings is the environment of both programs: the user's own settings of EPU are left out, and the
@@ -54,7 +54,7 @@ func surroundings(environ []string, color bool) ([]string, error) {
 // startNode starts epud dev, waits until it answers, and follows its events.
 func (s *stage) startNode(ctx context.Context) error {
 	s.say("epud dev")
-	n := &node{started: s.now(), up: make(chan struct{}), ended: make(chan struct{}), log: &tail{}}
+	n := &node{started: s.now(), up: make(chan struct{}), ended: make(chan struct{}), log: process.NewTail(tailBytesMax)}
 	n.cmd = exec.Command(filepath.Join(s.bin, "epud"), "dev")
 	n.cmd.Dir, n.cmd.Env, n.cmd.Stderr = s.dir, s.environ, n.log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -227,25 +227,5 @@ func next[T any](ctx context.Context, f *follower, what string) (T, error) {
 	}
 }
 
-// tail keeps the end of what is written to it. The mutex is between the writer, which copies a process's
-// output, and who shows it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
+// tailBytesMax bounds what is kept of a program's log.
 const tailBytesMax = 4 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	t.text = t.text[max(0, len(t.text)-tailBytesMax):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.text)
-}

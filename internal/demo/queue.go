@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nimbus-epu/epu/internal/census"
+	"github.com/nimbus-epu/epu/internal/process"
 	"github.com/nimbus-epu/epu/internal/rabbitmqtest"
 )
 
@@ -31,7 +32,7 @@ type queue struct {
 	surroundings []string
 	broker       *rabbitmqtest.Broker
 	agent        *exec.Cmd // epu-agent queue; nil: not running
-	agentLog     tail
+	agentLog     *process.Tail
 	record       *record
 	unwatch      func()
 	bursts       int
@@ -40,7 +41,7 @@ type queue struct {
 }
 
 func follows(s *stage, environ []string) story {
-	q := &queue{stage: s, surroundings: environ, record: newRecord(s.now())}
+	q := &queue{stage: s, surroundings: environ, record: newRecord(s.now()), agentLog: process.NewTail(tailBytesMax)}
 	return story{pool: "epu-queue", program: "sleeper-queue", longest: 90 * time.Second, end: q.end, hint: "Do it yourself: docs/how-to/queue-workers.md.", chapters: []chapter{
 		{"An empty queue", "A private RabbitMQ, a node, and a pool whose policy looks at the length of a queue.", q.quiet},
 		{"A burst of work", "Many jobs at once. Workers take them from the queue one at a time.", q.grows},

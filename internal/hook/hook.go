@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/nimbus-epu/epu"
 )
@@ -41,25 +40,5 @@ func lastLine(text string) string {
 
 var errNoProgram = errors.New("the hook names no program")
 
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu   sync.Mutex // guards text: the copying of exec and who looks
-	text []byte
-}
-
-// tailMax bounds what is kept of a program's words.
-const tailMax = 500
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, b[max(0, len(b)-tailMax):]...)
-	t.text = t.text[max(0, len(t.text)-tailMax):]
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.text)
-}
+// saidBytesMax bounds what is kept of a program's words.
+const saidBytesMax = 500

@@ -6,19 +6,15 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/process"
 )
 
 const (
 	stdoutBytesMax = 4 << 10
 	stderrBytesMax = 1 << 10
-	pipesMax       = time.Second // for output that somebody outside the group holds open
 )
 
 // command runs a program, without a shell, and reads the number that it prints. The program has a
@@ -28,40 +24,23 @@ func command(ctx context.Context, words []string) (float64, error) {
 		return 0, epu.E(epu.Invalid, "run", "", errors.New("the sensor names no program"))
 	}
 	on := words[0] // arguments may hold secrets
-	over := make(chan struct{})
-	stdout, stderr := &limited{most: stdoutBytesMax, over: over}, &limited{most: stderrBytesMax}
+	ctx, cut := context.WithCancel(ctx)
+	defer cut()
+	stdout, stderr := process.NewHead(stdoutBytesMax, cut), process.NewHead(stderrBytesMax, nil)
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = pipesMax
-	if err := cmd.Start(); err != nil {
+	group, err := process.Start(cmd)
+	if err != nil {
 		return 0, notStarted(on, err)
 	}
-	exited := make(chan struct{})
-	go func() { // until the program has exited, which it does at the latest when its group is killed
-		defer close(exited)
-		waitExit(cmd.Process.Pid)
-	}()
-	var cut error
-	select {
-	case <-exited:
-	case <-over:
-		cut = epu.E(epu.Invalid, "run", on, fmt.Errorf("it prints more than %d bytes", stdoutBytesMax))
-	case <-ctx.Done():
-		cut = epu.E(epu.Unavailable, "run", on, ctx.Err())
-	}
-	// The program is not reaped yet, so nobody else can have its number.
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	<-exited
-	err := cmd.Wait()
-	if cut == nil && stdout.isCut() {
-		cut = epu.E(epu.Invalid, "run", on, fmt.Errorf("it prints more than %d bytes", stdoutBytesMax))
-	}
-	if cut != nil {
-		return 0, cut
-	}
-	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+	late, err := group.WaitOrKill(ctx)
+	switch {
+	case stdout.Cut():
+		return 0, epu.E(epu.Invalid, "run", on, fmt.Errorf("it prints more than %d bytes", stdoutBytesMax))
+	case late:
+		return 0, epu.E(epu.Unavailable, "run", on, ctx.Err())
+	case err != nil:
 		why := err.Error()
 		if said := oneLine(stderr.String(), 200); said != "" {
 			why += ": " + said
@@ -79,16 +58,6 @@ func command(ctx context.Context, words []string) (float64, error) {
 	return value, nil
 }
 
-// waitExit waits until a child has exited and leaves it to be reaped.
-func waitExit(pid int) {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
-}
-
 func notStarted(on string, err error) error {
 	var path *exec.Error
 	if errors.As(err, &path) {
@@ -102,39 +71,4 @@ func notStarted(on string, err error) error {
 		kind = epu.Denied
 	}
 	return &epu.Error{Kind: kind, Op: "run", On: on, Err: err, Try: "check that the program is there and may be run by the node's user"}
-}
-
-// limited keeps the beginning of what is written to it, and says when there is more.
-type limited struct {
-	mu   sync.Mutex // guards text and cut: the copying of exec and who looks
-	text strings.Builder
-	most int
-	cut  bool
-	over chan struct{} // closed when there is more; may be nil
-}
-
-func (l *limited) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	room := l.most - l.text.Len()
-	l.text.Write(b[:min(room, len(b))])
-	if len(b) > room && !l.cut {
-		l.cut = true
-		if l.over != nil {
-			close(l.over)
-		}
-	}
-	return len(b), nil
-}
-
-func (l *limited) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *limited) isCut() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cut
 }

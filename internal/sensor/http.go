@@ -6,34 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/secret"
 )
 
 const (
-	bodyBytesMax   = 1 << 20
-	headerBytesMax = 64 << 10
-	dialTimeout    = 5 * time.Second
+	bodyBytesMax = 1 << 20
+	idleConnsMax = 16 // to one server, which many pools may ask
 )
-
-func newTransport() *http.Transport {
-	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    dialTimeout,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // a bounded read is then also a bounded size
-		MaxResponseHeaderBytes: headerBytesMax,
-		MaxIdleConnsPerHost:    16, // many pools ask one server
-		IdleConnTimeout:        2 * time.Minute,
-	}
-}
 
 // answer is what a server said.
 type answer struct {

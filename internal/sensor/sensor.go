@@ -12,6 +12,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/sensing"
+	"github.com/nimbus-epu/epu/internal/httpclient"
 	"github.com/nimbus-epu/epu/internal/sensor/aws"
 )
 
@@ -42,15 +43,11 @@ func New(o Options) *Puller {
 	}
 	closing := func() {}
 	if o.Transport == nil {
-		direct := newTransport()
+		direct := httpclient.Direct(nil)
+		direct.MaxIdleConnsPerHost = idleConnsMax
 		o.Transport, closing = direct, direct.CloseIdleConnections
 	}
-	client := &http.Client{
-		Transport: o.Transport,
-		// A token is for the server it was meant for, and a login page is no reading.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return &Puller{getenv: o.Getenv, http: client, aws: aws.New(o.Now), close: closing}
+	return &Puller{getenv: o.Getenv, http: httpclient.New(o.Transport), aws: aws.New(o.Now), close: closing}
 }
 
 // Close gives up idle connections.

@@ -9,17 +9,14 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nimbus-epu/epu/internal/process"
 )
 
 // TailMax is how many bytes of a program's standard error are kept for its Exit.
 const TailMax = 8 << 10
-
-// outputGraceMax is how long output is still read after a program's end. Only a descendant that left
-// the process group and kept the pipe can make it matter.
-const outputGraceMax = time.Second
 
 // Spec says what to start.
 type Spec struct {
@@ -48,14 +45,12 @@ func NewSet() *Set { return &Set{own: map[int]bool{}} }
 
 // Process is one started program.
 type Process struct {
-	cmd    *exec.Cmd
-	pid    int
-	tail   *tail
-	lines  []*lines
-	mu     sync.Mutex // guards reaping against Signal: a reaped pid may already belong to a stranger
-	reaped bool
-	done   chan struct{}
-	exit   Exit // valid once done is closed
+	cmd   *exec.Cmd
+	group *process.Group
+	tail  *process.Tail
+	lines []*lines
+	done  chan struct{}
+	exit  Exit // valid once done is closed
 }
 
 // Start starts a program in its own process group. The error wraps the system's reason; see Ours.
@@ -63,17 +58,14 @@ func (s *Set) Start(spec Spec) (*Process, error) {
 	if len(spec.Args) == 0 || spec.Args[0] == "" {
 		return nil, errors.New("start: no program named")
 	}
-	p := &Process{tail: &tail{}, done: make(chan struct{})}
+	p := &Process{tail: process.NewTail(TailMax), done: make(chan struct{})}
 	p.cmd = exec.Command(spec.Args[0], spec.Args[1:]...)
 	p.cmd.Env = spec.Env
-	p.cmd.SysProcAttr = attributes()
-	p.cmd.WaitDelay = outputGraceMax
 	out, errs := spec.Stdout.lines(), spec.Stderr.lines()
 	p.lines = []*lines{out, errs}
 	p.cmd.Stdout, p.cmd.Stderr = out, io.MultiWriter(errs, p.tail)
 
-	// The kernel's "parent died" signal means the parent's thread. This goroutine therefore keeps its
-	// thread from the child's birth to its end.
+	// This goroutine keeps its thread from the child's birth to its end, which process.StartBound needs.
 	born := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -85,7 +77,7 @@ func (s *Set) Start(spec Spec) (*Process, error) {
 		born <- nil
 		p.await()
 		s.mu.Lock()
-		delete(s.own, p.pid)
+		delete(s.own, p.Pid())
 		s.mu.Unlock()
 		close(p.done)
 	}()
@@ -95,31 +87,19 @@ func (s *Set) Start(spec Spec) (*Process, error) {
 	return p, nil
 }
 
-func (s *Set) bear(p *Process) error {
+func (s *Set) bear(p *Process) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := p.cmd.Start(); err != nil {
+	if p.group, err = process.StartBound(p.cmd); err != nil {
 		return err
 	}
-	p.pid = p.cmd.Process.Pid
-	s.own[p.pid] = true
+	s.own[p.Pid()] = true
 	return nil
 }
 
-// await sees the program's end, ends what is left of its group while the dead leader still holds the
-// number, and only then reaps it.
+// await sees the program's end and keeps how it ended.
 func (p *Process) await() {
-	peekErr := awaitExit(p.pid)
-	if peekErr == nil {
-		p.mu.Lock()
-		_ = unix.Kill(-p.pid, unix.SIGKILL) // ESRCH: nobody is left
-		p.reaped = true
-		p.mu.Unlock()
-	}
-	err := p.cmd.Wait()
-	p.mu.Lock()
-	p.reaped = true
-	p.mu.Unlock()
+	err := p.group.Wait()
 	for _, l := range p.lines {
 		l.flush()
 	}
@@ -127,7 +107,7 @@ func (p *Process) await() {
 	p.exit = Exit{Status: -1, Stderr: strings.ToValidUTF8(p.tail.String(), "?")}
 	state := p.cmd.ProcessState
 	if state == nil {
-		p.exit.Err = fmt.Errorf("wait for pid %d: %w", p.pid, errors.Join(peekErr, err))
+		p.exit.Err = fmt.Errorf("wait for pid %d: %w", p.Pid(), err)
 		return
 	}
 	p.exit.Status = state.ExitCode()
@@ -137,17 +117,12 @@ func (p *Process) await() {
 }
 
 // Pid is the program's process number, which is also its group's.
-func (p *Process) Pid() int { return p.pid }
+func (p *Process) Pid() int { return p.group.Pid() }
 
 // Signal sends a signal to the program's whole group. After the program's end it does nothing.
 func (p *Process) Signal(sig syscall.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reaped {
-		return nil
-	}
-	if err := unix.Kill(-p.pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("send %s to group %d: %w", signalName(sig), p.pid, err)
+	if err := p.group.Signal(sig); err != nil {
+		return fmt.Errorf("send %s to group %d: %w", signalName(sig), p.Pid(), err)
 	}
 	return nil
 }

@@ -280,33 +280,6 @@ func (r *record) Write(p []byte) (int, error) {
 	return 0, errors.New("nobody reads") // must not matter
 }
 
-func TestTailKeepsWholeCharacters(t *testing.T) {
-	var tl tail
-	_, _ = tl.Write([]byte(strings.Repeat("é", TailMax)))
-	_, _ = tl.Write([]byte("x"))
-	if got := tl.String(); !strings.HasPrefix(got, "é") || !strings.HasSuffix(got, "éx") || len(got) > TailMax {
-		t.Errorf("got %d bytes starting %q", len(got), got[:4])
-	}
-}
-
-func FuzzTail(f *testing.F) {
-	f.Add([]byte("a"), uint16(3))
-	f.Fuzz(func(t *testing.T, piece []byte, times uint16) {
-		var tl tail
-		var all []byte
-		for range times % 2000 {
-			_, _ = tl.Write(piece)
-			all = append(all, piece...)
-			if len(all) > 1<<20 {
-				break
-			}
-		}
-		if got := tl.String(); !bytes.HasSuffix(all, []byte(got)) || len(got) > TailMax || len(got) < min(len(all), TailMax-3) {
-			t.Errorf("got %d bytes of %d", len(got), len(all))
-		}
-	})
-}
-
 func BenchmarkLines(b *testing.B) {
 	l := NewOutput(io.Discard).lines()
 	line := []byte(strings.Repeat("x", 99) + "\n")

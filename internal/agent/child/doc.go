@@ -4,7 +4,7 @@
 //
 //	Set.Start ──▶ Process ──▶ Signal (to the whole group) ──▶ Wait ──▶ Exit{status, signal, tail}
 //
-// On Linux a child is killed by the kernel when this process dies, and a Set may adopt orphans: what a
+// On Linux a child is killed by the kernel when this process dies (see internal/process), and a Set may adopt orphans: what a
 // program left behind outside its group then comes to this process, is reaped, and is ended with it.
 // It holds no policy: when to start, restart or end a program is decided by its caller.
 //

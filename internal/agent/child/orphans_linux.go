@@ -2,7 +2,6 @@ package child
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,22 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// attributes: an own group, so that a signal reaches the program's helpers too, and death together
-// with this process, however that ends.
-func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-}
-
-// awaitExit returns when a child has ended, and leaves it unreaped: its number can't be reused yet.
-func awaitExit(pid int) error {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
 
 // Adopt makes this process the parent of all orphans among its descendants and reaps them as they end.
 // The process should belong to the Set alone, because every child that the Set did not start counts as

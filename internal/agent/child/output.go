@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"sync"
-	"unicode/utf8"
 )
 
 // lineMax cuts longer lines into pieces, so that a program without line ends can't fill the memory.
@@ -68,32 +67,4 @@ func (l *lines) flush() {
 	}
 	_, _ = l.out.Write(append(l.buf, '\n'))
 	l.buf = l.buf[:0]
-}
-
-// tail keeps the last TailMax bytes. It is read only after its single writer has ended.
-type tail struct{ buf []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	n := len(p)
-	if n > TailMax {
-		p = p[n-TailMax:]
-	}
-	t.buf = append(t.buf, p...)
-	if len(t.buf) > 2*TailMax { // trimmed rarely, so that a byte is moved about once
-		t.buf = append(t.buf[:0], t.buf[len(t.buf)-TailMax:]...)
-	}
-	return n, nil
-}
-
-// String is the tail, beginning with a whole character where the cut fell into one.
-func (t *tail) String() string {
-	b := t.buf
-	if len(b) <= TailMax {
-		return string(b)
-	}
-	b = b[len(b)-TailMax:]
-	for i := 0; i < utf8.UTFMax-1 && len(b) > 0 && !utf8.RuneStart(b[0]); i++ {
-		b = b[1:]
-	}
-	return string(b)
 }

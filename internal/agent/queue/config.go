@@ -16,6 +16,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/httpclient"
 	"github.com/nimbus-epu/epu/internal/secret"
 	"github.com/nimbus-epu/epu/internal/strictyaml"
 )
@@ -112,7 +113,7 @@ func Load(s Settings, getenv func(string) string) (Config, slog.Level, error) {
 	}
 	c.Nodes = l.nodes(s.Nodes)
 	if t := l.tls("node_ca", s.NodeCA, s.NodeCert, s.NodeKey); t != nil {
-		c.Transport = newTransport(t)
+		c.Transport = httpclient.Direct(t)
 	}
 	var level slog.Level
 	if s.LogLevel != "" && level.UnmarshalText([]byte(s.LogLevel)) != nil {

@@ -2,12 +2,10 @@ package queue
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +14,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/internal/httpclient"
 )
 
 const (
@@ -40,23 +39,10 @@ func newManaged(c Config) *managed {
 	}
 	transport := c.BrokerHTTP
 	if transport == nil {
-		transport = newTransport(c.AMQPTLS)
+		transport = httpclient.Direct(c.AMQPTLS)
 	}
-	m.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	m.http = httpclient.New(transport)
 	return m
-}
-
-// newTransport makes direct connections.
-func newTransport(t *tls.Config) *http.Transport {
-	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:        t.Clone(),
-		TLSHandshakeTimeout:    dialTimeout,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // a bounded read is then also a bounded size
-		MaxResponseHeaderBytes: 64 << 10,
-		IdleConnTimeout:        2 * time.Minute,
-	}
 }
 
 // managedQueue is what the API says of a queue. Numbers are absent until the queue has reported, as

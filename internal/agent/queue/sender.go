@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/internal/httpclient"
 )
 
 const answerBytesMax = 64 << 10
@@ -29,12 +30,9 @@ type sender struct {
 func newSender(c Config) *sender {
 	transport := c.Transport
 	if transport == nil {
-		transport = newTransport(nil)
+		transport = httpclient.Direct(nil)
 	}
-	return &sender{conf: c, http: &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &sender{conf: c, http: httpclient.New(transport)}
 }
 
 // send tells whether a node has taken the readings.
