@@ -32,17 +32,57 @@ local function lines(given)
   return all
 end
 
+-- When each line fired last, by its place in the list; false if never.
+local function last_fired(all, at)
+  local fired = {}
+  for i, line in ipairs(all) do
+    fired[i] = cron.prev(line.cron, line.zone, at) or false
+  end
+  return fired
+end
+
 -- The line in force at a time, and since when; nil when none is.
-local function in_force(all, at)
+local function in_force(all, fired, at)
   local best, since
-  for _, line in ipairs(all) do
-    local fired = cron.prev(line.cron, line.zone, at)
-    local over = fired == nil or line["for"] and at - fired >= line["for"]
-    if not over and (since == nil or fired >= since) then
-      best, since = line, fired
+  for i, line in ipairs(all) do
+    local over = not fired[i] or line["for"] and at - fired[i] >= line["for"]
+    if not over and (since == nil or fired[i] >= since) then
+      best, since = line, fired[i]
     end
   end
   return best, since
+end
+
+-- How many changes within the time ahead are looked at: a line for every minute makes many.
+local changes_seen = 200
+
+-- The most that is wanted at some moment from a time until one ahead of it, and by which line, nil for the default.
+-- It goes from change to change: a line fires, or the one in force is over.
+local function most_within(all, given, at, fired)
+  local most, best, due, last = -1, nil, {}, at + given.ahead
+  for i, each in ipairs(all) do
+    due[i] = cron.next(each.cron, each.zone, at) or math.huge
+  end
+  for _ = 1, changes_seen do
+    local line, since = in_force(all, fired, at)
+    local count = line and line.count or given.default
+    if count > most then
+      most, best = count, line
+    end
+    at = line and line["for"] and since + line["for"] or math.huge
+    for _, fires in ipairs(due) do
+      at = math.min(at, fires)
+    end
+    if at > last then
+      break
+    end
+    for i, each in ipairs(all) do
+      if due[i] == at then
+        fired[i], due[i] = at, cron.next(each.cron, each.zone, at) or math.huge
+      end
+    end
+  end
+  return most, best
 end
 
 return {
@@ -75,7 +115,8 @@ return {
   ---@param state epu.State
   decide = function(control, state, given)
     local all = lines(given)
-    local line, since = in_force(all, state.now)
+    local fired = last_fired(all, state.now)
+    local line, since = in_force(all, fired, state.now)
     local n = line and line.count or given.default
     if line then
       control.because("'" .. line.text .. "' fired " .. show.span(state.now - since) .. " ago: " .. n, "schedule")
@@ -83,8 +124,7 @@ return {
       control.because("no line is in force: default = " .. n, "default")
     end
     if given.ahead > 0 then
-      local soon = in_force(all, state.now + given.ahead)
-      local later = soon and soon.count or given.default
+      local later, soon = most_within(all, given, state.now, fired)
       if later > n then
         n = later
         control.because((soon and "'" .. soon.text .. "'" or "the default") .. " will want " .. later .. " within "

@@ -103,6 +103,45 @@ test.case {
 }
 
 test.case {
+  name = "it grows ahead of a line that is shorter than the time ahead, until that line is over",
+  conf = { lines = { { cron = "0 8 * * *", count = 9, ["for"] = "10m" } }, default = 1, ahead = "30m" },
+  steps = {
+    { after = 7.5 * hour - 1, expect = { target = 1 } },
+    { after = 1, expect = { target = 9 } },
+    { after = 15 * 60, expect = { target = 9 } },
+    { after = 25 * 60 - 1, expect = { target = 9 } },
+    { after = 1, expect = { target = 1 } },
+  },
+}
+
+test.case {
+  name = "a smaller line within the time ahead does not hide a larger one",
+  conf = { lines = { { cron = "0 8 * * *", count = 9 }, { cron = "20 8 * * *", count = 2 } }, ahead = "30m" },
+  steps = {
+    { after = 7.5 * hour, expect = { target = 9 } },
+    { after = 25 * 60, expect = { target = 9 } },
+    { after = 25 * 60, expect = { target = 2 } },
+  },
+}
+
+test.case {
+  name = "it grows ahead of the end of an exception, and of one within another",
+  conf = {
+    lines = {
+      { cron = "0 6 * * *", count = 5 },
+      { cron = "0 7 * * *", count = 1, ["for"] = "2h" },
+      { cron = "50 8 * * *", count = 2, ["for"] = "5m" },
+    },
+    ahead = "15m",
+  },
+  steps = {
+    { after = 8 * hour, expect = { target = 1 } },
+    { after = 45 * 60 - 1, expect = { target = 2 } },
+    { after = 8 * 60, expect = { target = 5 } },
+  },
+}
+
+test.case {
   name = "workers that fail are replaced at any hour",
   conf = { lines = office },
   workers = { { count = 1 }, { health = "MISSING" } },
