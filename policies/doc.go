@@ -6,7 +6,7 @@
 //	                                                    |
 //	                              Replay <--------------+  the same decision from its record alone
 //
-// Start reading at contract.go, then load.go (what a policy is), engine.go (one evaluation) and
+// Start reading at state.go (what is known), then load.go (what a policy is), engine.go (one evaluation) and
 // hostapi.go (what a policy can call). Lua itself, cut down and bounded, is in policies/sandbox; sources
 // and what their text shows in policies/source; parameters and their checks in policies/params. Examine
 // (examine.go) says all that is wrong with a policy, which it tries in the pools of policies/situations.

@@ -3,6 +3,8 @@ package params
 import (
 	"fmt"
 	"strings"
+
+	"github.com/nimbus-epu/epu/policies/spelling"
 )
 
 // Problem is one thing that is wrong with a policy or its configuration.
@@ -58,43 +60,4 @@ func DidYouMean(name string, known []string) string {
 }
 
 // Nearest is the known name that a misspelt one most likely stands for, or "".
-func Nearest(name string, known []string) string {
-	limit := max(2, len(name)/3)
-	if len(name) <= 3 { // two changes make any three letters of any others
-		limit = 1
-	}
-	best, bestAt := "", limit+1
-	for _, k := range known {
-		d := editDistance(name, k, bestAt)
-		if len(name) > 2 && strings.HasPrefix(k, name) {
-			d = min(d, limit) // half a name is no typing mistake, but clear
-		}
-		if d < bestAt {
-			best, bestAt = k, d
-		}
-	}
-	return best
-}
-
-// editDistance counts the letters to insert, remove or replace; it is not exact above limit.
-func editDistance(a, b string, limit int) int {
-	if len(a) > 64 || len(b) > 64 || len(a)-len(b) > limit || len(b)-len(a) > limit {
-		return limit + 1
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		left := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			left, row[j+1] = row[j+1], min(left+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
+func Nearest(name string, known []string) string { return spelling.Nearest(name, known) }
