@@ -57,7 +57,7 @@ func TestExamine(t *testing.T) {
 		{"unknown field of state", `if conf.n == 99 then local x = state.runing() end`, "p.lua:5: 'state.runing' does not exist; did you mean 'state.running'?"},
 		{"of a library", `if conf.n == 99 then local x = math.flor(1) end`, "p.lua:5: 'math.flor' does not exist; did you mean 'math.floor'?"},
 		{"absent on purpose", `if conf.n == 99 then local x = string.find("a", "b") end`, "p.lua:5: 'string.find' does not exist here: use text.find"},
-		{"unknown field of a worker", `for w in state.workers() do if w.idle == 5 then break end end`, "p.lua:5: 'worker.idle' does not exist; did you mean 'worker.id'?"},
+		{"unknown field of a worker", `for w in state.workers() do if w.idle == 5 then break end end`, "p.lua:5: 'worker.idle' does not exist; did you mean 'worker.idle_since'?"},
 		{"of a reading", `local r = state.sensor(conf.q) if r and r.val then return end`, "p.lua:5: 'reading.val' does not exist; did you mean 'reading.value'?"},
 		{"of an entry of a list", `for _, o in ipairs(state.offers()) do if o.cost == 1 then return end end`, "p.lua:5: 'offer.cost' does not exist"},
 		{"undeclared parameter", `if conf.n == 99 then local x = conf.m end`, "p.lua:5: conf.m is not a declared parameter"},
