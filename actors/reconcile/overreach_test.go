@@ -131,7 +131,7 @@ func TestAskedKeepsTheRail(t *testing.T) {
 			}
 		}
 		for _, d := range deeds.Drains {
-			if named[d.Worker.ID] {
+			if named[d.Worker.ID] && !d.Worker.Replacing { // an operator has ordered that one out of service
 				going++
 			}
 		}
