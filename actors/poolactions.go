@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -277,7 +276,7 @@ func (c *Controller) resume(tx *Tx, m msg.Command, r *msg.Resume) {
 		c.auditWorker(tx, m, "resume", w, "")
 		text := string(w.ID) + " is back in service"
 		if surplus {
-			text += fmt.Sprintf("; it was surplus, and %d workers are wanted: epumgmt protect keeps this one", c.st.Wish.Target)
+			text += "; it was surplus, for the pool wants " + epu.Plural(c.st.Wish.Target, "worker") + ": epumgmt protect keeps this one"
 		}
 		tx.Answer(&msg.Done{Changed: true, Text: text})
 	}

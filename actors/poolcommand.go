@@ -261,6 +261,9 @@ func (c *Controller) freezeAfterFailures(tx *Tx, now time.Time) {
 		return
 	}
 	reason := fmt.Sprintf("%d launches in a row failed", n)
+	if n == 1 {
+		reason = "a launch failed"
+	}
 	tx.Emit(poolFrozen{Freeze: msg.FreezeState{By: msg.FreezeOnFailures, Reason: reason, Since: now}})
 	c.dirty = true
 	c.record(tx, "pool_frozen", map[string]any{"by": msg.FreezeOnFailures, "reason": reason})

@@ -80,7 +80,7 @@ func (s *Site) refuse(tx *Tx, w msg.Want) {
 	over := s.supply() - s.spec.InstancesMax
 	for i := len(l.Slots) - 1; i >= 0 && len(excess) < over; i-- {
 		if !l.Slots[i].Ended {
-			excess[i] = slotSeen{State: epu.Failed, Kind: epu.Quota.String(), Reason: fmt.Sprintf("site %s is at its limit of %d instances", s.spec.Name, s.spec.InstancesMax)}
+			excess[i] = slotSeen{State: epu.Failed, Kind: epu.Quota.String(), Reason: fmt.Sprintf("site %s is at its limit of %s", s.spec.Name, epu.Plural(s.spec.InstancesMax, "instance"))}
 		}
 	}
 	if len(excess) > 0 {

@@ -126,11 +126,11 @@ func (w *wishing) result(h *host) epu.Wish {
 		out.Target = h.target()
 	}
 	if out.Target < placed {
-		w.because("sites", fmt.Sprintf("%d workers are wanted at sites, so the target is %d and not %d", placed, placed, out.Target))
+		w.because("sites", fmt.Sprintf("%s wanted at sites, so the target is %d and not %d", wanted(placed, "worker"), placed, out.Target))
 		out.Target = placed
 	}
 	if n := len(out.Uniques); out.Target < n {
-		w.because("uniques", fmt.Sprintf("%d named workers are wanted, so the target is %d and not %d", n, n, out.Target))
+		w.because("uniques", fmt.Sprintf("%s wanted, so the target is %d and not %d", wanted(n, "named worker"), n, out.Target))
 		out.Target = n
 	}
 	if len(w.reasons) == 0 {
@@ -212,6 +212,14 @@ func tooMany(L *lua.LState, what string, sum int) {
 	if sum > targetMax {
 		L.RaiseError("%s: %d workers at all sites together: at most %d", what, sum, targetMax)
 	}
+}
+
+// wanted begins a reason with what somebody asked for.
+func wanted(n int, one string) string {
+	if n == 1 {
+		return "1 " + one + " is"
+	}
+	return epu.Plural(n, one) + " are"
 }
 
 // placeAt notes how many workers are wanted at a site. Sum is how many are wanted at all of them.

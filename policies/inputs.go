@@ -196,11 +196,11 @@ func (h *host) readText() string {
 		case epu.Reading:
 			parts = append(parts, fmt.Sprintf("%s = %s (%s, %v old)", in.Name, params.NumberText(v.Value), v.Quality, v.Age))
 		case epu.Window:
-			parts = append(parts, fmt.Sprintf("%s = mean %s, last %s (%s, %d readings)", in.Name, params.NumberText(v.Mean), params.NumberText(v.Last), v.Quality, v.Count))
+			parts = append(parts, fmt.Sprintf("%s = mean %s, last %s (%s, %s)", in.Name, params.NumberText(v.Mean), params.NumberText(v.Last), v.Quality, epu.Plural(v.Count, "reading")))
 		case int, time.Duration:
 			parts = append(parts, fmt.Sprintf("%s = %v", in.Name, v))
 		case Visited:
-			parts = append(parts, fmt.Sprintf("%d workers", v.Len()))
+			parts = append(parts, epu.Plural(v.Len(), "worker"))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -96,7 +96,7 @@ func Alerts(s *msg.Status, v Views) []*msg.Alert {
 		n := int(site.GetForeign())
 		undecided += n
 		if site.GetStuck() > 0 {
-			add(msg.AlertEndingStuck, "error", site.GetName(), Plural(int(site.GetStuck()), "machine")+" should have ended long ago",
+			add(msg.AlertEndingStuck, "error", site.GetName(), epu.Plural(int(site.GetStuck()), "machine")+" should have ended long ago",
 				"end them with the cloud's own tools; the site notices it by itself")
 		}
 		if site.GetState() == "unreachable" {
@@ -108,7 +108,7 @@ func Alerts(s *msg.Status, v Views) []*msg.Alert {
 		case site.GetState() == storeRecovery:
 			add(msg.AlertSiteRecovery, "error", site.GetName(), recoveryText(n), recoveryTry(n))
 		case n > 0:
-			add(msg.AlertStrays, "warning", site.GetName(), Plural(n, "machine")+" without a record",
+			add(msg.AlertStrays, "warning", site.GetName(), epu.Plural(n, "machine")+" without a record",
 				"epumgmt sweep   then   epumgmt adopt POOL INSTANCE...   or   epumgmt sweep --confirm INSTANCE...")
 		}
 	}
@@ -130,13 +130,10 @@ const storeRecovery = "recovery"
 
 func recoveryText(undecided int) string {
 	text := "in recovery: nothing is launched or ended"
-	switch undecided {
-	case 0:
+	if undecided == 0 {
 		return text + ", and no machine waits for a decision"
-	case 1:
-		return text + " until you have decided about 1 machine"
 	}
-	return fmt.Sprintf("%s until you have decided about %d machines", text, undecided)
+	return text + " until you have decided about " + epu.Plural(undecided, "machine")
 }
 
 func recoveryTry(undecided int) string {
@@ -144,14 +141,6 @@ func recoveryTry(undecided int) string {
 		return "epumgmt end-recovery --confirm"
 	}
 	return "epumgmt sweep   then   epumgmt adopt POOL   or   epumgmt sweep --confirm INSTANCE...   then   epumgmt end-recovery --confirm"
-}
-
-// Plural counts things in words.
-func Plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
 }
 
 // Doctor sorts a status's alerts into checks.

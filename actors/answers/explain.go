@@ -110,7 +110,7 @@ func Did(d *epu.Decision) []string {
 			where = " at " + string(a.Site)
 		}
 		if a.Kind == epu.ActLaunch {
-			g.add(string(a.Kind), where, a.Reason, cmp.Or(a.Name, Plural(a.Count, "worker")))
+			g.add(string(a.Kind), where, a.Reason, cmp.Or(a.Name, epu.Plural(a.Count, "worker")))
 			continue
 		}
 		for _, w := range a.Workers {
@@ -171,7 +171,7 @@ func workers(ids []string) string {
 	if len(ids) > namedMax {
 		names += ", ..."
 	}
-	return fmt.Sprintf("%s (%s)", Plural(len(ids), "worker"), names)
+	return fmt.Sprintf("%s (%s)", epu.Plural(len(ids), "worker"), names)
 }
 
 // WouldChange says what would lead to another answer than a decision, newest words first: what cut it,

@@ -107,7 +107,7 @@ func Done(past []persistence.Record, v msg.PoolView, now time.Time) []string {
 			if running[d.Launch] {
 				verb = "launched"
 			}
-			x = g.add(verb, " ("+d.Launch+")", d.Reason, Plural(d.N, "worker"))
+			x = g.add(verb, " ("+d.Launch+")", d.Reason, epu.Plural(d.N, "worker"))
 		}
 		if x != nil {
 			last[x] = r.Time
@@ -162,9 +162,9 @@ func Healings(past []persistence.Record) []*msg.DecisionSummary {
 			bad.add("", "", d.Reason, d.Worker)
 		case r.Name == "launch_opened":
 			if d.Healing {
-				text := fmt.Sprintf("heal: %s launched (%s)", Plural(d.N, "worker"), d.Reason)
+				text := fmt.Sprintf("heal: %s launched (%s)", epu.Plural(d.N, "worker"), d.Reason)
 				if len(bad.list) > 0 {
-					text = fmt.Sprintf("heal: %s launched in place of %s", Plural(d.N, "worker"), strings.Join(trimmed(bad.lines()), "; "))
+					text = fmt.Sprintf("heal: %s launched in place of %s", epu.Plural(d.N, "worker"), strings.Join(trimmed(bad.lines()), "; "))
 				}
 				out = append(out, &msg.DecisionSummary{Id: r.ID, Time: timestamppb.New(r.Time), Direction: heal, Text: text})
 			}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
-	"github.com/nimbus-epu/epu/actors/answers"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/persistence"
 )
@@ -178,7 +177,7 @@ func (g *Gateway) terminateAll(ctx context.Context, req *msg.Request, m *msg.Ter
 			out.Left = append(out.Left, fmt.Sprintf("%s %s at %s: %s", w.ID, w.Instance, w.Site, w.State.Word()))
 		}
 		if n := views[pool].Launches; n > 0 && len(views[pool].Workers) == 0 {
-			out.Left = append(out.Left, fmt.Sprintf("pool %s: %d launches are not settled yet", pool, n))
+			out.Left = append(out.Left, fmt.Sprintf("pool %s: launches that are not settled yet: %d", pool, n))
 		}
 	}
 	g.sitesLeft(ctx, v, views, m.GetProtectedToo(), out)
@@ -226,9 +225,9 @@ func (g *Gateway) sitesLeft(ctx context.Context, v msg.RegistryView, pools map[e
 		case n <= 0:
 		case unsure != "":
 			out.Left = append(out.Left, fmt.Sprintf("site %s: %s, unless pool %s counts them, which can't say and is protected",
-				site, answers.Plural(n, "machine"), unsure))
+				site, epu.Plural(n, "machine"), unsure))
 		default:
-			out.Left = append(out.Left, fmt.Sprintf("site %s: %s without a pool that counts them", site, answers.Plural(n, "machine")))
+			out.Left = append(out.Left, fmt.Sprintf("site %s: %s without a pool that counts them", site, epu.Plural(n, "machine")))
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
-	"github.com/nimbus-epu/epu/actors/answers"
 	"github.com/nimbus-epu/epu/actors/msg"
 )
 
@@ -75,7 +74,7 @@ func (g *Gateway) sweep(ctx context.Context, m *msg.Sweep) (proto.Message, error
 			out.Left = append(out.Left, string(id)+" is no stray any more")
 		}
 	}
-	out.Text = answers.Plural(len(named)-len(out.Left), "machine") + " being ended"
+	out.Text = epu.Plural(len(named)-len(out.Left), "machine") + " being ended"
 	return out, nil
 }
 

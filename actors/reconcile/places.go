@@ -14,7 +14,7 @@ import (
 // full or backing off is passed over.
 func (p *planner) launch(l Launch) {
 	if l.N > p.starts {
-		p.refuse(p.startBy, fmt.Sprintf("%d of %d launches wait: %s", l.N-p.starts, l.N, p.startText), p.startAt)
+		p.refuse(p.startBy, waits(l.N-p.starts, l.N)+p.startText, p.startAt)
 		l.N = p.starts
 	}
 	places := p.Placement
@@ -38,10 +38,27 @@ func (p *planner) launch(l Launch) {
 	case !over.backoff.IsZero():
 		p.refuse("backoff", "launches failed; the next try is at "+over.backoff.UTC().Format(time.TimeOnly)+" UTC", over.backoff)
 	case l.Site != "":
-		p.refuse("placement", fmt.Sprintf("%d workers find no place: %s is at its max or not in the pool's placement", l.N, l.Site), time.Time{})
+		p.refuse("placement", noPlace(l.N)+string(l.Site)+" is at its max or not in the pool's placement", time.Time{})
 	default:
-		p.refuse("placement", fmt.Sprintf("%d workers find no place: every site of the pool is at its max", l.N), time.Time{})
+		p.refuse("placement", noPlace(l.N)+"every site of the pool is at its max", time.Time{})
 	}
+}
+
+func waits(n, of int) string {
+	switch {
+	case of == 1:
+		return "1 launch waits: "
+	case n == 1:
+		return fmt.Sprintf("1 of %d launches waits: ", of)
+	}
+	return fmt.Sprintf("%d of %d launches wait: ", n, of)
+}
+
+func noPlace(n int) string {
+	if n == 1 {
+		return "1 worker finds no place: "
+	}
+	return epu.Plural(n, "worker") + " find no place: "
 }
 
 // passed says why places were passed over.

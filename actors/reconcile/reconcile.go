@@ -137,7 +137,7 @@ func (p *planner) budgets() {
 	}
 	p.starts, p.startBy = math.MaxInt, ""
 	p.cap(l.Launches.Window > 0, l.Launches.N-p.Launched.N, "limits.launches",
-		fmt.Sprintf("%d launches per %s", l.Launches.N, l.Launches.Window), p.Launched.Next)
+		perWindow(l.Launches), p.Launched.Next)
 	inFlight := 0
 	for _, w := range p.Workers {
 		p.perSite[w.Site]++
@@ -148,8 +148,15 @@ func (p *planner) budgets() {
 			inFlight++
 		}
 	}
-	p.cap(l.InFlight > 0, l.InFlight-inFlight, "limits.in_flight", fmt.Sprintf("%d workers starting at once", l.InFlight), time.Time{})
+	p.cap(l.InFlight > 0, l.InFlight-inFlight, "limits.in_flight", epu.Plural(l.InFlight, "worker")+" starting at once", time.Time{})
 	p.cap(p.Hold, 0, "hold", "the pool is being emptied", time.Time{})
+}
+
+func perWindow(c epu.Count) string {
+	if c.N == 1 {
+		return "1 launch per " + c.Window.String()
+	}
+	return fmt.Sprintf("%d launches per %s", c.N, c.Window)
 }
 
 // cap bounds the launches. Until is when time lifts the bound; zero when something has to happen.

@@ -46,18 +46,26 @@ func (p *planner) spare(from []*epu.Worker, n int) []*epu.Worker {
 		return victims[:n]
 	}
 	if busy > 0 {
-		p.refuse("drain.protect_busy", fmt.Sprintf("%d surplus workers stay: they are busy", min(short, busy)), until)
+		p.refuse("drain.protect_busy", stay(min(short, busy), "busy"), until)
 	}
 	if short -= busy; short > 0 && unheard > 0 {
-		p.refuse("first beat", fmt.Sprintf("%d surplus workers stay: they have not been heard since the node's start", min(short, unheard)), time.Time{})
+		p.refuse("first beat", stay(min(short, unheard), "unheard since the node's start"), time.Time{})
 	}
 	if short -= unheard; short > 0 && paid > 0 {
-		p.refuse("urgency", fmt.Sprintf("%d surplus workers stay: their time is paid for", min(short, paid)), charge.Add(-epu.ChargeBoundary))
+		p.refuse("urgency", stay(min(short, paid), "paid for"), charge.Add(-epu.ChargeBoundary))
 	}
 	if short -= paid; short > 0 && protected > 0 {
-		p.refuse("protected", fmt.Sprintf("%d surplus workers stay: they are protected", min(short, protected)), time.Time{})
+		p.refuse("protected", stay(min(short, protected), "protected"), time.Time{})
 	}
 	return victims
+}
+
+// stay says that workers of which there are too many are kept, and why.
+func stay(n int, why string) string {
+	if n == 1 {
+		return "1 surplus worker stays: it is " + why
+	}
+	return fmt.Sprintf("%d surplus workers stay: they are %s", n, why)
 }
 
 // crowdedFirst puts those victims first that stand at sites with more workers than the wish names.

@@ -151,10 +151,7 @@ func (p *program) validateFiles(conf config.Node, paths []string) error {
 
 // refusal makes every problem of refused files cross to the client.
 func refusal(op string, problems []strictyaml.Problem) error {
-	err := epu.E(epu.Invalid, op, "", fmt.Errorf("%d problems", len(problems)))
-	if len(problems) == 1 {
-		err.Err = errors.New("1 problem")
-	}
+	err := epu.E(epu.Invalid, op, "", errors.New(epu.Plural(len(problems), "problem")))
 	err.Try = "mend the files, then run the command again; nothing was changed"
 	r := &msg.Refusal{Err: err}
 	for _, p := range problems {

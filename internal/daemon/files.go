@@ -241,7 +241,14 @@ func (p *planning) effect(spec epu.PoolSpec, had bool) string {
 		return "the pool starts; its policy decides how many workers it wants"
 	}
 	if v, ok := p.pools[spec.Name]; ok {
-		return fmt.Sprintf("its %d workers go on; the policy decides anew at once", len(v.Workers))
+		switch n := len(v.Workers); n {
+		case 0:
+			return "it has no workers; the policy decides anew at once"
+		case 1:
+			return "its 1 worker goes on; the policy decides anew at once"
+		default:
+			return fmt.Sprintf("its %d workers go on; the policy decides anew at once", n)
+		}
 	}
 	return ""
 }

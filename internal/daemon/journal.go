@@ -211,7 +211,7 @@ func (p *program) restore(ctx context.Context, r io.Reader, at string, opt badge
 	if done.Replaced != "" {
 		fmt.Fprintf(p.streams.Out, "the store that was there is now %s\n", done.Replaced)
 	}
-	_, err = fmt.Fprintf(p.streams.Out, "restored %d streams; the store is now in epoch %d and in recovery\n", done.Streams, done.Meta.Epoch)
+	_, err = fmt.Fprintf(p.streams.Out, "restored %s; the store is now in epoch %d and in recovery\n", epu.Plural(done.Streams, "stream"), done.Meta.Epoch)
 	if done.Replaced == "" && opt.EpochFloor == 0 {
 		fmt.Fprintf(p.streams.Err, `note: no store was in the folder, so only the backup could say which epochs were in use. If launches of epoch %d or
   higher are known (epu-web-3-17 is of epoch 3), restore again with --epoch-floor and the highest of them
@@ -222,12 +222,13 @@ func (p *program) restore(ctx context.Context, r io.Reader, at string, opt badge
 }
 
 func (p *program) printReport(r badger.Report) error {
-	fmt.Fprintf(p.streams.Out, "installation %s, epoch %d: %d streams, %d events\n", r.Meta.Installation, r.Meta.Epoch, r.Streams, r.Events)
+	fmt.Fprintf(p.streams.Out, "installation %s, epoch %d: %s, %s\n", r.Meta.Installation, r.Meta.Epoch,
+		epu.Plural(r.Streams, "stream"), epu.Plural(int(r.Events), "event"))
 	for _, problem := range r.Problems {
 		fmt.Fprintln(p.streams.Out, problem)
 	}
 	if len(r.Problems) > 0 {
-		err := epu.E(epu.Internal, "check", "journal", fmt.Errorf("%d problems", len(r.Problems)))
+		err := epu.E(epu.Internal, "check", "journal", errors.New(epu.Plural(len(r.Problems), "problem")))
 		err.Try = "restore the newest backup: epud journal restore FILE; the damaged store is kept beside it"
 		return err
 	}

@@ -1,6 +1,7 @@
 package strictyaml
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func (e *Error) Error() string {
 
 // Unwrap gives the error its kind.
 func (e *Error) Unwrap() error {
-	return epu.E(epu.Invalid, "read configuration", "", fmt.Errorf("%d problems", len(e.Problems)))
+	return epu.E(epu.Invalid, "read configuration", "", errors.New(epu.Plural(len(e.Problems), "problem")))
 }
 
 // Log collects problems. Its zero value is ready to use.

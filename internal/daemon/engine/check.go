@@ -143,10 +143,7 @@ func wire(list params.Problems) (out []*msg.Problem) {
 
 // refusal makes every problem of a version cross to the client.
 func refusal(name string, problems []*msg.Problem) error {
-	err := epu.E(epu.Invalid, "put policy in force", name, fmt.Errorf("%d problems", len(problems)))
-	if len(problems) == 1 {
-		err.Err = errors.New("1 problem")
-	}
+	err := epu.E(epu.Invalid, "put policy in force", name, errors.New(epu.Plural(len(problems), "problem")))
 	err.Try = "mend it, then run the command again; nothing was changed"
 	return &msg.Refusal{Err: err, List: problems}
 }
