@@ -9,6 +9,7 @@ import (
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/actors/prices"
 	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/actors/restore"
 	"github.com/nimbus-epu/epu/policies"
@@ -87,13 +88,10 @@ type Controller struct {
 
 	hooks     map[epu.WorkerID]bool // workers about which a program may have to be run
 	hooksOut  map[string]bool       // runs that are out, by the key of what is due
-	offers    map[epu.SiteID][]epu.Offer
-	charge    map[epu.SiteID]time.Duration // the period that machines are charged for there
-	charges   lookHeap                     // workers, by when their next charge begins
-	cheapest  []epu.Offer                  // all of them in the order of their price
+	prices    prices.List           // of the sites
+	charges   lookHeap              // workers, by when their next charge begins
 	sensors   map[string]*sensorState
 	sensorGen uint64
-	priced    bool         // some worker's price is known
 	retune    bool         // the sensors' definitions may have changed
 	changes   []epu.Change // since the last decision
 	memory    remembered
@@ -298,8 +296,11 @@ func (c *Controller) refresh(launch epu.LaunchID, i int) {
 		Site: l.Site, Zone: s.Zone, Allocation: l.Allocation, Market: l.Market, Address: s.Address,
 		State: s.State, StateSince: time.UnixMilli(s.Since).UTC(), Created: l.Opened, Draining: s.Draining,
 		Ended: s.Unwanted, EndReason: s.EndReason, Leaving: s.Leaving || s.Replacing && s.Draining,
-		Price: c.priceAt(l, s.Zone), ChargeAt: c.chargeAt(l, s), Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
+		Price: c.prices.Hour(c.sized(epu.Placement{Site: l.Site, Allocation: l.Allocation, Market: l.Market}), s.Zone), Replacing: s.Replacing, Protected: s.Protected, Asked: l.Asked,
 		AskedFrom: int32(l.AskedFrom),
+	}
+	if s.State >= epu.Pending { // nothing is charged for before
+		w.ChargeAt = c.prices.NextCharge(l.Site, l.Opened, c.clock)
 	}
 	old := c.roster.get(w)
 	c.noteHooks(w.ID, s)

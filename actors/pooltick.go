@@ -3,7 +3,6 @@ package actors
 import (
 	"bytes"
 	"cmp"
-	"container/heap"
 	"encoding/json"
 	"maps"
 	"reflect"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nimbus-epu/epu"
-	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/actors/reconcile"
 	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/policies"
@@ -42,7 +40,7 @@ func (c *Controller) snapshot(id epu.DecisionID, now time.Time) *policies.Snapsh
 		Now: now, Pool: c.pool, Owner: c.owner, Decision: id, Seed: seedOf(id), Wish: c.st.Wish,
 		Memory: c.memoryNow(), Counts: c.roster.counts, Workers: all, Bad: bad, Refused: c.refusals(),
 		Backoff: max(0, c.backoff().Sub(now)), MinMax: [2]int{spec.Limits.Min, spec.Limits.Max},
-		Readings: read, Windows: windows, Changes: c.changes, Work: spec.Work.At(read), Budget: c.budget(), Offers: c.cheapest,
+		Readings: read, Windows: windows, Changes: c.changes, Work: spec.Work.At(read), Budget: c.budget(), Offers: c.prices.Cheapest(),
 		Places: spec.Placement, SiteBackoff: c.siteBackoff(now),
 	}
 }
@@ -242,33 +240,6 @@ func sight(d *epu.Decision) (seen []string) {
 	return seen
 }
 
-// offered takes in what a site offers, and with it what workers there cost.
-func (c *Controller) offered(m msg.Offers) {
-	if slices.Equal(c.offers[m.Site], m.Offers) && c.charge[m.Site] == m.Charge {
-		return
-	}
-	if c.offers == nil {
-		c.offers, c.charge = map[epu.SiteID][]epu.Offer{}, map[epu.SiteID]time.Duration{}
-	}
-	c.offers[m.Site], c.charge[m.Site] = m.Offers, m.Charge
-	c.cheapest = nil // the last one may be in a snapshot
-	for _, site := range slices.Sorted(maps.Keys(c.offers)) {
-		c.cheapest = append(c.cheapest, c.offers[site]...)
-	}
-	slices.SortStableFunc(c.cheapest, func(a, b epu.Offer) int { return cmp.Compare(a.USDPerHour, b.USDPerHour) })
-	c.priced = len(c.cheapest) > 0
-	for id, l := range c.st.Launches {
-		if l.Site == m.Site {
-			c.refreshAll(id)
-		}
-	}
-}
-
-// priceAt is what a worker of a launch costs an hour as its site says now; 0 when it does not.
-func (c *Controller) priceAt(l *poolLaunch, zone string) float64 {
-	return reconcile.Price(c.offers[l.Site], c.sized(epu.Placement{Site: l.Site, Allocation: l.Allocation, Market: l.Market}), zone)
-}
-
 // sized is a place with the size that machines have there when nothing says otherwise.
 func (c *Controller) sized(p epu.Placement) epu.Placement {
 	p.Allocation = cmp.Or(p.Allocation, c.st.Define.Launches[p.Site].Allocation)
@@ -277,56 +248,14 @@ func (c *Controller) sized(p epu.Placement) epu.Placement {
 
 // budget is what the pool may cost and costs.
 func (c *Controller) budget() epu.Budget {
-	b := epu.Budget{PerHour: c.st.Define.Spec.Limits.Spend}
-	if !c.priced {
-		b.Unknown = c.roster.counts.Open()
-		return b
-	}
-	for _, w := range c.roster.all {
-		switch {
-		case !w.Open():
-		case w.Price > 0:
-			b.Now += w.Price
-		default:
-			b.Unknown++
-		}
-	}
-	return b
-}
-
-// chargeAt is when the next charge for a slot's machine begins; zero where machines are charged by the
-// second. Charges are counted from when the machine was wanted, which is never after it was launched: the
-// true ones are a little later.
-func (c *Controller) chargeAt(l *poolLaunch, s *poolSlot) time.Time {
-	every := c.charge[l.Site]
-	if every <= time.Second || s.State < epu.Pending {
-		return time.Time{}
-	}
-	return l.Opened.Add((max(0, c.clock.Sub(l.Opened))/every + 1) * every)
-}
-
-// awaitCharge keeps when a worker's next charge begins.
-func (c *Controller) awaitCharge(old, w *epu.Worker) {
-	if !w.ChargeAt.IsZero() && (old == nil || !old.ChargeAt.Equal(w.ChargeAt)) {
-		heap.Push(&c.charges, look{at: w.ChargeAt, worker: w.ID})
-	}
-}
-
-// charged looks at the workers whose charge has begun: their next one is later.
-func (c *Controller) charged(now time.Time) {
-	for len(c.charges) > 0 && !c.charges[0].at.After(now) {
-		l := heap.Pop(&c.charges).(look)
-		if w := c.find(l.worker); w != nil && w.ChargeAt.Equal(l.at) {
-			c.refresh(w.Launch, w.Slot)
-		}
-	}
+	return c.prices.Budget(c.st.Define.Spec.Limits.Spend, c.roster.all, c.roster.counts.Open())
 }
 
 // rails are what a decision is held against; before is the target that it changes.
 func (c *Controller) rails(before int) reconcile.Rails {
 	spec := &c.st.Define.Spec
 	r := reconcile.Rails{
-		Limits: spec.Limits, Before: before, Open: c.roster.counts.Open(), Budget: c.budget(), Offers: c.cheapest, Origins: spec.Origins,
+		Limits: spec.Limits, Before: before, Open: c.roster.counts.Open(), Budget: c.budget(), Offers: c.prices.Cheapest(), Origins: spec.Origins,
 	}
 	if spec.Limits.Spend > 0 { // without it nobody asks what a place costs
 		for _, p := range spec.Placement {

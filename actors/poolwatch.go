@@ -251,6 +251,35 @@ func (c *Controller) deaf(tx *Tx, now time.Time) {
 	}
 }
 
+// offered takes in what a site offers, and with it what workers there cost.
+func (c *Controller) offered(m msg.Offers) {
+	if !c.prices.Take(m.Site, m.Offers, m.Charge) {
+		return
+	}
+	for id, l := range c.st.Launches {
+		if l.Site == m.Site {
+			c.refreshAll(id)
+		}
+	}
+}
+
+// awaitCharge keeps when a worker's next charge begins.
+func (c *Controller) awaitCharge(old, w *epu.Worker) {
+	if !w.ChargeAt.IsZero() && (old == nil || !old.ChargeAt.Equal(w.ChargeAt)) {
+		heap.Push(&c.charges, look{at: w.ChargeAt, worker: w.ID})
+	}
+}
+
+// charged looks at the workers whose charge has begun: their next one is later.
+func (c *Controller) charged(now time.Time) {
+	for len(c.charges) > 0 && !c.charges[0].at.After(now) {
+		l := heap.Pop(&c.charges).(look)
+		if w := c.find(l.worker); w != nil && w.ChargeAt.Equal(l.at) {
+			c.refresh(w.Launch, w.Slot)
+		}
+	}
+}
+
 func (c *Controller) tickEvery() time.Duration {
 	if t := c.st.Define.Spec.Tick; t > 0 {
 		return t

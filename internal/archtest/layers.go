@@ -120,7 +120,7 @@ var layers = []layer{
 }
 
 // pure are the packages that are functions of values: no clock, no I/O, no goroutine.
-var pure = []string{"actors/lifecycle", "actors/reconcile", "actors/sensing", "actors/versions", "actors/bootlevel"}
+var pure = []string{"actors/lifecycle", "actors/reconcile", "actors/sensing", "actors/versions", "actors/prices", "actors/bootlevel"}
 
 // folders are the folders the top of the tree may have (git's own aside).
 var folders = []string{"cmd", "actors", "policies", "iaas", "persistence", "cluster", "scripts", "internal", "docs", "examples", ".ci"}
