@@ -76,7 +76,7 @@ type Controller struct {
 	vitals    map[epu.WorkerID]*workerVitals
 	checks    []CheckConfCall
 	whatIfs   []WhatIfCall
-	shading   shading
+	candidate candidateRun
 	turns     []TurnsCall
 	looks     lookHeap
 	room      room
@@ -163,7 +163,7 @@ func (c *Controller) Restore(raw json.RawMessage) error {
 	health := c.st.Define.Spec.Health
 	c.health = &health
 	if s := c.st.Shadow; s != nil {
-		c.shading.counts, c.shading.fault = s.Counts, s.Error
+		c.candidate.counts, c.candidate.fault = s.Counts, s.Error
 	}
 	c.retune = true
 	ids, slots := slices.Sorted(maps.Keys(c.st.Launches)), 0
@@ -240,7 +240,7 @@ func (c *Controller) callEnded(tx *Tx, r CallResult) {
 	case WhatIfCall:
 		c.whatIfEnded(tx, call, r)
 	case ShadowCall:
-		c.shaded(tx, call, r)
+		c.candidateDecided(tx, call, r)
 	case TurnsCall:
 		c.turnsFound(tx, call, r)
 	case PollCall:
@@ -263,7 +263,7 @@ func (c *Controller) advance(tx *Tx) {
 	c.suspect(tx, now)
 	c.deadlines(tx, now)
 	c.thawInTime(tx, now)
-	c.shadowInTime(tx, now)
+	c.endShadowInTime(tx, now)
 	c.freezeAfterFailures(tx, now)
 	c.reconcile(tx)
 	c.tick(tx, now)

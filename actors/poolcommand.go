@@ -41,7 +41,7 @@ func (c *Controller) command(tx *Tx, m msg.Command) {
 	case *msg.Reconfigure:
 		c.check(tx, m, body.Conf.AsMap())
 	case *msg.Shadow:
-		c.shadowed(tx, m, body)
+		c.orderShadow(tx, m, body)
 	case *msg.Kill:
 		c.kill(tx, m, body)
 	case *msg.Drain:

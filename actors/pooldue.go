@@ -46,7 +46,7 @@ func (c *Controller) Due(_ time.Time, rev epu.Revision) (todo []Todo, next time.
 	}
 	todo = append(todo, c.hookRuns()...)
 	todo = append(todo, c.whatIfRuns()...)
-	todo = append(todo, c.shadowRuns()...)
+	todo = append(todo, c.candidateRuns()...)
 	if d := c.st.Define; d.Removing && len(c.st.Launches) == 0 {
 		todo = append(todo, Todo{
 			Key: "removed", To: RegistryAddress, Send: msg.Removed{Owner: c.owner, Pool: c.pool, Gen: d.Gen},
@@ -148,7 +148,7 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 		Launches: len(c.st.Launches), Sensors: c.sensorViews(now), Faults: c.st.Faults,
 	}
 	if s := c.st.Shadow; s.Running() {
-		v.Shadow = s.Text(c.shading.counts)
+		v.Shadow = s.Text(c.candidate.counts)
 	}
 	if c.failure != "" {
 		v.FailingSince = c.failingFor

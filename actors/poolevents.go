@@ -267,9 +267,9 @@ func (c *Controller) Apply(ev any) {
 		}
 	case shadowBegun:
 		candidate := e.Shadow
-		c.st.Shadow, c.shading = &candidate, shading{}
+		c.st.Shadow, c.candidate = &candidate, candidateRun{}
 	case shadowNoted:
-		c.applyShadow(e)
+		c.applyShadowNoted(e)
 	}
 }
 

@@ -203,7 +203,7 @@ func (c *Controller) whatIfEnded(tx *Tx, call WhatIfCall, r CallResult) {
 		return
 	}
 	if call.Shadow != nil {
-		c.shadowBegins(tx, call, d)
+		c.beginShadow(tx, call, d)
 		return
 	}
 	tx.Reply(call.From, WhatIf{Now: c.carriedOut(d.Now, tx.Now()), Then: c.carriedOut(d.Then, tx.Now())})

@@ -35,9 +35,9 @@ type (
 	}
 )
 
-// shading is what is not kept of a shadow: after a restart its memory begins anew, and so do the counts since they
-// were last noted.
-type shading struct {
+// candidateRun is what is not kept of the candidate in the shadow: after a restart its memory begins anew, and so do the
+// counts since they were last noted.
+type candidateRun struct {
 	call   *ShadowCall // that is out
 	ours   epu.Decision
 	memory json.RawMessage
@@ -51,17 +51,17 @@ type shading struct {
 // shadowNotes is the time between events that keep a candidate's counts.
 const shadowNotes = 10 * time.Minute
 
-// shadowed carries out the order to put a candidate into the shadow, or to end it.
-func (c *Controller) shadowed(tx *Tx, m msg.Command, q *msg.Shadow) {
+// orderShadow carries out the order to put a candidate into the shadow, or to end it.
+func (c *Controller) orderShadow(tx *Tx, m msg.Command, q *msg.Shadow) {
 	s := c.st.Shadow
 	switch {
 	case q.GetStop() && !s.Running():
 		tx.Answer(&msg.Done{Text: "no candidate is in the shadow of " + string(c.pool)})
 		return
 	case q.GetStop():
-		c.shadowEnds(tx, m.User)
+		c.endShadow(tx, m.User)
 		c.audit(tx, m, "shadow_stop", map[string]any{"policy": s.Policy, "hash": s.Hash})
-		tx.Answer(&msg.Done{Changed: true, Text: "ended: " + c.st.Shadow.Text(c.shading.counts)})
+		tx.Answer(&msg.Done{Changed: true, Text: "ended: " + c.st.Shadow.Text(c.candidate.counts)})
 		return
 	case len(q.GetFiles()) == 0:
 		tx.Answer(refuse(epu.Invalid, "shadow", string(c.pool), "there is no candidate: send a policy's files"))
@@ -91,8 +91,8 @@ func (c *Controller) shadowed(tx *Tx, m msg.Command, q *msg.Shadow) {
 	c.whatIfs = append(c.whatIfs, call)
 }
 
-// shadowBegins puts a candidate that did well on what the pool sees now into the shadow.
-func (c *Controller) shadowBegins(tx *Tx, call WhatIfCall, d WhatIfDecided) {
+// beginShadow puts a candidate that did well on what the pool sees now into the shadow.
+func (c *Controller) beginShadow(tx *Tx, call WhatIfCall, d WhatIfDecided) {
 	last := shadow.For
 	if call.Shadow.GetFor() != nil {
 		last = call.Shadow.GetFor().AsDuration()
@@ -114,43 +114,43 @@ func (c *Controller) shadowBegins(tx *Tx, call WhatIfCall, d WhatIfDecided) {
 		s.Policy, s.Hash, c.pool, last, then.Wish.Target, c.st.Wish.Target)})
 }
 
-// shade has the candidate decide on what the policy has just decided on, unless it still does on an earlier one.
-func (c *Controller) shade(call DecideCall, ours epu.Decision) {
+// askCandidate has the candidate decide on what the policy has just decided on, unless it still does on an earlier one.
+func (c *Controller) askCandidate(call DecideCall, ours epu.Decision) {
 	s := c.st.Shadow
-	if !s.Running() || c.shading.call != nil {
+	if !s.Running() || c.candidate.call != nil {
 		return
 	}
 	snap := *call.Snapshot
-	snap.Memory = c.shading.memory
+	snap.Memory = c.candidate.memory
 	call.Snapshot = &snap
-	c.shading.ours = ours
-	c.shading.call = &ShadowCall{
+	c.candidate.ours = ours
+	c.candidate.call = &ShadowCall{
 		Began: s.Since, Files: s.Files, Variant: policies.Variant{Changes: s.Changes, Unset: s.Unset, Whole: s.Whole}, Decide: call,
 	}
 }
 
-// shadowRuns are the candidate's evaluation, and the end of its engine.
-func (c *Controller) shadowRuns() (todo []Todo) {
-	if call := c.shading.call; call != nil {
+// candidateRuns are the candidate's evaluation, and the end of its engine.
+func (c *Controller) candidateRuns() (todo []Todo) {
+	if call := c.candidate.call; call != nil {
 		todo = append(todo, Todo{Key: "shadow/" + string(call.Decide.Snapshot.Decision), Call: *call, Every: defaultTick, Cap: decideRetryCap})
 	}
-	if c.shading.close {
+	if c.candidate.close {
 		todo = append(todo, Todo{Key: "shadow-end", Call: ShadowCall{}, Every: time.Minute})
 	}
 	return todo
 }
 
-// shaded holds the candidate's decision against the one in force. Whatever comes of it, the pool goes on.
-func (c *Controller) shaded(tx *Tx, call ShadowCall, r CallResult) {
+// candidateDecided holds the candidate's decision against the one in force. Whatever comes of it, the pool goes on.
+func (c *Controller) candidateDecided(tx *Tx, call ShadowCall, r CallResult) {
 	if len(call.Files) == 0 {
-		c.shading.close = false
+		c.candidate.close = false
 		return
 	}
-	sh, s := &c.shading, c.st.Shadow
-	if sh.call == nil || sh.call.Decide.Snapshot != call.Decide.Snapshot {
+	run, s := &c.candidate, c.st.Shadow
+	if run.call == nil || run.call.Decide.Snapshot != call.Decide.Snapshot {
 		return
 	}
-	sh.call = nil
+	run.call = nil
 	if !s.Running() {
 		return
 	}
@@ -158,56 +158,56 @@ func (c *Controller) shaded(tx *Tx, call ShadowCall, r CallResult) {
 	if r.Err != nil {
 		theirs.Error = r.Err.Error()
 	}
-	sh.counts.Evaluated++
+	run.counts.Evaluated++
 	told, name := "", ""
 	var found any
 	if theirs.Error == "" {
-		c.guard(&theirs, sh.ours.Before)
-		sh.memory = theirs.MemoryAfter
+		c.guard(&theirs, run.ours.Before)
+		run.memory = theirs.MemoryAfter
 	}
 	if theirs.Error != "" {
-		sh.counts.Failed++
-		sh.fault, told, name = theirs.Error, theirs.Error, shadow.Failure
-		found = map[string]any{"policy": s.Policy, "hash": s.Hash, "decision": sh.ours.ID, "error": theirs.Error}
-	} else if shadow.Differs(sh.ours, theirs) {
-		sh.counts.Differing++
-		told, name = fmt.Sprint(sh.ours.Wish.Target, " ", theirs.Wish.Target), shadow.Difference
+		run.counts.Failed++
+		run.fault, told, name = theirs.Error, theirs.Error, shadow.Failure
+		found = map[string]any{"policy": s.Policy, "hash": s.Hash, "decision": run.ours.ID, "error": theirs.Error}
+	} else if shadow.Differs(run.ours, theirs) {
+		run.counts.Differing++
+		told, name = fmt.Sprint(run.ours.Wish.Target, " ", theirs.Wish.Target), shadow.Difference
 		found = shadow.Found{
-			Policy: s.Policy, Hash: s.Hash, Decision: sh.ours.ID, Ours: sh.ours.Wish.Target, Theirs: theirs.Wish.Target,
-			OursWhy: shadow.Why(sh.ours), TheirWhy: shadow.Why(theirs),
+			Policy: s.Policy, Hash: s.Hash, Decision: run.ours.ID, Ours: run.ours.Wish.Target, Theirs: theirs.Wish.Target,
+			OursWhy: shadow.Why(run.ours), TheirWhy: shadow.Why(theirs),
 		}
 	}
-	if told != "" && told != sh.told { // the same again is only counted
+	if told != "" && told != run.told { // the same again is only counted
 		c.keep(tx, persistence.KindEvent, name, found)
 	}
-	sh.told = told
-	if tx.Now().Sub(sh.noted) >= shadowNotes {
-		sh.noted = tx.Now()
-		tx.Emit(shadowNoted{Counts: sh.counts, Error: sh.fault})
+	run.told = told
+	if tx.Now().Sub(run.noted) >= shadowNotes {
+		run.noted = tx.Now()
+		tx.Emit(shadowNoted{Counts: run.counts, Error: run.fault})
 	}
 }
 
-// shadowInTime ends a shadow whose time is over.
-func (c *Controller) shadowInTime(tx *Tx, now time.Time) {
+// endShadowInTime ends a shadow whose time is over.
+func (c *Controller) endShadowInTime(tx *Tx, now time.Time) {
 	if s := c.st.Shadow; s.Running() && !now.Before(s.Until) {
-		c.shadowEnds(tx, "")
+		c.endShadow(tx, "")
 	}
 }
 
-// shadowEnds keeps the counts and forgets the rest.
-func (c *Controller) shadowEnds(tx *Tx, by string) {
-	s := c.st.Shadow
-	tx.Emit(shadowNoted{Counts: c.shading.counts, Error: c.shading.fault, Ended: tx.Now()})
+// endShadow keeps the counts and forgets the rest.
+func (c *Controller) endShadow(tx *Tx, by string) {
+	s, n := c.st.Shadow, c.candidate.counts
+	tx.Emit(shadowNoted{Counts: n, Error: c.candidate.fault, Ended: tx.Now()})
 	c.record(tx, shadow.End, map[string]any{
-		"policy": s.Policy, "hash": s.Hash, "by": by, "evaluated": c.shading.counts.Evaluated, "differing": c.shading.counts.Differing, "failed": c.shading.counts.Failed,
+		"policy": s.Policy, "hash": s.Hash, "by": by, "evaluated": n.Evaluated, "differing": n.Differing, "failed": n.Failed,
 	})
 }
 
-func (c *Controller) applyShadow(e shadowNoted) {
+func (c *Controller) applyShadowNoted(e shadowNoted) {
 	c.st.Shadow = c.st.Shadow.Noted(e.Counts, e.Error, e.Ended)
-	c.shading.counts, c.shading.fault = e.Counts, e.Error
+	c.candidate.counts, c.candidate.fault = e.Counts, e.Error
 	if !c.st.Shadow.Running() {
-		c.shading.call, c.shading.close = nil, true
+		c.candidate.call, c.candidate.close = nil, true
 	}
 }
 
@@ -220,5 +220,5 @@ func (c *Controller) shadowReport(tx *Tx) {
 		tx.Answer(r)
 		return
 	}
-	tx.Answer(s.Report(c.pool, c.shading.counts, c.shading.fault))
+	tx.Answer(s.Report(c.pool, c.candidate.counts, c.candidate.fault))
 }

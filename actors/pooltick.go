@@ -171,7 +171,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	case c.alerting.IsZero():
 		c.alerting = tx.Now()
 	}
-	c.shade(call, d)
+	c.askCandidate(call, d)
 	c.current = &d
 }
 

@@ -40,7 +40,7 @@ type Engine struct {
 	given   map[string]any // as the controller has it
 	checked map[string]any // the same, checked and completed
 
-	shade shade
+	candidate candidate // in the shadow of the policy
 }
 
 // New makes the engine of a pool's controller. It loads the policy with the first call that needs it.
@@ -57,7 +57,7 @@ func (e *Engine) Do(ctx context.Context, call any) (any, error) {
 	case actors.WhatIfCall:
 		return e.whatIf(ctx, c)
 	case actors.ShadowCall:
-		return e.shade.decide(ctx, e, c)
+		return e.candidate.decide(ctx, e, c)
 	case actors.TurnsCall:
 		return e.turns(ctx, c)
 	}

@@ -103,9 +103,9 @@ func (e *Engine) runs(ctx context.Context, c actors.DecideCall) (*policies.Polic
 	return e.opts.Shelf.Policy(ctx, c.Policy, c.Version)
 }
 
-// shade is the engine of the candidate in the shadow of the pool's policy. It has a lock of its own, so that no tick
+// candidate is the engine of the candidate in the shadow of the pool's policy. It has a lock of its own, so that no tick
 // waits for the candidate.
-type shade struct {
+type candidate struct {
 	mu          sync.Mutex
 	began       time.Time
 	policy      *policies.Policy
@@ -115,38 +115,38 @@ type shade struct {
 }
 
 // decide has the candidate decide. A new one takes the place of the one before, and none ends it.
-func (s *shade) decide(ctx context.Context, e *Engine, c actors.ShadowCall) (epu.Decision, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.engine != nil && (len(c.Files) == 0 || !s.began.Equal(c.Began)) {
-		s.engine.Close()
-		s.engine, s.policy, s.given = nil, nil, nil
+func (c *candidate) decide(ctx context.Context, e *Engine, call actors.ShadowCall) (epu.Decision, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.engine != nil && (len(call.Files) == 0 || !c.began.Equal(call.Began)) {
+		c.engine.Close()
+		c.engine, c.policy, c.given = nil, nil, nil
 	}
-	if len(c.Files) == 0 {
+	if len(call.Files) == 0 {
 		return epu.Decision{}, nil
 	}
-	if s.engine == nil {
-		p, err := compile(c.Files)
+	if c.engine == nil {
+		p, err := compile(call.Files)
 		if err != nil {
 			return epu.Decision{}, err
 		}
-		s.began, s.policy, s.engine = c.Began, p, policies.NewEngine(p, e.bounds())
+		c.began, c.policy, c.engine = call.Began, p, policies.NewEngine(p, e.bounds())
 	}
-	if s.given == nil || !reflect.DeepEqual(s.given, c.Decide.Conf) {
-		v := c.Variant
+	if c.given == nil || !reflect.DeepEqual(c.given, call.Decide.Conf) {
+		v := call.Variant
 		// What the pool has got since it began, and the candidate does not know, is not for it.
-		v.Unset = slices.Concat(v.Unset, s.policy.Params.Unknown(c.Decide.Conf))
-		conf, wrong, _, err := e.varied(ctx, s.policy, c.Decide.Conf, v)
+		v.Unset = slices.Concat(v.Unset, c.policy.Params.Unknown(call.Decide.Conf))
+		conf, wrong, _, err := e.varied(ctx, c.policy, call.Decide.Conf, v)
 		if err != nil {
 			return epu.Decision{}, err
 		}
-		s.given, s.conf, s.wrong = maps.Clone(c.Decide.Conf), conf, nil
+		c.given, c.conf, c.wrong = maps.Clone(call.Decide.Conf), conf, nil
 		if len(wrong) > 0 {
-			s.wrong = epu.E(epu.Invalid, "check the configuration of", s.policy.Name, errors.New(strings.Join(wrong, "; ")))
+			c.wrong = epu.E(epu.Invalid, "check the configuration of", c.policy.Name, errors.New(strings.Join(wrong, "; ")))
 		}
 	}
-	if s.wrong != nil {
-		return epu.Decision{}, s.wrong
+	if c.wrong != nil {
+		return epu.Decision{}, c.wrong
 	}
-	return s.engine.Decide(c.Decide.Snapshot, s.conf), nil
+	return c.engine.Decide(call.Decide.Snapshot, c.conf), nil
 }

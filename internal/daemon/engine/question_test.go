@@ -146,7 +146,7 @@ func TestShadowHasAnEngineOfItsOwn(t *testing.T) {
 	e := newEngine(t)
 	files := []epu.PolicyFile{{Path: "mine.lua", Text: counting}}
 	var ours, theirs epu.Decision
-	shade := func(began int64, files []epu.PolicyFile, changes map[string]any) (epu.Decision, error) {
+	decide := func(began int64, files []epu.PolicyFile, changes map[string]any) (epu.Decision, error) {
 		c := actors.ShadowCall{Began: time.Unix(began, 0), Files: files, Variant: policies.Variant{Changes: changes}, Decide: seen(theirs, 100)}
 		d, err := e.Do(context.Background(), c)
 		if err != nil {
@@ -157,7 +157,7 @@ func TestShadowHasAnEngineOfItsOwn(t *testing.T) {
 	for n := 1; n <= 3; n++ {
 		ours = do[epu.Decision](t, e, seen(ours, 100))
 		var err error
-		if theirs, err = shade(1, files, map[string]any{"per": 10.0}); err != nil {
+		if theirs, err = decide(1, files, map[string]any{"per": 10.0}); err != nil {
 			t.Fatal(err)
 		}
 		want := fmt.Sprintf("call %d memory %d born 1", n, n)
@@ -166,13 +166,13 @@ func TestShadowHasAnEngineOfItsOwn(t *testing.T) {
 		}
 	}
 	theirs = epu.Decision{}
-	if d, err := shade(2, files, nil); err != nil || d.Reasons[0].Text != "call 1 memory 1 born 1" {
+	if d, err := decide(2, files, nil); err != nil || d.Reasons[0].Text != "call 1 memory 1 born 1" {
 		t.Errorf("another candidate: %v, %v", d.Reasons, err)
 	}
-	if _, err := shade(3, files, map[string]any{"pre": 1.0}); epu.KindOf(err) != epu.Invalid {
+	if _, err := decide(3, files, map[string]any{"pre": 1.0}); epu.KindOf(err) != epu.Invalid {
 		t.Errorf("settings that it does not take: %v", err)
 	}
-	if _, err := shade(4, nil, nil); err != nil {
+	if _, err := decide(4, nil, nil); err != nil {
 		t.Errorf("its end: %v", err)
 	}
 	if d := do[epu.Decision](t, e, seen(ours, 100)); d.Reasons[0].Text != "call 4 memory 4 born 1" {
