@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -35,14 +36,17 @@ func scenarioFiles(lib *policies.Library) (out []string) {
 }
 
 // Run runs every test of the file against the policy as the library has it now.
-func (s *Scenarios) Run(lib *policies.Library, opts Options) ([]Result, error) {
+func (s *Scenarios) Run(ctx context.Context, lib *policies.Library, opts Options) ([]Result, error) {
 	policy, err := lib.Load(s.Policy)
 	if err != nil {
 		return nil, err
 	}
 	var out []Result
 	for i := range s.Tests {
-		out = append(out, opts.timed(func() Result { return s.play(policy, &s.Tests[i]) }))
+		out = append(out, opts.timed(func() Result { return s.play(ctx, policy, &s.Tests[i]) }))
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
@@ -62,7 +66,7 @@ type stage struct {
 	read    []string // sensors that the policy asked for
 }
 
-func (s *Scenarios) play(policy *policies.Policy, t *Scenario) Result {
+func (s *Scenarios) play(ctx context.Context, policy *policies.Policy, t *Scenario) Result {
 	g := &stage{Result: &Result{Case: t.Name, Line: t.Line}, Scenario: t, file: s.File}
 	conf, problems := policy.Check(t.Conf)
 	if !g.refusal("the configuration", t.refusedLine, t.Refused, problems) {
@@ -86,6 +90,9 @@ func (s *Scenarios) play(policy *policies.Policy, t *Scenario) Result {
 	g.sensors = simulate.NewSensors(specs, t.Start)
 	end := t.length()
 	for i := 0; g.now <= end; i++ {
+		if ctx.Err() != nil {
+			return *g.Result // which nobody gets
+		}
 		g.surroundings(g.now - t.Interval)
 		g.sense(i)
 		senses := g.sensors.Senses(g.clock())

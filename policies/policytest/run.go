@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -50,10 +51,12 @@ func Files(lib *policies.Library) ([]string, error) {
 
 // Run runs one test file of a library, in either form. The error is about the file itself; what a policy
 // does wrong is in the results.
-func Run(lib *policies.Library, file string) ([]Result, error) { return RunWith(lib, file, Options{}) }
+func Run(lib *policies.Library, file string) ([]Result, error) {
+	return RunWith(context.Background(), lib, file, Options{})
+}
 
-// RunWith is Run with options.
-func RunWith(lib *policies.Library, file string, opts Options) ([]Result, error) {
+// RunWith is Run with options. The error may be that of the context, at most one decision after it ended.
+func RunWith(ctx context.Context, lib *policies.Library, file string, opts Options) ([]Result, error) {
 	src, err := fs.ReadFile(lib.FS(), file)
 	if err != nil {
 		return nil, epu.E(epu.NotFound, "run policy test", file, fs.ErrNotExist)
@@ -63,7 +66,7 @@ func RunWith(lib *policies.Library, file string, opts Options) ([]Result, error)
 		if err != nil {
 			return nil, err
 		}
-		return s.Run(lib, opts)
+		return s.Run(ctx, lib, opts)
 	}
 	r := &runner{lib: lib, file: file}
 	if _, err := policies.Script(file, src, lib.FS(), Table, r.api()); err != nil {
@@ -80,6 +83,9 @@ func RunWith(lib *policies.Library, file string, opts Options) ([]Result, error)
 	}
 	var out []Result
 	for _, c := range r.cases {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		out = append(out, opts.timed(func() Result { return r.run(c) }))
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package policytest_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -137,5 +138,17 @@ func TestBadFiles(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// Goal: who no longer waits gets no results that are not all. Method: an ended context, and both forms of tests.
+func TestRunEndsWithItsContext(t *testing.T) {
+	lib := policies.NewLibrary(scripts.Policies())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, file := range []string{"queuelen_test.lua", "scenarios/queuelen.yaml"} {
+		if r, err := policytest.RunWith(ctx, lib, file, policytest.Options{}); r != nil || err != context.Canceled {
+			t.Errorf("%s: got %d results, %v", file, len(r), err)
+		}
 	}
 }

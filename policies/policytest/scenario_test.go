@@ -102,7 +102,7 @@ func FuzzScenarios(f *testing.F) {
 			t.Fatal("no test and no problem")
 		}
 		if s != nil && s.Decisions() < 12 {
-			if _, err := s.Run(lib, policytest.Options{}); err != nil && s.Policy == "queue" {
+			if _, err := s.Run(t.Context(), lib, policytest.Options{}); err != nil && s.Policy == "queue" {
 				t.Fatal(err)
 			}
 		}

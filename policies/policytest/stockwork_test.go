@@ -181,7 +181,7 @@ func TestFinishByOfWholeJobs(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r, err := simulate.Run(simulate.Config{
+				r, err := simulate.Run(t.Context(), simulate.Config{
 					Policy: p, Conf: conf, Workload: w, Boot: simulate.Always(boot), JobLength: length, Seed: 1, Tick: 15 * time.Second,
 					Deadline: due, Drain: &epu.DrainSpec{Timeout: 2 * time.Hour},
 				})

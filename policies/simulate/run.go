@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -80,8 +81,9 @@ type simulation struct {
 	result  *Result
 }
 
-// Run runs one simulation to its end. The same Config gives the same Result.
-func Run(cfg Config) (*Result, error) {
+// Run runs one simulation to its end. The same Config gives the same Result. The error may be that of the
+// context, at most one decision after it ended.
+func Run(ctx context.Context, cfg Config) (*Result, error) {
 	s, err := prepare(cfg)
 	if err != nil {
 		return nil, err
@@ -90,6 +92,9 @@ func Run(cfg Config) (*Result, error) {
 	tick, sense := time.Duration(0), time.Duration(0)
 	every := s.Tick
 	for at := time.Duration(0); at <= s.end; at = s.next(tick, sense) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		s.now = at
 		s.meet()
 		if s.now == sense {

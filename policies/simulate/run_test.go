@@ -1,6 +1,8 @@
 package simulate_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -46,7 +48,7 @@ func spread(t testing.TB, text string) simulate.Spread {
 
 func run(t testing.TB, cfg simulate.Config) *simulate.Result {
 	t.Helper()
-	r, err := simulate.Run(cfg)
+	r, err := simulate.Run(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +183,7 @@ end }`)}}).Load("chance")
 		if err != nil {
 			rt.Fatal(err)
 		}
-		r, err := simulate.Run(simulate.Config{
+		r, err := simulate.Run(t.Context(), simulate.Config{
 			Policy: chance, Workload: w, JobLength: spread(t, "exp(1m)"), Boot: spread(t, "uniform(10s, 90s)"),
 			Life: simulate.Always(time.Duration(rapid.IntRange(0, 40).Draw(rt, "life")) * time.Minute), Limits: &limits,
 			Length: 30 * time.Minute, Tick: time.Duration(rapid.IntRange(5, 60).Draw(rt, "tick")) * time.Second,
@@ -233,7 +235,7 @@ func TestRefused(t *testing.T) {
 			conf = c.cfg.Conf
 		}
 		c.cfg.Policy, c.cfg.Workload, c.cfg.Conf = load(t, "queuelen"), w, conf
-		if _, err := simulate.Run(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := simulate.Run(t.Context(), c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
 		}
 	}
@@ -288,5 +290,23 @@ func TestStaleWorkDoesNotShrink(t *testing.T) {
 		if d.Error != "" || d.Wish.Target != c.want {
 			t.Errorf("%v left, %s: %d wanted (%s), want %d", c.left, c.quality, d.Wish.Target, d.Error, c.want)
 		}
+	}
+}
+
+// Goal: who no longer waits ends a simulation. Method: what the policy prints ends the context.
+func TestRunEndsWithItsContext(t *testing.T) {
+	p, err := policies.Compile("p", []byte("return { decide = function(control) print('again') control.scale_to(1) end }"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	printed := 0
+	r, err := simulate.Run(ctx, simulate.Config{Policy: p, Length: 24 * time.Hour, Print: func(string) {
+		if printed++; printed == 3 {
+			cancel()
+		}
+	}})
+	if r != nil || !errors.Is(err, context.Canceled) || printed != 3 {
+		t.Errorf("got %v, %v after %d decisions, want an end after 3", r, err, printed)
 	}
 }

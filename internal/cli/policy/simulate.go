@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ Lengths of time that differ are written uniform(60s, 2m), exp(5m) or normal(90s,
 Sensors are called ` + measureNames() + `; --sensor load=utilization gives one another name.`,
 		Example: `epumgmt policy simulate queuelen --generate 'daily(2/min, 40/min)' --for 24h --set queuelen_high_water=20 --set queuelen_low_water=2
 epumgmt policy simulate queuelen --against npreserving --workload jobs.csv --set queuelen_high_water=20 --set queuelen_low_water=2 --set preserve_n=5 --plot out.svg`,
-		RunE: func(_ *cobra.Command, args []string) error { return t.run(args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return t.run(cmd.Context(), args[0]) },
 	}
 	t.flags(c.Flags())
 	return c
@@ -107,7 +108,7 @@ type simulated struct {
 	Runs     []*simulate.Result `json:"runs"`
 }
 
-func (t *trial) run(name string) error {
+func (t *trial) run(ctx context.Context, name string) error {
 	base, err := t.config()
 	if err != nil {
 		return err
@@ -122,7 +123,7 @@ func (t *trial) run(name string) error {
 	}
 	answer := simulated{Workload: base.Workload.Name, Seed: t.seed}
 	for i, c := range configs {
-		r, err := simulate.Run(c)
+		r, err := simulate.Run(ctx, c)
 		if err != nil {
 			var problems policies.Problems
 			if errors.As(err, &problems) {

@@ -33,7 +33,7 @@ Every decision of a test is also evaluated again from its record, so a policy th
 			if watch {
 				return t.watch(cmd.Context())
 			}
-			return t.once()
+			return t.once(cmd.Context())
 		},
 	}
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "one line for each test, with its time, and what policies print")
@@ -75,12 +75,12 @@ type report struct {
 }
 
 // once runs all tests and ends with 1 if one failed.
-func (t *tests) once() error {
+func (t *tests) once(ctx context.Context) error {
 	suites, err := t.suites()
 	if err != nil {
 		return err
 	}
-	r, err := t.run(suites)
+	r, err := t.run(ctx, suites)
 	if err != nil {
 		return err
 	}
@@ -94,10 +94,10 @@ func (t *tests) once() error {
 }
 
 // run runs test files one after the other.
-func (t *tests) run(suites []suite) (report, error) {
+func (t *tests) run(ctx context.Context, suites []suite) (report, error) {
 	r := report{Tests: []outcome{}}
 	for _, s := range suites {
-		results, err := policytest.RunWith(s.lib, s.file, policytest.Options{Now: t.Env.Now})
+		results, err := policytest.RunWith(ctx, s.lib, s.file, policytest.Options{Now: t.Env.Now})
 		if err != nil {
 			return r, err
 		}
@@ -304,7 +304,7 @@ func (t *tests) watch(ctx context.Context) error {
 		now := t.stamp()
 		if now != last {
 			last = now
-			t.again()
+			t.again(ctx)
 		}
 		select {
 		case <-t.Env.After(lookEvery):
@@ -315,9 +315,12 @@ func (t *tests) watch(ctx context.Context) error {
 }
 
 // again runs the tests of a watch. What fails is printed; the watch goes on.
-func (t *tests) again() {
+func (t *tests) again(ctx context.Context) {
 	p := t.Print()
-	err := t.once()
+	err := t.once(ctx)
+	if ctx.Err() != nil {
+		return
+	}
 	cli.PrintError(p.Err, err, p.Settings.Form, p.ErrPaint)
 	p.Note("%s  watching; Ctrl-C ends", t.Env.Now().In(t.Env.Zone).Format(time.TimeOnly))
 }

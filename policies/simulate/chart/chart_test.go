@@ -121,7 +121,7 @@ func (d drawing) run(t *testing.T, p *policies.Policy) *simulate.Result {
 	if d.change != nil {
 		d.change(&c)
 	}
-	r, err := simulate.Run(c)
+	r, err := simulate.Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
