@@ -299,9 +299,13 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w, err := simulate.Generate("steady(6/min)", time.Hour, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	printed := 0
-	r, err := simulate.Run(ctx, simulate.Config{Policy: p, Length: 24 * time.Hour, Print: func(string) {
+	r, err := simulate.Run(ctx, simulate.Config{Policy: p, Workload: w, Length: 24 * time.Hour, Print: func(string) {
 		if printed++; printed == 3 {
 			cancel()
 		}
