@@ -283,7 +283,7 @@ func (p *planning) checkPolicy(spec epu.PoolSpec) (pinned string) {
 			add("policy.conf."+pr.Key, pr.Text, "")
 		}
 	}
-	for _, m := range engine.MissingSensors(spec.Policy.Name, policy.Params.Sensors(spec.Policy.Conf), spec.Sensors) {
+	for _, m := range engine.Missing(policy, spec.Policy.Conf, spec) {
 		add("policy.conf."+m.Key, m.Text, m.Try)
 	}
 	return pinned

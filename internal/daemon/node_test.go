@@ -322,25 +322,28 @@ func TestJournalOfARunningNode(t *testing.T) {
 	}
 }
 
-// Goal: a policy can't be told to read a sensor that its pool does not have, neither by a file nor later.
-// Method: reconfigure a pool with one sensor to read it, and then another.
-func TestReconfigureKnowsSensors(t *testing.T) {
+// Goal: a policy can't be told to read a sensor, or to launch at a site, that its pool does not have, neither by a file
+// nor later; an empty site is none. Method: reconfigure a pool with two sensors and one site.
+func TestReconfigureKnowsSensorsAndSites(t *testing.T) {
 	r := start(t, filepath.Join(t.TempDir(), "data"))
 	defer r.stop(t)
 	pool := strings.Replace(files, "policy: {conf: {preserve_n: 2}}", "policy: {name: queuelen, conf: {sensor: depth, queuelen_high_water: 9, queuelen_low_water: 1}}\nsensors: {depth: {source: push}, other: {source: push}}", 1)
 	pool = strings.Replace(pool, "limits: {", "limits: {max: 2, ", 1)
 	ask[*msg.Applied](t, r, &msg.Apply{Files: []*msg.File{{Path: "pool.yaml", Content: []byte(pool)}}})
-	reconfigure := func(sensor string) error {
-		_, err := relay.Ask[*msg.Done](t.Context(), r.client, &msg.Reconfigure{Pool: "epu-test", Conf: &structpb.Struct{
-			Fields: map[string]*structpb.Value{"sensor": structpb.NewStringValue(sensor)},
+	for _, c := range []struct{ key, value, done, refused string }{
+		{"sensor", "other", `sensor = "other"`, ""},
+		{"sensor", "dept", "", "reads the sensor dept, which the pool does not have; did you mean depth?"},
+		{"site", "local", `site = "local"`, ""},
+		{"site", "locla", "", "launches at the site locla, which is not in the pool's placement; did you mean local?"},
+		{"force_site", "mars", "", "add it to placement in the pool's file, which has local"},
+		{"site", "", "site = null", ""},
+		{"site", "", "nothing to change", ""},
+	} {
+		done, err := relay.Ask[*msg.Done](t.Context(), r.client, &msg.Reconfigure{Pool: "epu-test", Conf: &structpb.Struct{
+			Fields: map[string]*structpb.Value{c.key: structpb.NewStringValue(c.value)},
 		}})
-		return err
-	}
-	if err := reconfigure("other"); err != nil {
-		t.Errorf("a sensor of the pool: %v", err)
-	}
-	err := reconfigure("dept")
-	if epu.KindOf(err) != epu.Invalid || !strings.Contains(fmt.Sprint(err), "reads the sensor dept") {
-		t.Errorf("got %v, want the sensor refused", err)
+		if (epu.KindOf(err) == epu.Invalid) != (c.refused != "") || !strings.Contains(fmt.Sprint(err), c.refused) || !strings.Contains(done.GetText(), c.done) {
+			t.Errorf("%s=%s: got %q, %v, want %q or %q", c.key, c.value, done.GetText(), err, c.done, c.refused)
+		}
 	}
 }

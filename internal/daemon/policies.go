@@ -67,9 +67,9 @@ func (n *Node) keptVersion(ctx context.Context, name, hash string) (epu.PolicyVe
 func (n *Node) Controller(_ epu.Owner, pool epu.PoolID) actors.Executor {
 	return engine.New(engine.Options{
 		Pool: pool, Shelf: n.shelf, Sources: n.sources, Now: n.opts.Clock.Now, Getenv: n.opts.Getenv, Log: n.log,
-		Sensors: func(ctx context.Context) (map[string]epu.SensorSpec, error) {
+		Spec: func(ctx context.Context) (epu.PoolSpec, error) {
 			view, err := n.view(ctx)
-			return view.Pools[pool].Spec.Sensors, err
+			return view.Pools[pool].Spec, err
 		},
 	}).Do
 }

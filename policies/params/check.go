@@ -17,12 +17,15 @@ type Rule func(full map[string]any) []Problem
 // Check is the gate for a configuration. It takes old key names, fills in defaults, brings every value
 // into one form (int, float64, string, bool, []any, map[string]any; durations as texts), and asks the
 // policy's own rule. Texts that hold numbers and booleans are accepted, because old launch plans hold
-// nothing else. All problems are reported at once; full is nil if there are any.
+// nothing else. An empty text in place of a value that may be left out and has no default is none. All problems are reported at once; full is nil if there are any.
 func (s Set) Check(conf map[string]any, rule Rule) (full map[string]any, problems []Problem) {
 	full, given, problems := s.canonical(conf)
 	for i := range s {
 		d := &s[i]
 		v, ok := full[d.Name]
+		if v == "" && d.Default == nil && !d.Required && d.Type != List && d.Type != Map {
+			v = nil // what a form or a command line sends for nothing
+		}
 		switch {
 		case ok && v != nil:
 			good, problem := d.Check(v)

@@ -248,6 +248,11 @@ func checkScalar(t Type, v any) (any, string) {
 			return s, ""
 		}
 		return nil, "must be the name of a sensor, got " + shown(v)
+	case SiteNamed:
+		if isText && s != "" {
+			return s, ""
+		}
+		return nil, "must be the name of a site, got " + shown(v)
 	case Boolean:
 		if b, ok := v.(bool); ok {
 			return b, ""

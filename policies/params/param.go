@@ -14,11 +14,12 @@ const (
 	List        Type = "list"     // of Of
 	Map         Type = "map"      // from names to Of
 	SensorNamed Type = "sensor"   // the name of a sensor of the pool
+	SiteNamed   Type = "site"     // the name of a site in the pool's placement
 )
 
 // Types lists every type of parameter.
 func Types() []Type {
-	return []Type{Integer, Number, Text, Boolean, DurationOf, Enum, List, Map, SensorNamed}
+	return []Type{Integer, Number, Text, Boolean, DurationOf, Enum, List, Map, SensorNamed, SiteNamed}
 }
 
 // Param is one parameter that a policy declares.

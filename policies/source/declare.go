@@ -13,7 +13,7 @@ import (
 
 // ParamClass is how a policy declares a parameter.
 var ParamClass = sandbox.Class{Name: "epu.Param", Doc: "How a policy declares a parameter.", Fields: []sandbox.Attr{
-	{Name: "type", Type: typeWords(), Doc: "what it is; a duration is written as 90s or 5m and comes as seconds, a sensor is the name of one of the pool's sensors"},
+	{Name: "type", Type: typeWords(), Doc: "what it is; a duration is written as 90s or 5m and comes as seconds, a sensor or site is the name of one of the pool's"},
 	{Name: "of", Type: typeWords() + "?", Doc: "type of the entries of a list or map; any without it"},
 	{Name: "min", Type: "number?", Doc: "least value; of durations in seconds, of lists and maps the number of entries"},
 	{Name: "max", Type: "number?", Doc: "greatest value, in the same way"},

@@ -12,8 +12,8 @@
 
 ---How a policy declares a parameter.
 ---@class epu.Param
----@field type "integer"|"number"|"string"|"boolean"|"duration"|"enum"|"list"|"map"|"sensor" what it is; a duration is written as 90s or 5m and comes as seconds, a sensor is the name of one of the pool's sensors
----@field of? "integer"|"number"|"string"|"boolean"|"duration"|"enum"|"list"|"map"|"sensor" type of the entries of a list or map; any without it
+---@field type "integer"|"number"|"string"|"boolean"|"duration"|"enum"|"list"|"map"|"sensor"|"site" what it is; a duration is written as 90s or 5m and comes as seconds, a sensor or site is the name of one of the pool's
+---@field of? "integer"|"number"|"string"|"boolean"|"duration"|"enum"|"list"|"map"|"sensor"|"site" type of the entries of a list or map; any without it
 ---@field min? number least value; of durations in seconds, of lists and maps the number of entries
 ---@field max? number greatest value, in the same way
 ---@field default? any value where none is given

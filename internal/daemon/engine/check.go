@@ -67,7 +67,7 @@ func (c *checker) conf(conf map[string]any) []params.Problem {
 	return found
 }
 
-// pool checks a pool's configuration in force, and that it has the sensors which that names.
+// pool checks a pool's configuration in force, and that it has the sensors and sites which that names.
 func (c *checker) pool(pool msg.PoolView) (out []*msg.Problem) {
 	add := func(key, text, try string) {
 		at := &msg.Problem{Text: fmt.Sprintf("pool %s: %s", pool.Spec.Name, text), Try: try}
@@ -83,28 +83,34 @@ func (c *checker) pool(pool msg.PoolView) (out []*msg.Problem) {
 	for _, pr := range c.conf(pool.Conf) {
 		add(pr.Key, pr.Text, pr.Try)
 	}
-	for _, m := range MissingSensors(c.policy.Name, c.policy.Params.Sensors(pool.Conf), pool.Spec.Sensors) {
+	for _, m := range Missing(c.policy, pool.Conf, pool.Spec) {
 		add(m.Key, m.Text, m.Try)
 	}
 	return out
 }
 
-// MissingSensors reports the sensors that a configuration names and its pool does not have.
-func MissingSensors(policy string, named []params.Named, sensors map[string]epu.SensorSpec) (out []strictyaml.Problem) {
-	known := slices.Sorted(maps.Keys(sensors))
-	for _, n := range named {
-		if _, ok := sensors[n.Sensor]; ok {
-			continue
+// Missing reports what a configuration names and its pool does not have: sensors, and sites of its placement.
+func Missing(p *policies.Policy, conf map[string]any, pool epu.PoolSpec) (out []strictyaml.Problem) {
+	report := func(named []params.Named, known []string, lacks, otherwise string) {
+		for _, n := range named {
+			if slices.Contains(known, n.Name) {
+				continue
+			}
+			try := otherwise
+			if c := strictyaml.Closest(n.Name, known); c != "" {
+				try = "did you mean " + c + "?"
+			}
+			out = append(out, strictyaml.Problem{Key: n.Key, Try: try, Text: fmt.Sprintf(lacks, p.Name, n.Name)})
 		}
-		try := "define it under sensors in the pool's file"
-		if c := strictyaml.Closest(n.Sensor, known); c != "" {
-			try = "did you mean " + c + "?"
-		}
-		out = append(out, strictyaml.Problem{
-			Key: n.Key, Try: try,
-			Text: fmt.Sprintf("the policy %s reads the sensor %s, which the pool does not have", policy, n.Sensor),
-		})
 	}
+	report(p.Params.Sensors(conf), slices.Sorted(maps.Keys(pool.Sensors)),
+		"the policy %s reads the sensor %s, which the pool does not have", "define it under sensors in the pool's file")
+	var sites []string
+	for _, place := range pool.Placement {
+		sites = append(sites, string(place.Site))
+	}
+	report(p.Params.Sites(conf), sites,
+		"the policy %s launches at the site %s, which is not in the pool's placement", "add it to placement in the pool's file, which has "+strings.Join(sites, ", "))
 	return out
 }
 

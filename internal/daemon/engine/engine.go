@@ -14,6 +14,7 @@ import (
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/internal/hook"
 	"github.com/nimbus-epu/epu/internal/sensor"
+	"github.com/nimbus-epu/epu/internal/strictyaml"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -25,7 +26,7 @@ type Options struct {
 	Now     func() time.Time
 	Getenv  func(string) string
 	Log     *slog.Logger
-	Sensors func(ctx context.Context) (map[string]epu.SensorSpec, error) // of the pool, as it is applied
+	Spec    func(ctx context.Context) (epu.PoolSpec, error) // of the pool, as it is applied
 }
 
 // Engine carries out the calls of one pool's controller. A controller has one evaluation out at a time,
@@ -99,18 +100,23 @@ func (e *Engine) check(ctx context.Context, c actors.CheckConfCall) (actors.Chec
 	if len(problems) > 0 {
 		return out, nil
 	}
-	named := e.policy.Params.Sensors(merged)
-	if len(named) == 0 {
-		return out, nil
+	missing, err := e.missing(ctx, e.policy, merged)
+	for _, p := range missing {
+		out.Problems = append(out.Problems, p.Key+": "+p.Text+"; "+p.Try)
 	}
-	sensors, err := e.opts.Sensors(ctx)
+	return out, err
+}
+
+// missing is what a configuration names and the pool, as it is applied, does not have.
+func (e *Engine) missing(ctx context.Context, p *policies.Policy, conf map[string]any) ([]strictyaml.Problem, error) {
+	if len(p.Params.Sensors(conf))+len(p.Params.Sites(conf)) == 0 {
+		return nil, nil
+	}
+	pool, err := e.opts.Spec(ctx)
 	if err != nil {
-		return out, err
+		return nil, err
 	}
-	for _, p := range MissingSensors(c.Policy, named, sensors) {
-		out.Problems = append(out.Problems, p.Key+": "+p.Text)
-	}
-	return out, nil
+	return Missing(p, conf, pool), nil
 }
 
 // load takes the version of the policy that its controller names. One that can't be had or does not load

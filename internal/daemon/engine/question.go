@@ -58,19 +58,16 @@ func (e *Engine) varied(ctx context.Context, p *policies.Policy, conf map[string
 	if len(wrong) > 0 {
 		return nil, wrong, p.Params.Mend(conf, v, problems), nil
 	}
-	named := p.Params.Sensors(full)
-	if len(named) == 0 {
-		return full, nil, "", nil
-	}
-	sensors, err := e.opts.Sensors(ctx)
+	missing, err := e.missing(ctx, p, full)
 	if err != nil {
 		return nil, nil, "", err
 	}
 	var flags []string
-	for _, x := range MissingSensors(p.Name, named, sensors) {
+	for _, x := range missing {
 		wrong = append(wrong, x.Key+": "+x.Text+"; "+x.Try)
 		if _, given := v.Changes[x.Key]; !given && !strings.ContainsAny(x.Key, "[.") {
-			flags = append(flags, "--set "+x.Key+"=SENSOR")
+			d, _ := p.Params.Find(x.Key)
+			flags = append(flags, "--set "+x.Key+"="+strings.ToUpper(string(d.Type)))
 		}
 	}
 	return full, wrong, strings.Join(flags, " "), nil

@@ -41,8 +41,8 @@ func newEngine(t *testing.T) *engine.Engine {
 			Library: policies.NewLibrary(fstest.MapFS{"counting.lua": {Data: []byte(counting)}}), Now: func() time.Time { return time.Unix(0, 0) },
 		}),
 		Log: slog.New(slog.DiscardHandler),
-		Sensors: func(context.Context) (map[string]epu.SensorSpec, error) {
-			return map[string]epu.SensorSpec{"queue": {}, "other": {}}, nil
+		Spec: func(context.Context) (epu.PoolSpec, error) {
+			return epu.PoolSpec{Sensors: map[string]epu.SensorSpec{"queue": {}, "other": {}}}, nil
 		},
 	})
 }

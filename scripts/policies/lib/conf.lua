@@ -70,8 +70,9 @@ local function value(p, v)
   if type(v) == "number" then
     v = show.number(v)
   end
-  if type(v) ~= "string" or kind == "sensor" and v == "" then
-    return nil, (kind == "sensor" and "must be the name of a sensor, got " or "must be a text, got ") .. shown(v)
+  local named = kind == "sensor" or kind == "site"
+  if type(v) ~= "string" or named and v == "" then
+    return nil, (named and "must be the name of a " .. kind .. ", got " or "must be a text, got ") .. shown(v)
   end
   return v
 end

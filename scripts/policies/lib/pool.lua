@@ -8,7 +8,7 @@ local pool = {}
 function pool.params(more)
   local params = {
     site = {
-      type = "string",
+      type = "site",
       aliases = { "force_site", "iaas_site" },
       doc = "site of all workers; without it the pool's placement decides",
     },
