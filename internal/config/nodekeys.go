@@ -17,7 +17,8 @@ func nodeKeys() []key {
 		{name: "listen", kind: address, def: "127.0.0.1:7420", doc: "Where the node takes commands of `epumgmt` (gRPC)"},
 		{
 			name: "http", kind: address, def: "127.0.0.1:7421",
-			doc: "Where the node serves agents, `/metrics`, `/healthz`, `/readyz` and the pages (HTTP)",
+			doc: "Where the node serves agents, `/metrics`, `/healthz`, `/readyz` and the pages (HTTP). Port 0 is another one at " +
+				"each start: workers that live on go on calling the old one, fall silent and are replaced",
 		},
 		{
 			name: "agent_url", kind: link, defDoc: "made of `http`", example: "http://127.0.0.1:7421",

@@ -120,7 +120,8 @@ func (p *program) runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Run a node with its settings", Args: noArgs,
 		Long: `Run a node until SIGTERM or Ctrl-C. Workers of local sites live on, and a node that starts again with the
-same data folder finds them. SIGHUP opens the file of events.file anew, after it was moved; settings are read at a
+same data folder finds them. While another process has the folder open, as one that was just killed may for a moment, the
+start waits up to 3 seconds. SIGHUP opens the file of events.file anew, after it was moved; settings are read at a
 start only.`,
 		Example: "  epud run -c /etc/epu/epud.yaml",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -167,10 +168,10 @@ func (p *program) nodeOptions(c *cobra.Command, dev bool) config.NodeOptions {
 func (p *program) serve(ctx context.Context, conf config.Node, dev bool, up func(context.Context, *Node) error) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	node, err := New(Options{
+	node, err := NewPatiently(ctx, Options{
 		Conf: conf, Dev: dev, Clock: actors.WallClock{}, Getenv: p.env.Getenv, Log: p.logger(conf.Log),
 		Version: p.version(),
-	})
+	}, p.streams.Err)
 	if err != nil {
 		return err
 	}

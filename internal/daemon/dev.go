@@ -39,7 +39,8 @@ func (p *program) devCommand() *cobra.Command {
 		Use: "dev", Short: "Run a node to try things out, with a sample pool", Args: noArgs,
 		Long: `Run one node in this folder, not for production: its store and its workers, which are processes of this
 machine, are in ./.epu. The first start applies a sample pool, epu-sleeper. Policies in ./policies take effect whenever
-their files change. To begin anew, end the workers with epumgmt terminate-all, stop the node and remove the folder.`,
+their files change. With --http at port 0, workers that outlive the node can't reach the next one, which has another port:
+they fall silent and are replaced. To begin anew, end the workers with epumgmt terminate-all, stop the node and remove the folder.`,
 		Example: "  epud dev\n  epud dev --listen 127.0.0.1:0 --http 127.0.0.1:0",
 		RunE: func(c *cobra.Command, _ []string) error {
 			conf, err := p.load(c, true)

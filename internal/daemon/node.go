@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -90,6 +92,37 @@ func New(opts Options) (*Node, error) {
 		return nil, errors.Join(err, n.journal.Close())
 	}
 	return n, nil
+}
+
+// A process that was killed has its store open until its memory is freed, which takes a large node a while.
+const (
+	lockWaitMax   = 3 * time.Second
+	lockWaitSaid  = 500 * time.Millisecond // after which people are told
+	lockWaitRetry = 50 * time.Millisecond
+)
+
+// NewPatiently is New for when the node before has just been killed: it waits a few seconds until no other
+// process has the store open, or until the context ends. A wait that people would notice is said.
+func NewPatiently(ctx context.Context, opts Options, out io.Writer) (*Node, error) {
+	for began, said := opts.Clock.Now(), false; ; {
+		n, err := New(opts)
+		waited := opts.Clock.Now().Sub(began)
+		if !errors.Is(err, badger.ErrLocked) || waited >= lockWaitMax {
+			return n, err
+		}
+		if !said && waited >= lockWaitSaid {
+			said = true
+			fmt.Fprintf(out, "epud: %v; waiting up to %v for it to end\n", err, lockWaitMax)
+		}
+		again := make(chan struct{})
+		stop := opts.Clock.AfterFunc(lockWaitRetry, func() { close(again) })
+		select {
+		case <-again:
+		case <-ctx.Done():
+			stop()
+			return nil, err
+		}
+	}
 }
 
 // memTableBytesDefault is Badger's unit of memory where memory is not scarce.
