@@ -223,12 +223,14 @@ func (g *Gateway) sites(ctx context.Context, only string) (map[epu.SiteID]msg.Si
 	return out, nil
 }
 
-// poolNames are the names that are asked for, or those of all pools.
-func poolNames(v msg.RegistryView, only ...string) ([]epu.PoolID, error) {
-	var names []epu.PoolID
+// poolsOf are the names of the pools that a question asks for, or of all, with what the registry knows.
+func (g *Gateway) poolsOf(ctx context.Context, only ...string) (v msg.RegistryView, names []epu.PoolID, err error) {
+	if v, err = g.registry(ctx); err != nil {
+		return v, nil, err
+	}
 	for _, p := range only {
 		if _, ok := v.Pools[epu.PoolID(p)]; p != "" && !ok {
-			return nil, noPool(p, v)
+			return v, nil, noPool(p, v)
 		} else if ok {
 			names = append(names, epu.PoolID(p))
 		}
@@ -236,16 +238,12 @@ func poolNames(v msg.RegistryView, only ...string) ([]epu.PoolID, error) {
 	if len(names) == 0 {
 		names = slices.Sorted(maps.Keys(v.Pools))
 	}
-	return names, nil
+	return v, names, nil
 }
 
 // sensors lists the sensors of one pool or all.
 func (g *Gateway) sensors(ctx context.Context, q *msg.SensorsQuery) (proto.Message, error) {
-	v, err := g.registry(ctx)
-	if err != nil {
-		return nil, err
-	}
-	names, err := poolNames(v, q.GetPool())
+	_, names, err := g.poolsOf(ctx, q.GetPool())
 	if err != nil {
 		return nil, err
 	}

@@ -28,11 +28,7 @@ const (
 
 // status says how every pool, site and node is.
 func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message, error) {
-	v, err := g.registry(ctx)
-	if err != nil {
-		return nil, err
-	}
-	names, err := poolNames(v, q.GetPools()...)
+	v, names, err := g.poolsOf(ctx, q.GetPools()...)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +84,7 @@ func (g *Gateway) node(ctx context.Context) (n *msg.NodeStatus, degraded time.Ti
 
 // instances lists workers.
 func (g *Gateway) instances(ctx context.Context, q *msg.InstancesQuery) (proto.Message, error) {
-	v, err := g.registry(ctx)
-	if err != nil {
-		return nil, err
-	}
-	names, err := poolNames(v, q.GetPool())
+	_, names, err := g.poolsOf(ctx, q.GetPool())
 	if err != nil {
 		return nil, err
 	}

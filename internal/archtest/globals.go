@@ -137,7 +137,7 @@ func writes(f *file, vars map[string]*global) {
 	})
 }
 
-// root gives the name at the left end of x, x.f, x[i], *x, or nil when there is none.
+// root gives the name at the left end of x, x.f, x[i], x[K, V], *x, or nil when there is none.
 func root(x ast.Expr) *ast.Ident {
 	for {
 		switch e := x.(type) {
@@ -146,6 +146,8 @@ func root(x ast.Expr) *ast.Ident {
 		case *ast.SelectorExpr:
 			x = e.X
 		case *ast.IndexExpr:
+			x = e.X
+		case *ast.IndexListExpr:
 			x = e.X
 		case *ast.StarExpr:
 			x = e.X

@@ -215,21 +215,8 @@ func exportedReceiver(fn *ast.FuncDecl) bool {
 	if fn.Recv == nil {
 		return true
 	}
-	t := fn.Recv.List[0].Type
-	for {
-		switch x := t.(type) {
-		case *ast.StarExpr:
-			t = x.X
-		case *ast.IndexExpr:
-			t = x.X
-		case *ast.IndexListExpr:
-			t = x.X
-		case *ast.Ident:
-			return x.IsExported()
-		default:
-			return false
-		}
-	}
+	name := root(fn.Recv.List[0].Type)
+	return name != nil && name.IsExported()
 }
 
 func specDocs(f *file, decl *ast.GenDecl) []finding {

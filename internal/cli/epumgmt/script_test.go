@@ -1,11 +1,9 @@
 package epumgmt_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -33,14 +31,7 @@ func TestMain(m *testing.M) {
 
 // program is cmd/epumgmt with the surroundings of a test.
 func program() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	e := cli.SystemEnv(os.Stdin, os.Stdout, os.Stderr)
-	still(&e)
-	if w, err := strconv.Atoi(os.Getenv("TEST_TTY")); err == nil {
-		e.StdoutTTY, e.StderrTTY, e.StdinTTY, e.Width = true, true, true, w
-	}
-	os.Exit(epumgmt.Main(ctx, os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, e))
+	os.Exit(clitest.Program(epumgmt.Main, still))
 }
 
 // still stops the clock: it moves only when somebody waits, and then at once.

@@ -47,15 +47,7 @@ func (k *kit) check(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, arg := range args {
-		n, err := k.find(arg)
-		if err != nil {
-			return err
-		}
-		src, err := n.lib.Source(n.name)
-		if err != nil {
-			return err
-		}
-		r, err := n.lib.Examine(ctx, n.name, src)
+		n, r, err := k.examine(ctx, arg)
 		if err != nil {
 			return err
 		}

@@ -161,6 +161,20 @@ func (k *kit) find(arg string) (named, error) {
 	return named{lib: lib, name: base, show: arg}, err
 }
 
+// examine finds the policy that an argument names and tries it out. A report with problems is no error.
+func (k *kit) examine(ctx context.Context, arg string) (named, policies.Report, error) {
+	n, err := k.find(arg)
+	if err != nil {
+		return n, policies.Report{}, err
+	}
+	src, err := n.lib.Source(n.name)
+	if err != nil {
+		return n, policies.Report{}, err
+	}
+	r, err := n.lib.Examine(ctx, n.name, src)
+	return n, r, err
+}
+
 // unknown says that a name means no policy, and which one may have been meant: those of this folder have names as well.
 func (k *kit) unknown(lib *policies.Library, name string) error {
 	_, err := lib.Source(name)

@@ -1,13 +1,10 @@
 package policy_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -30,13 +27,14 @@ func TestMain(m *testing.M) {
 
 // program is cmd/epumgmt with the surroundings of a test.
 func program() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	e := cli.SystemEnv(os.Stdin, os.Stdout, os.Stderr)
+	os.Exit(clitest.Program(epumgmt.Main, still))
+}
+
+// still stops the clock. A watch looks again when its standard input says so, or at once when there is none.
+func still(e *cli.Env) {
 	now := time.Date(2026, 11, 21, 14, 32, 10, 0, time.UTC)
 	e.Now, e.Zone, e.Version = func() time.Time { return now }, time.UTC, "1.0.0"
 	e.User = "anna"
-	// A watch looks again when its standard input says so, or at once when there is none.
 	e.After = func(time.Duration) <-chan time.Time {
 		c := make(chan time.Time, 1)
 		if os.Getenv("TEST_STEPS") == "" {
@@ -50,10 +48,6 @@ func program() {
 		}()
 		return c
 	}
-	if w, err := strconv.Atoi(os.Getenv("TEST_TTY")); err == nil {
-		e.StdoutTTY, e.StderrTTY, e.StdinTTY, e.Width = true, true, true, w
-	}
-	os.Exit(epumgmt.Main(ctx, os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, e))
 }
 
 func TestScripts(t *testing.T) {

@@ -82,15 +82,7 @@ func asked[T proto.Message](ctx context.Context, k *kit, m proto.Message) (T, er
 }
 
 func (k *kit) apply(ctx context.Context, arg string) error {
-	n, err := k.find(arg)
-	if err != nil {
-		return err
-	}
-	src, err := n.lib.Source(n.name)
-	if err != nil {
-		return err
-	}
-	r, err := n.lib.Examine(ctx, n.name, src)
+	n, r, err := k.examine(ctx, arg)
 	if err != nil {
 		return err
 	}
