@@ -59,8 +59,8 @@ func Start(sys *System, exec Executors) (*Tree, error) {
 		name  string
 		props *actor.Props
 	}{
-		{"provisioner", t.props(func() actor.Actor { return &provisioner{tree: t} })},
-		{"controllers", t.props(func() actor.Actor { return &controllers{tree: t} })},
+		{"provisioner", t.props(func() actor.Actor { return newBrood(t, "provisioner", t.startSite) })},
+		{"controllers", t.props(func() actor.Actor { return newBrood(t, "controllers", t.startController) })},
 		{string(RegistryAddress), t.durable(registry)},
 	} {
 		pid, err := t.root.SpawnNamed(a.props, a.name)
@@ -97,11 +97,8 @@ func (t *Tree) Stop() {
 	t.Actors.Shutdown()
 }
 
-// memberPools and memberSites say which children there must be. They are absolute.
-type (
-	memberPools struct{ pools map[epu.PoolID]struct{} }
-	memberSites struct{ sites map[epu.SiteID]epu.SiteSpec }
-)
+// members say to a brood which children there must be. They are absolute.
+type members[K comparable, S any] struct{ wanted map[K]S }
 
 // members tells the parents who their children are. It runs after every turn of the registry, so it
 // says nothing unless something changed, or a parent began anew.
@@ -114,8 +111,8 @@ func (t *Tree) members(r *Registry) {
 	for _, id := range pools {
 		wanted[id] = struct{}{}
 	}
-	t.Actors.Root.Send(t.Actors.NewLocalPID("controllers"), memberPools{wanted})
-	t.Actors.Root.Send(t.Actors.NewLocalPID("provisioner"), memberSites{sites})
+	t.Actors.Root.Send(t.Actors.NewLocalPID("controllers"), members[epu.PoolID, struct{}]{wanted})
+	t.Actors.Root.Send(t.Actors.NewLocalPID("provisioner"), members[epu.SiteID, epu.SiteSpec]{sites})
 }
 
 // announceAgain has the registry say anew who the children are: the parent that asks has none.
@@ -124,13 +121,36 @@ func (t *Tree) announceAgain() {
 	t.Actors.Root.Send(t.Actors.NewLocalPID(string(RegistryAddress)), msg.RegistryQuery{})
 }
 
-// brood are the children of a parent, by name. S is what a child is made from: one whose S changed is
-// stopped and made anew, and one that ended although it is wanted is started again.
+// brood is the actor that is the parent of the sites, or of the pools' controllers. S is what a child is made from: one
+// whose S changed is stopped and made anew, and one that ended although it is wanted is started again.
 type brood[K comparable, S any] struct {
+	tree    *Tree
+	name    string
 	start   func(ctx actor.Context, name K, from S) *actor.PID
 	wanted  map[K]S
 	running map[K]*actor.PID
 	from    map[K]S
+}
+
+func newBrood[K comparable, S any](t *Tree, name string, start func(actor.Context, K, S) *actor.PID) *brood[K, S] {
+	return &brood[K, S]{tree: t, name: name, start: start, running: map[K]*actor.PID{}, from: map[K]S{}}
+}
+
+// Receive starts and stops children.
+func (b *brood[K, S]) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		b.tree.announceAgain()
+	case members[K, S]:
+		b.follow(ctx, m.wanted)
+	case *actor.Stopping, *actor.Restarting:
+		b.wanted = nil // children that end now are not to be started again
+	case *actor.Terminated:
+		b.ended(ctx, m.Who)
+	case actor.SystemMessage, actor.AutoReceiveMessage:
+	default:
+		b.tree.unknown(b.name, m)
+	}
 }
 
 // follow makes the children those that are wanted.
@@ -168,48 +188,21 @@ func (b *brood[K, S]) ended(ctx actor.Context, who *actor.PID) {
 	}
 }
 
-func newBrood[K comparable, S any](start func(actor.Context, K, S) *actor.PID) *brood[K, S] {
-	return &brood[K, S]{start: start, running: map[K]*actor.PID{}, from: map[K]S{}}
-}
-
-// provisioner is the parent of the sites.
-type provisioner struct {
-	tree  *Tree
-	sites *brood[epu.SiteID, epu.SiteSpec]
-}
-
-// Receive starts and stops sites.
-func (p *provisioner) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		p.sites = newBrood(p.start)
-		p.tree.announceAgain()
-	case memberSites:
-		p.sites.follow(ctx, m.sites)
-	case *actor.Stopping, *actor.Restarting:
-		p.sites.wanted = nil // children that end now are not to be started again
-	case *actor.Terminated:
-		p.sites.ended(ctx, m.Who)
-	case actor.SystemMessage, actor.AutoReceiveMessage:
-	default:
-		p.tree.unknown("provisioner", m)
-	}
-}
-
-func (p *provisioner) start(ctx actor.Context, _ epu.SiteID, spec epu.SiteSpec) *actor.PID {
-	exec, err := p.tree.exec.Site(spec)
+// startSite is how the provisioner starts a site.
+func (t *Tree) startSite(ctx actor.Context, _ epu.SiteID, spec epu.SiteSpec) *actor.PID {
+	exec, err := t.exec.Site(spec)
 	if err != nil {
-		p.tree.Log.Error("site can't be used", "site", spec.Name, "error", err)
+		t.Log.Error("site can't be used", "site", spec.Name, "error", err)
 		exec = failing(err)
 	}
 	site := spec
 	a := &durableActor{
-		sys: p.tree.System, stream: epu.SiteStream(spec.Name), codec: SiteCodec(), exec: exec, timeout: spec.CallTimeout,
-		core: func() Core { return NewSite(site, p.tree.identity(), p.tree.Clock.Now()) },
+		sys: t.System, stream: epu.SiteStream(spec.Name), codec: SiteCodec(), exec: exec, timeout: spec.CallTimeout,
+		core: func() Core { return NewSite(site, t.identity(), t.Clock.Now()) },
 	}
-	pid, err := ctx.SpawnNamed(p.tree.durable(a), "site-"+string(spec.Name))
+	pid, err := ctx.SpawnNamed(t.durable(a), "site-"+string(spec.Name))
 	if err != nil {
-		p.tree.Log.Error("site can't be started", "site", spec.Name, "error", err)
+		t.Log.Error("site can't be started", "site", spec.Name, "error", err)
 		return nil
 	}
 	return pid
@@ -220,45 +213,22 @@ func (t *Tree) identity() SiteIdentity {
 	return SiteIdentity{Installation: m.Installation, Epoch: m.Epoch, Recovery: m.Recovery}
 }
 
-// controllers is the parent of the pools' controllers.
-type controllers struct {
-	tree  *Tree
-	pools *brood[epu.PoolID, struct{}]
-}
-
-// Receive starts and stops controllers.
-func (c *controllers) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		c.pools = newBrood(c.start)
-		c.tree.announceAgain()
-	case memberPools:
-		c.pools.follow(ctx, m.pools)
-	case *actor.Stopping, *actor.Restarting:
-		c.pools.wanted = nil // children that end now are not to be started again
-	case *actor.Terminated:
-		c.pools.ended(ctx, m.Who)
-	case actor.SystemMessage, actor.AutoReceiveMessage:
-	default:
-		c.tree.unknown("controllers", m)
-	}
-}
-
-func (c *controllers) start(ctx actor.Context, pool epu.PoolID, _ struct{}) *actor.PID {
-	children := newWorkers(c.tree, pool)
+// startController is how the parent of the controllers starts one.
+func (t *Tree) startController(ctx actor.Context, pool epu.PoolID, _ struct{}) *actor.PID {
+	children := newWorkers(t, pool)
 	a := &durableActor{
-		sys: c.tree.System, stream: epu.PoolStream(epu.DefaultOwner, pool), codec: c.tree.pools,
-		exec: c.tree.exec.Controller(epu.DefaultOwner, pool), timeout: engineTimeout,
+		sys: t.System, stream: epu.PoolStream(epu.DefaultOwner, pool), codec: t.pools,
+		exec: t.exec.Controller(epu.DefaultOwner, pool), timeout: engineTimeout,
 		core: func() Core {
-			return NewController(epu.DefaultOwner, pool, c.tree.identity(), c.tree.Clock.Now())
+			return NewController(epu.DefaultOwner, pool, t.identity(), t.Clock.Now())
 		},
 		after:  func(ctx actor.Context, core Core) { children.follow(ctx, core.(*Controller)) },
 		onLost: children.lose,
 	}
 	addr := msg.ControllerAddress(epu.DefaultOwner, pool)
-	pid, err := ctx.SpawnNamed(c.tree.durable(a), string(addr[len("controllers/"):]))
+	pid, err := ctx.SpawnNamed(t.durable(a), string(addr[len("controllers/"):]))
 	if err != nil {
-		c.tree.Log.Error("controller can't be started", "pool", pool, "error", err)
+		t.Log.Error("controller can't be started", "pool", pool, "error", err)
 		return nil
 	}
 	return pid
