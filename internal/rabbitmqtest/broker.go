@@ -48,8 +48,8 @@ type Broker struct {
 
 	folder  string
 	environ []string
-	mapper  *process
-	server  *process // nil: not running
+	mapper  *program
+	server  *program // nil: not running
 }
 
 // New writes the broker's settings and starts its port mapper. Close ends both.
@@ -122,7 +122,7 @@ func (b *Broker) PID() int {
 	if b.server == nil {
 		return 0
 	}
-	return b.server.cmd.Process.Pid
+	return b.server.group.Pid()
 }
 
 // Kill ends the broker without a word and waits until it is gone. Its data stays for Start.

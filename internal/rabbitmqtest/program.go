@@ -11,26 +11,28 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/nimbus-epu/epu/internal/process"
 )
 
-// process is a program in a process group of its own.
-type process struct {
-	cmd   *exec.Cmd
+// program is one of the broker's programs.
+type program struct {
+	group *process.Group
 	ended chan struct{} // closed when its output has ended, which everything of it holds
 }
 
 // start starts a program and reads its output up to the line that says that it serves. When that does not
 // come before the context ends, the program is ended and the error has its output.
-func (b *Broker) start(ctx context.Context, ready, name string, args ...string) (*process, error) {
+func (b *Broker) start(ctx context.Context, ready, name string, args ...string) (*program, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(name, args...), ended: make(chan struct{})}
-	p.cmd.Env, p.cmd.Dir = b.environ, b.folder
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Stdout, p.cmd.Stderr = w, w
-	err = p.cmd.Start()
+	p := &program{ended: make(chan struct{})}
+	cmd := exec.Command(name, args...)
+	cmd.Env, cmd.Dir = b.environ, b.folder
+	cmd.Stdout, cmd.Stderr = w, w
+	p.group, err = process.Start(cmd)
 	_ = w.Close()
 	if err != nil {
 		_ = r.Close()
@@ -62,14 +64,14 @@ func (b *Broker) start(ctx context.Context, ready, name string, args ...string) 
 	return p, nil
 }
 
-func (p *process) end() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) } // not reaped yet, so the number is its own
+func (p *program) end() { _ = p.group.Signal(syscall.SIGKILL) }
 
 // kill ends the process group and waits until nothing of it is left. None is nothing to do.
-func (p *process) kill() {
+func (p *program) kill() {
 	if p == nil {
 		return
 	}
 	p.end()
-	_ = p.cmd.Wait()
+	_ = p.group.Wait()
 	<-p.ended
 }
