@@ -1,6 +1,9 @@
 package epu
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Quality says how far a reading can be trusted.
 type Quality string
@@ -79,6 +82,18 @@ type SensorSpec struct {
 	WarmUp     time.Duration `json:"warm_up,omitempty"` // readings are "warming" so long after the source started; default 0
 	Keep       time.Duration `json:"keep"`              // readings are kept so long for windows; default 1 h, at most 24 h
 	Query      SensorQuery   `json:"query"`
+}
+
+// Outside says why a value can't be one of the sensor's, or "".
+func (s *SensorSpec) Outside(value float64) string {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	switch {
+	case s.Min != nil && value < *s.Min:
+		return number(value) + " is below the sensor's min of " + number(*s.Min)
+	case s.Max != nil && value > *s.Max:
+		return number(value) + " is above the sensor's max of " + number(*s.Max)
+	}
+	return ""
 }
 
 // SensorQuery says what is read, in the words of the source. Fields of other sources are empty.

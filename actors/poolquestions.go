@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -127,10 +128,14 @@ func (c *Controller) unknownSensors(given map[string]float64) (problems []string
 	return problems
 }
 
-// imagined is a snapshot with other readings. One that is not a number is unknown.
+// imagined is a snapshot with other readings. One that is not a number is unknown, as is one that its sensor can't have.
 func (c *Controller) imagined(s *policies.Snapshot, given map[string]float64) *policies.Snapshot {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		s = s.With(policies.Imagined(name, given[name], s.Now))
+		value := given[name]
+		if of := c.sensors[name]; of != nil && of.spec.Outside(value) != "" {
+			value = math.NaN()
+		}
+		s = s.With(policies.Imagined(name, value, s.Now))
 	}
 	if len(given) > 0 {
 		s.Work = c.st.Define.Spec.Work.At(s.Readings)

@@ -57,6 +57,9 @@ func settings(t *testing.T, m map[string]any) *structpb.Struct {
 func TestWhatIfShowsBothSides(t *testing.T) {
 	f := calmFleet(t, 3, func(p *epu.PoolSpec) {
 		loadSensors(p)
+		load := p.Sensors["load"]
+		load.Min = proto.Float64(0)
+		p.Sensors["load"] = load
 		p.Limits.Max = 8
 	})
 	f.Policy = demanding
@@ -83,6 +86,10 @@ func TestWhatIfShowsBothSides(t *testing.T) {
 	w = whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": math.NaN()}, Conf: settings(t, map[string]any{"preserve_n": 6})})
 	if w.Then.Wish.Target != 6 || w.Now.Wish.Target != 3 {
 		t.Errorf("an unknown load: wish %d, now %d; want 6 and 3", w.Then.Wish.Target, w.Now.Wish.Target)
+	}
+	outside := whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": -5}, Conf: settings(t, map[string]any{"preserve_n": 6})})
+	if outside.Then.Wish.Target != 6 {
+		t.Errorf("a load below its min: wish %d, want 6 as with an unknown one", outside.Then.Wish.Target)
 	}
 	done(t, f, true, &msg.FreezeCommand{Pool: "epu-web"})
 	w = whatIf(t, f, &msg.WhatIfQuery{Sensors: map[string]float64{"load": 500}})

@@ -42,6 +42,12 @@ func (g *Gateway) whatIf(ctx context.Context, q *msg.WhatIfQuery) (proto.Message
 	if out.Decision, err = drawn(w.Then, applied.Spec.Sensors); err != nil {
 		return nil, err
 	}
+	for _, name := range slices.Sorted(maps.Keys(q.GetSensors())) {
+		spec := applied.Spec.Sensors[name]
+		if why := spec.Outside(q.GetSensors()[name]); why != "" {
+			out.Notes = append(out.Notes, name+": "+why+"; taken as unknown")
+		}
+	}
 	out.Now, err = drawn(w.Now, applied.Spec.Sensors)
 	return out, err
 }

@@ -4198,6 +4198,7 @@ type WhatIf struct {
 	Now           *structpb.Struct       `protobuf:"bytes,2,opt,name=now,proto3" json:"now,omitempty"`                                 // the same without the changes
 	Actions       []string               `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"`                         // what would be launched, drained and ended at once, for people
 	NowActions    []string               `protobuf:"bytes,4,rep,name=now_actions,json=nowActions,proto3" json:"now_actions,omitempty"` // what is about to be without the changes
+	Notes         []string               `protobuf:"bytes,5,rep,name=notes,proto3" json:"notes,omitempty"`                             // what of the readings given was taken otherwise, and why
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4256,6 +4257,13 @@ func (x *WhatIf) GetActions() []string {
 func (x *WhatIf) GetNowActions() []string {
 	if x != nil {
 		return x.NowActions
+	}
+	return nil
+}
+
+func (x *WhatIf) GetNotes() []string {
+	if x != nil {
+		return x.Notes
 	}
 	return nil
 }
@@ -5567,13 +5575,14 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x05whole\x18\x06 \x01(\bR\x05whole\x1a:\n" +
 	"\fSensorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xa3\x01\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xb9\x01\n" +
 	"\x06WhatIf\x123\n" +
 	"\bdecision\x18\x01 \x01(\v2\x17.google.protobuf.StructR\bdecision\x12)\n" +
 	"\x03now\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x03now\x12\x18\n" +
 	"\aactions\x18\x03 \x03(\tR\aactions\x12\x1f\n" +
 	"\vnow_actions\x18\x04 \x03(\tR\n" +
-	"nowActions\"?\n" +
+	"nowActions\x12\x14\n" +
+	"\x05notes\x18\x05 \x03(\tR\x05notes\"?\n" +
 	"\rSnapshotQuery\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\"\x9f\x01\n" +

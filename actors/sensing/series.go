@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -69,14 +68,7 @@ type rules struct {
 
 // outside says why a value can't be one of the sensor's, or "".
 func (r rules) outside(value float64) string {
-	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-	switch {
-	case r.least != nil && value < *r.least:
-		return number(value) + " is below the sensor's min of " + number(*r.least)
-	case r.most != nil && value > *r.most:
-		return number(value) + " is above the sensor's max of " + number(*r.most)
-	}
-	return ""
+	return (&epu.SensorSpec{Min: r.least, Max: r.most}).Outside(value)
 }
 
 // New is the empty series of a sensor. now is when it begins to listen: silence counts from there.

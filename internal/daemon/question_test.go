@@ -20,7 +20,7 @@ import (
 func TestWhatIfThroughTheNode(t *testing.T) {
 	r := start(t, filepath.Join(t.TempDir(), "data"))
 	defer r.stop(t)
-	pool := strings.Replace(files, "policy: {conf: {preserve_n: 2}}", "policy: {name: queuelen, conf: {sensor: depth, queuelen_high_water: 10, queuelen_low_water: 2, step_up: 8, max_instances: 8}}\nsensors: {depth: {source: push}}", 1)
+	pool := strings.Replace(files, "policy: {conf: {preserve_n: 2}}", "policy: {name: queuelen, conf: {sensor: depth, queuelen_high_water: 10, queuelen_low_water: 2, step_up: 8, max_instances: 8}}\nsensors: {depth: {source: push, min: 0}}", 1)
 	pool = strings.Replace(pool, "limits: {", "limits: {max: 4, ", 1)
 	ask[*msg.Applied](t, r, &msg.Apply{Files: []*msg.File{{Path: "pool.yaml", Content: []byte(pool)}}})
 	ask[*msg.Done](t, r, &msg.SensorPush{Pool: "epu-test", Values: []*msg.SensorValue{{Sensor: "depth", Value: proto.Float64(5)}}})
@@ -33,6 +33,10 @@ func TestWhatIfThroughTheNode(t *testing.T) {
 	}
 	if len(w.GetActions()) == 0 || !strings.HasPrefix(w.GetActions()[0], "launch ") {
 		t.Errorf("at once: %q, want a launch", w.GetActions())
+	}
+	odd := ask[*msg.WhatIf](t, r, &msg.WhatIfQuery{Pool: "epu-test", Sensors: map[string]float64{"depth": -5}})
+	if notes := strings.Join(odd.GetNotes(), "\n"); notes != "depth: -5 is below the sensor's min of 0; taken as unknown" || !strings.Contains(odd.GetDecision().String(), "depth is unknown, so the wish stays") {
+		t.Errorf("a value that there can't be: got %v with the notes %q, want it unknown, and that said", odd.GetDecision(), notes)
 	}
 	_, err := relay.Ask[*msg.WhatIf](t.Context(), r.client, &msg.WhatIfQuery{Pool: "epu-test", Sensors: map[string]float64{"dept": 1}})
 	if epu.KindOf(err) != epu.Invalid || !strings.Contains(err.Error(), "did you mean 'depth'?") {

@@ -211,12 +211,27 @@ func sensorOf(m *strictyaml.Map) epu.SensorSpec {
 		Value:  m.Get("value").Float(0, -1e15, 1e15),
 		WarmUp: m.Get("warm_up").Duration(0, 0, 24*time.Hour),
 		Keep:   m.Get("keep").Duration(0, time.Second, 24*time.Hour),
+		Min:    bound(m, "min"),
+		Max:    bound(m, "max"),
+	}
+	if s.Min != nil && s.Max != nil && *s.Min > *s.Max {
+		m.Get("min").Fail("is above max", "raise max or lower min")
 	}
 	if s.Missing == epu.MissingLast && s.MaxAge == 0 {
 		m.At().Fail("missing: last needs max_age", "max_age: 5m")
 	}
 	m.Done()
 	return s
+}
+
+// bound is a bound of values; nil where there is none.
+func bound(m *strictyaml.Map, key string) *float64 {
+	v := m.Get(key)
+	if !v.Present() {
+		return nil
+	}
+	b := v.Float(0, -1e15, 1e15)
+	return &b
 }
 
 // workOf reads which sensors tell of the work that is left, as in a pool's file.

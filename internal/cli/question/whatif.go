@@ -142,6 +142,9 @@ func sides(pool string, now, then decision.Decided, actions *msg.WhatIf, width i
 	} {
 		lines = append(lines, rows(r.label, r.now, r.then, width)...)
 	}
+	for _, note := range actions.GetNotes() {
+		lines = append(lines, cli.L("Note: %s", note))
+	}
 	return append(lines, cli.L("Nothing was done."))
 }
 

@@ -35,6 +35,7 @@ return {
 
 func newEngine(t *testing.T) *engine.Engine {
 	t.Helper()
+	most := 5995.0
 	return engine.New(engine.Options{
 		Pool: "epu-web", Now: func() time.Time { return time.Unix(0, 0) }, Getenv: func(string) string { return "" },
 		Shelf: engine.NewShelf(engine.ShelfOptions{
@@ -42,7 +43,7 @@ func newEngine(t *testing.T) *engine.Engine {
 		}),
 		Log: slog.New(slog.DiscardHandler),
 		Spec: func(context.Context) (epu.PoolSpec, error) {
-			return epu.PoolSpec{Sensors: map[string]epu.SensorSpec{"queue": {}, "other": {}}}, nil
+			return epu.PoolSpec{Sensors: map[string]epu.SensorSpec{"queue": {Max: &most}, "other": {}}}, nil
 		},
 	})
 }

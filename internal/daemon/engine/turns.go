@@ -42,6 +42,10 @@ func (e *Engine) turns(ctx context.Context, c actors.TurnsCall) (msg.Turns, erro
 	if !ok {
 		return msg.Turns{}, nil
 	}
+	pool, err := e.opts.Spec(ctx)
+	if err != nil {
+		return msg.Turns{}, err
+	}
 	found := msg.Turns{Known: true, Next: now}
 	for _, sensor := range slices.Sorted(maps.Keys(c.Now.Snapshot.Readings)) {
 		r := c.Now.Snapshot.Readings[sensor]
@@ -51,14 +55,17 @@ func (e *Engine) turns(ctx context.Context, c actors.TurnsCall) (msg.Turns, erro
 		probe := func(v float64) (int, bool) {
 			return target(c.Now.Snapshot.With(policies.Imagined(sensor, v, c.Now.Snapshot.Now)))
 		}
-		found.Sensors = append(found.Sensors, msg.Turn{Sensor: sensor, Below: edge(r.Value, -1, now, probe), Above: edge(r.Value, 1, now, probe)})
+		spec := pool.Sensors[sensor]
+		found.Sensors = append(found.Sensors, msg.Turn{
+			Sensor: sensor, Below: edge(r.Value, -1, spec.Min, now, probe), Above: edge(r.Value, 1, spec.Max, now, probe),
+		})
 	}
 	return found, nil
 }
 
-// edge is the nearest value in a direction at which probe gives something other than now. A reading that is
-// a whole number has neighbours that are; one that is not negative is taken for one that never is.
-func edge(at, dir float64, now int, probe func(float64) (int, bool)) *msg.Edge {
+// edge is the nearest value in a direction at which probe gives something other than now, up to what the sensor can
+// have. A reading that is a whole number has neighbours that are; one that is not negative is taken for one that never is.
+func edge(at, dir float64, last *float64, now int, probe func(float64) (int, bool)) *msg.Edge {
 	whole := at == math.Trunc(at)
 	step, fine := 1.0, 1.0
 	if !whole {
@@ -72,6 +79,9 @@ func edge(at, dir float64, now int, probe func(float64) (int, bool)) *msg.Edge {
 		}
 		if other = at + dir*step; dir < 0 && at >= 0 {
 			other = max(0, other)
+		}
+		if last != nil && (other-*last)*dir > 0 {
+			other = *last
 		}
 		if step > turnsReach || other == same {
 			return nil

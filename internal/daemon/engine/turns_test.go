@@ -25,6 +25,8 @@ func TestTurns(t *testing.T) {
 		"nothing is below none": {queue: 0, max: 1000, above: edge(1, 1)},
 		"at the limits":         {queue: 5000, min: 3, max: 10, below: edge(180, 9)},
 		"no way out":            {queue: 70, min: 4, max: 4},
+		"up to its max":         {queue: 5900, max: 1000, below: edge(5880, 294), above: edge(5901, 296)},
+		"as much as it can be":  {queue: 5990, max: 1000, below: edge(5980, 299)},
 	} {
 		e := newEngine(t)
 		call := actors.TurnsCall{Now: seen(epu.Decision{}, c.queue), Rails: reconcile.Rails{Limits: epu.Limits{Min: c.min, Max: c.max}}}
