@@ -3,7 +3,6 @@ package reconcile
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -104,17 +103,5 @@ func (r *rail) allows(origin func(string) string) string {
 	if from == "" {
 		from = "its default"
 	}
-	return fmt.Sprintf("%s (%s) allows %s in %s", r.rule, from, most, span(r.window))
-}
-
-// span is a duration as people write it: 10m and not 10m0s.
-func span(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
+	return fmt.Sprintf("%s (%s) allows %s in %s", r.rule, from, most, epu.Span(r.window))
 }

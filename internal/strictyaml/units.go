@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/nimbus-epu/epu"
 )
 
 // Fault says why a text is not the value that was wanted, and what to write instead.
@@ -73,17 +75,8 @@ func ParseDuration(s string, low, high time.Duration) (time.Duration, *Fault) {
 	return d, nil
 }
 
-// FormatDuration writes a duration without empty parts: 1h rather than 1h0m0s.
-func FormatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+// FormatDuration writes a duration as people do, and as ParseDuration reads it.
+func FormatDuration(d time.Duration) string { return epu.Span(d) }
 
 // byteUnits are the units of sizes, biggest first; the last one is the plain byte.
 var byteUnits = []struct {

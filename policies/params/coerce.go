@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nimbus-epu/epu"
 )
 
 // nestingMax bounds values whose type is not declared.
@@ -73,17 +75,15 @@ func (d *Param) bounds(size float64, got string) string {
 // BoundText is Min or Max as people write values of the parameter: 24h for a duration of 86400 seconds.
 func (d *Param) BoundText(v float64) string {
 	if d.Type == DurationOf {
-		return DurationText(time.Duration(v * float64(time.Second)).String())
+		return epu.Span(time.Duration(v * float64(time.Second)))
 	}
 	return NumberText(v)
 }
 
-// DurationText writes a duration without empty parts: 5m and not 5m0s, which is its value in a configuration.
+// DurationText writes a duration as people do, 5m, of its value in a configuration, 5m0s. Other texts stay.
 func DurationText(value string) string {
-	for _, empty := range []struct{ end, part string }{{"m0s", "0s"}, {"h0m", "0m"}} {
-		if strings.HasSuffix(value, empty.end) {
-			value = strings.TrimSuffix(value, empty.part)
-		}
+	if d, err := time.ParseDuration(value); err == nil {
+		return epu.Span(d)
 	}
 	return value
 }
