@@ -28,3 +28,17 @@ func TestWouldChangeFollowsWhatWasRead(t *testing.T) {
 		}
 	}
 }
+
+// Goal: while a policy learns how fast work is done it is said what it waits for, and neither deadline nor rest, which
+// would change nothing yet. Method: one decision about work, by the rule of learning and by another.
+func TestWouldChangeWhileLearning(t *testing.T) {
+	left := epu.Reading{Sensor: "frames", Value: 7, Quality: epu.QualityOK}
+	work := epu.Work{Left: &left, Deadline: time.Date(2026, 12, 1, 6, 0, 0, 0, time.UTC)}
+	for rule, want := range map[string]string{"learn": "samples of how fast the work left becomes less", "deadline": "another deadline"} {
+		d := &epu.Decision{Inputs: []epu.Input{{Name: "work", Value: work}}, Reasons: []epu.Reason{{Rule: rule, Text: "x"}}}
+		got := strings.Join(answers.WouldChange(d, msg.PoolView{}, msg.Turns{}, "preserve_n"), ", ")
+		if !strings.Contains(got, want) || rule == "learn" && strings.Contains(got, "deadline") {
+			t.Errorf("%s: got %q, want %q in it", rule, got, want)
+		}
+	}
+}

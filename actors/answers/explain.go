@@ -235,6 +235,9 @@ func uncut(c epu.Reason, wanted int) string {
 	return "another " + c.Rule + inFile(c.Origin)
 }
 
+// learnRule is the rule of the policies that come with epu by which the work left and its deadline do not count yet.
+const learnRule = "learn"
+
 // sensorInput begins the name of an input that is a sensor's reading.
 const sensorInput = "sensor "
 
@@ -256,7 +259,11 @@ func otherReadings(d *epu.Decision, turns msg.Turns) []string {
 			named[sensor] = true
 			out = append(out, "other readings of "+sensor)
 		case in.Name == "work":
-			out = append(out, otherWork(in.Value, turns)...)
+			if slices.ContainsFunc(d.Reasons, func(r epu.Reason) bool { return r.Rule == learnRule }) {
+				out = append(out, "samples of how fast the work left becomes less, which it learns from (or a setting such as rate_per_worker)")
+			} else {
+				out = append(out, otherWork(in.Value, turns)...)
+			}
 		case kind == "time":
 			out = append(out, "another time")
 		}
