@@ -92,7 +92,16 @@ type Sensor struct {
 	Missing    epu.MissingData `json:"missing,omitempty"`
 	MaxAge     time.Duration   `json:"max_age,omitempty"`
 	Value      float64         `json:"value,omitempty"`
+	Min        *float64        `json:"min,omitempty"`
+	Max        *float64        `json:"max,omitempty"`
 	Series     sensing.Saved   `json:"series"`
+}
+
+// spec is what the document knows of the sensor's definition.
+func (s *Sensor) spec() epu.SensorSpec {
+	return epu.SensorSpec{
+		StaleAfter: s.StaleAfter, Keep: s.Keep, Missing: s.Missing, MaxAge: s.MaxAge, Value: s.Value, Min: s.Min, Max: s.Max,
+	}
 }
 
 // Series is a sensor's readings with its definition, as its pool holds them.
@@ -113,7 +122,7 @@ func Of(s *policies.Snapshot, series map[string]Series) Seen {
 		of := series[name]
 		l.Sensors[name] = Sensor{
 			Reading: r, StaleAfter: of.Spec.StaleAfter, Keep: of.Spec.Keep, Missing: of.Spec.Missing, MaxAge: of.Spec.MaxAge,
-			Value: of.Spec.Value, Series: of.Series.Save(pointsMax),
+			Value: of.Spec.Value, Min: of.Spec.Min, Max: of.Spec.Max, Series: of.Series.Save(pointsMax),
 		}
 	}
 	return Seen{Live: l}
@@ -157,8 +166,7 @@ func (l *Live) snapshot() *policies.Snapshot {
 	series := map[string]sensing.Series{}
 	for name, of := range l.Sensors {
 		s.Readings[name] = of.Reading
-		spec := epu.SensorSpec{StaleAfter: of.StaleAfter, Keep: of.Keep, Missing: of.Missing, MaxAge: of.MaxAge, Value: of.Value}
-		series[name] = sensing.Restore(name, spec, of.Series, l.Now)
+		series[name] = sensing.Restore(name, of.spec(), of.Series, l.Now)
 	}
 	s.Windows = func(sensor string, span time.Duration) (epu.Window, bool) {
 		of, ok := series[sensor]
@@ -168,6 +176,16 @@ func (l *Live) snapshot() *policies.Snapshot {
 		return of.Window(l.Now, span)
 	}
 	return s
+}
+
+// Outside says why a sensor can't have a value, or "" as far as the document knows.
+func (s Seen) Outside(sensor string, value float64) string {
+	if s.Live == nil {
+		return ""
+	}
+	of := s.Live.Sensors[sensor]
+	spec := of.spec()
+	return spec.Outside(value)
 }
 
 // Sensors are the names of the sensors that there are, or that the recorded decision read; sorted.

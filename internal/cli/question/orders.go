@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -73,6 +74,10 @@ func (s *session) sensor(args []string) error {
 		known := s.doc.Seen.Sensors()
 		if _, ok := snap.Readings[name]; !ok && s.doc.Seen.Live != nil {
 			return fmt.Errorf("the pool has no sensor %q%s", name, policies.DidYouMean(name, known))
+		}
+		if why := s.doc.Seen.Outside(name, v); why != "" {
+			s.say("%s: %s; taken as unknown", name, why)
+			v = math.NaN()
 		}
 		readings[name] = policies.Imagined(name, v, snap.Now)
 		snap = snap.With(readings[name])

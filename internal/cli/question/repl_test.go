@@ -31,7 +31,8 @@ var now = time.Date(2026, 11, 21, 14, 32, 0, 0, time.UTC)
 
 func reply(t *testing.T) *msg.SnapshotReply {
 	t.Helper()
-	spec := epu.SensorSpec{StaleAfter: time.Minute, Keep: time.Hour, Missing: epu.MissingHold}
+	least := 0.0
+	spec := epu.SensorSpec{StaleAfter: time.Minute, Keep: time.Hour, Missing: epu.MissingHold, Min: &least}
 	series := sensing.New("queue-length", spec, now.Add(-time.Minute))
 	series, _, err := series.Add(sensing.Point{Value: 118}, now)
 	if err != nil {
@@ -169,6 +170,10 @@ func TestReplSavesWhatWasChanged(t *testing.T) {
 	out, fault, err = typed(t, dir, false, look+".sensor queue-length=unknown\n.unset step_up\n.save two.json\n.reset\n"+look, "--file", "one.json")
 	if err != nil || !strings.HasPrefix(out, "30   30   5\n") || !strings.HasSuffix(out, "goes on with it\n30   30   5\n") {
 		t.Errorf("got %q, %q, %v", out, fault, err)
+	}
+	below, _, _ := typed(t, dir, false, ".sensor queue-length=-5\nstate.sensor(\"queue-length\").quality\n", "epu-web")
+	if !strings.Contains(below, "-5 is below the sensor's min of 0; taken as unknown") || !strings.Contains(below, `"unknown"`) {
+		t.Errorf("a value that there can't be: got %q", below)
 	}
 	out, fault, err = typed(t, dir, false, `state.sensor("queue-length").quality, conf.step_up`+"\n", "--file", "two.json")
 	if err != nil || out != "\"unknown\"   1\n" {
