@@ -156,8 +156,8 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 	if v.Suspect {
 		v.SuspectSince = c.suspicion.since
 	}
-	if v.UnseenSince = c.unseen.oldest(); !c.decides() {
-		v.UnseenSince = time.Time{} // nobody looks
+	if since := c.unseen.oldest(); !since.IsZero() && c.decides() { // otherwise nobody looks
+		v.UnseenSince, v.UnseenNewest = since, c.unseen.newest
 	}
 	if v.AlertingSince, v.LaunchesFail = c.alerting, c.st.Row.First; !v.LaunchesFail.IsZero() {
 		v.LaunchFault = c.failedFor

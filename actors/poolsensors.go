@@ -56,19 +56,26 @@ type sensorState struct {
 // unseen says since when there is news that the policy has not decided about. Who waits until a pool has what
 // it wants waits for the answer to that.
 type unseen struct {
-	waiting time.Time // news since the last question to the policy; zero = none
-	looking time.Time // news that the question being answered is about; zero = none
+	waiting time.Time // oldest news since the last question to the policy; zero = none
+	looking time.Time // oldest news that the question being answered is about; zero = none
+	newest  time.Time // newest news of all
 }
 
 // came notes news.
 func (u *unseen) came(now time.Time) {
-	if u.waiting.IsZero() {
+	if u.newest = now; u.waiting.IsZero() {
 		u.waiting = now
 	}
 }
 
 // asked notes that the policy is asked about all that came.
 func (u *unseen) asked() { u.looking, u.waiting = u.oldest(), time.Time{} }
+
+// answered notes that the question led to a decision.
+func (u *unseen) answered() { u.looking = time.Time{} }
+
+// unanswered notes that it led to none: what it was about waits for the next one.
+func (u *unseen) unanswered() { u.waiting, u.looking = u.oldest(), time.Time{} }
 
 func (u *unseen) oldest() time.Time {
 	if u.looking.IsZero() || !u.waiting.IsZero() && u.waiting.Before(u.looking) {

@@ -140,6 +140,61 @@ func TestNewsIsUnseenUntilDecided(t *testing.T) {
 	}
 }
 
+// Goal: news that came while the policy was at work on older news, or that it failed on, stays unseen. Method: a
+// slow evaluation with a push in its midst, and a policy that fails for a while.
+func TestNewsStaysUnseenOfTheSlowAndTheFailing(t *testing.T) {
+	f := calmFleet(t, 1, func(p *epu.PoolSpec) {
+		loadSensors(p)
+		p.Tick = 10 * time.Second
+	})
+	view := func() msg.PoolView { return f.Ask(msg.PoolQuery{}).(msg.PoolView) }
+	push := func(v float64) time.Time {
+		done(t, f, true, pushed(&msg.SensorValue{Sensor: "load", Value: proto.Float64(v)}))
+		return view().UnseenNewest
+	}
+	f.Run(time.Minute)
+	var asked []float64
+	fails := ""
+	f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+		asked = append(asked, s.Readings["load"].Value)
+		d.Error = fails
+	}
+	f.DecideSlow = 8 * time.Second
+	first := push(3)
+	for i := 0; len(asked) == 0 || asked[len(asked)-1] != 3; i++ {
+		if f.Run(10 * time.Millisecond); i > 3000 {
+			t.Fatal("the policy is never asked about the first reading")
+		}
+	}
+	asked = nil
+	second := push(4)
+	if v := view(); first.IsZero() || !v.UnseenSince.Equal(first) || !second.After(first) {
+		t.Fatalf("while the first is decided about: unseen since %v until %v, want since %v until later", v.UnseenSince, second, first)
+	}
+	between := false
+	for v := view(); !v.UnseenSince.IsZero(); v = view() {
+		between = between || v.UnseenSince.Equal(second)
+		if !v.UnseenNewest.Equal(second) {
+			t.Fatalf("the newest is of %v, want %v", v.UnseenNewest, second)
+		}
+		f.Run(10 * time.Millisecond)
+	}
+	if !between || len(asked) == 0 || asked[0] != 4 {
+		t.Errorf("the second was the oldest for a while: %v; then the policy was asked about %v", between, asked)
+	}
+	f.DecideSlow, fails = 0, "boom"
+	since := push(5)
+	f.Run(30 * time.Second)
+	if v := view(); v.Failure != "boom" || !v.UnseenSince.Equal(since) {
+		t.Errorf("of a policy that fails with %q: unseen since %v, want %v", v.Failure, v.UnseenSince, since)
+	}
+	fails = ""
+	f.Run(15 * time.Second)
+	if v := view(); v.Failure != "" || !v.UnseenSince.IsZero() {
+		t.Errorf("the policy works again (%q): unseen since %v", v.Failure, v.UnseenSince)
+	}
+}
+
 // A source that fails makes its sensor unknown, with the reason, and the next answer mends it.
 func TestFailingSourceIsUnknown(t *testing.T) {
 	f := calmFleet(t, 1, loadSensors)

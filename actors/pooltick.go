@@ -114,7 +114,6 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		return
 	}
 	c.deciding = nil
-	c.unseen.looking = time.Time{}
 	c.nextTick = tx.Now().Add(c.tickEvery())
 	var d epu.Decision
 	if r.Err != nil {
@@ -127,6 +126,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 	}
 	d.Pool, d.Owner, d.Before = c.pool, c.owner, c.st.Wish.Target
 	if !c.decides() {
+		c.unseen.unanswered()
 		return // frozen or being removed meanwhile: the wish stays as it was
 	}
 	news, remembers := false, false
@@ -145,6 +145,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		}
 	}
 	if d.Error != "" {
+		c.unseen.unanswered()
 		all := append(slices.Clone(call.Snapshot.Changes), c.changes...)
 		c.changes = all[max(0, len(all)-policies.ChangesMax):]
 		d.Wish = c.st.Wish
@@ -153,6 +154,7 @@ func (c *Controller) decided(tx *Tx, call DecideCall, r CallResult) {
 		}
 		c.failure = d.Error
 	} else {
+		c.unseen.answered()
 		c.failure = ""
 		if d.TickEvery > 0 {
 			c.nextTick = tx.Now().Add(max(d.TickEvery, 100*time.Millisecond))

@@ -62,7 +62,7 @@ func Pool(applied msg.PoolEntry, v msg.PoolView, now time.Time) *msg.PoolStatus 
 	}
 	p.Shadow, p.Protected = v.Shadow, applied.Spec.Protected
 	if !v.UnseenSince.IsZero() {
-		p.UnseenSince = timestamppb.New(v.UnseenSince)
+		p.UnseenSince, p.UnseenNewest = timestamppb.New(v.UnseenSince), timestamppb.New(v.UnseenNewest)
 	}
 	p.Converged, p.Health = converged(applied, v, p), healthWord(v, p)
 	return p

@@ -142,6 +142,7 @@ type PoolView struct {
 	LaunchesFail  time.Time    // launches have failed since, and none has run; zero = none failed
 	LaunchFault   string       // why the newest of those failed; empty when nobody knows
 	UnseenSince   time.Time    // of the oldest reading or change that the policy has not decided about; zero = none
+	UnseenNewest  time.Time    // of the newest of these
 	Refused       []epu.Reason // what the guard rails keep from being done now
 	Backoff       time.Time
 	Degraded      string // why the store can't be written

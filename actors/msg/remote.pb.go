@@ -542,13 +542,14 @@ type PoolStatus struct {
 	Policy        string                 `protobuf:"bytes,13,opt,name=policy,proto3" json:"policy,omitempty"`
 	PolicyHash    string                 `protobuf:"bytes,14,opt,name=policy_hash,json=policyHash,proto3" json:"policy_hash,omitempty"`
 	LastDecision  *DecisionSummary       `protobuf:"bytes,15,opt,name=last_decision,json=lastDecision,proto3" json:"last_decision,omitempty"`
-	Freeze        *Freeze                `protobuf:"bytes,16,opt,name=freeze,proto3" json:"freeze,omitempty"`                              // absent when not frozen
-	Conf          *structpb.Struct       `protobuf:"bytes,17,opt,name=conf,proto3" json:"conf,omitempty"`                                  // the policy configuration in force
-	Error         string                 `protobuf:"bytes,18,opt,name=error,proto3" json:"error,omitempty"`                                // the policy's newest error while it fails
-	Backoff       *durationpb.Duration   `protobuf:"bytes,19,opt,name=backoff,proto3" json:"backoff,omitempty"`                            // until launches may be tried again
-	Shadow        string                 `protobuf:"bytes,20,opt,name=shadow,proto3" json:"shadow,omitempty"`                              // how the candidate in the policy's shadow does, in words; empty = there is none
-	UnseenSince   *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=unseen_since,json=unseenSince,proto3" json:"unseen_since,omitempty"` // of the oldest reading that the policy has not looked at; absent = none
-	Protected     bool                   `protobuf:"varint,22,opt,name=protected,proto3" json:"protected,omitempty"`                       // protect_from_terminate_all
+	Freeze        *Freeze                `protobuf:"bytes,16,opt,name=freeze,proto3" json:"freeze,omitempty"`                                 // absent when not frozen
+	Conf          *structpb.Struct       `protobuf:"bytes,17,opt,name=conf,proto3" json:"conf,omitempty"`                                     // the policy configuration in force
+	Error         string                 `protobuf:"bytes,18,opt,name=error,proto3" json:"error,omitempty"`                                   // the policy's newest error while it fails
+	Backoff       *durationpb.Duration   `protobuf:"bytes,19,opt,name=backoff,proto3" json:"backoff,omitempty"`                               // until launches may be tried again
+	Shadow        string                 `protobuf:"bytes,20,opt,name=shadow,proto3" json:"shadow,omitempty"`                                 // how the candidate in the policy's shadow does, in words; empty = there is none
+	UnseenSince   *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=unseen_since,json=unseenSince,proto3" json:"unseen_since,omitempty"`    // of the oldest reading that the policy has not decided about; absent = none
+	Protected     bool                   `protobuf:"varint,22,opt,name=protected,proto3" json:"protected,omitempty"`                          // protect_from_terminate_all
+	UnseenNewest  *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=unseen_newest,json=unseenNewest,proto3" json:"unseen_newest,omitempty"` // of the newest of these
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -735,6 +736,13 @@ func (x *PoolStatus) GetProtected() bool {
 		return x.Protected
 	}
 	return false
+}
+
+func (x *PoolStatus) GetUnseenNewest() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UnseenNewest
+	}
+	return nil
 }
 
 type DecisionSummary struct {
@@ -5282,7 +5290,7 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\x05pools\x18\x01 \x03(\v2\x12.epu.v1.PoolStatusR\x05pools\x12(\n" +
 	"\x05sites\x18\x02 \x03(\v2\x12.epu.v1.SiteStatusR\x05sites\x12(\n" +
 	"\x05nodes\x18\x03 \x03(\v2\x12.epu.v1.NodeStatusR\x05nodes\x12%\n" +
-	"\x06alerts\x18\x04 \x03(\v2\r.epu.v1.AlertR\x06alerts\"\xb8\x05\n" +
+	"\x06alerts\x18\x04 \x03(\v2\r.epu.v1.AlertR\x06alerts\"\xf9\x05\n" +
 	"\n" +
 	"PoolStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -5308,7 +5316,8 @@ const file_actors_msg_remote_proto_rawDesc = "" +
 	"\abackoff\x18\x13 \x01(\v2\x19.google.protobuf.DurationR\abackoff\x12\x16\n" +
 	"\x06shadow\x18\x14 \x01(\tR\x06shadow\x12=\n" +
 	"\funseen_since\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\vunseenSince\x12\x1c\n" +
-	"\tprotected\x18\x16 \x01(\bR\tprotected\"\xb1\x01\n" +
+	"\tprotected\x18\x16 \x01(\bR\tprotected\x12?\n" +
+	"\runseen_newest\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\funseenNewest\"\xb1\x01\n" +
 	"\x0fDecisionSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
@@ -5774,77 +5783,78 @@ var file_actors_msg_remote_proto_depIdxs = []int32{
 	81, // 11: epu.v1.PoolStatus.conf:type_name -> google.protobuf.Struct
 	80, // 12: epu.v1.PoolStatus.backoff:type_name -> google.protobuf.Duration
 	82, // 13: epu.v1.PoolStatus.unseen_since:type_name -> google.protobuf.Timestamp
-	82, // 14: epu.v1.DecisionSummary.time:type_name -> google.protobuf.Timestamp
-	82, // 15: epu.v1.Freeze.since:type_name -> google.protobuf.Timestamp
-	82, // 16: epu.v1.Freeze.until:type_name -> google.protobuf.Timestamp
-	82, // 17: epu.v1.SiteStatus.last_listing:type_name -> google.protobuf.Timestamp
-	82, // 18: epu.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
-	82, // 19: epu.v1.Alert.since:type_name -> google.protobuf.Timestamp
-	15, // 20: epu.v1.Instances.instances:type_name -> epu.v1.Instance
-	82, // 21: epu.v1.Instance.state_since:type_name -> google.protobuf.Timestamp
-	82, // 22: epu.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	82, // 23: epu.v1.Instance.last_beat:type_name -> google.protobuf.Timestamp
-	16, // 24: epu.v1.Instance.errors:type_name -> epu.v1.ProcessError
-	77, // 25: epu.v1.Instance.vars:type_name -> epu.v1.Instance.VarsEntry
-	82, // 26: epu.v1.Instance.busy_until:type_name -> google.protobuf.Timestamp
-	82, // 27: epu.v1.Instance.idle_since:type_name -> google.protobuf.Timestamp
-	82, // 28: epu.v1.ProcessError.time:type_name -> google.protobuf.Timestamp
-	82, // 29: epu.v1.ExplainQuery.at:type_name -> google.protobuf.Timestamp
-	81, // 30: epu.v1.Explanation.decision:type_name -> google.protobuf.Struct
-	7,  // 31: epu.v1.Explanation.pool:type_name -> epu.v1.PoolStatus
-	82, // 32: epu.v1.DecisionsQuery.since:type_name -> google.protobuf.Timestamp
-	8,  // 33: epu.v1.Decisions.decisions:type_name -> epu.v1.DecisionSummary
-	82, // 34: epu.v1.EventsQuery.since:type_name -> google.protobuf.Timestamp
-	82, // 35: epu.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
-	81, // 36: epu.v1.EventRecord.data:type_name -> google.protobuf.Struct
-	22, // 37: epu.v1.Events.events:type_name -> epu.v1.EventRecord
-	26, // 38: epu.v1.Doctor.checks:type_name -> epu.v1.Check
-	26, // 39: epu.v1.Check.children:type_name -> epu.v1.Check
-	29, // 40: epu.v1.PlanQuery.files:type_name -> epu.v1.File
-	32, // 41: epu.v1.Plan.changes:type_name -> epu.v1.Change
-	33, // 42: epu.v1.Change.differences:type_name -> epu.v1.Difference
-	29, // 43: epu.v1.Apply.files:type_name -> epu.v1.File
-	32, // 44: epu.v1.Applied.changes:type_name -> epu.v1.Change
-	81, // 45: epu.v1.Reconfigure.conf:type_name -> google.protobuf.Struct
-	80, // 46: epu.v1.FreezeCommand.for:type_name -> google.protobuf.Duration
-	45, // 47: epu.v1.Strays.strays:type_name -> epu.v1.Stray
-	80, // 48: epu.v1.SensorValue.age:type_name -> google.protobuf.Duration
-	55, // 49: epu.v1.SensorPush.values:type_name -> epu.v1.SensorValue
-	59, // 50: epu.v1.Sensors.sensors:type_name -> epu.v1.SensorStatus
-	82, // 51: epu.v1.SensorStatus.time:type_name -> google.protobuf.Timestamp
-	80, // 52: epu.v1.SensorStatus.age:type_name -> google.protobuf.Duration
-	80, // 53: epu.v1.SensorStatus.every:type_name -> google.protobuf.Duration
-	60, // 54: epu.v1.SensorStatus.recent:type_name -> epu.v1.Sample
-	82, // 55: epu.v1.Sample.time:type_name -> google.protobuf.Timestamp
-	78, // 56: epu.v1.WhatIfQuery.sensors:type_name -> epu.v1.WhatIfQuery.SensorsEntry
-	81, // 57: epu.v1.WhatIfQuery.conf:type_name -> google.protobuf.Struct
-	29, // 58: epu.v1.WhatIfQuery.policy:type_name -> epu.v1.File
-	81, // 59: epu.v1.WhatIf.decision:type_name -> google.protobuf.Struct
-	81, // 60: epu.v1.WhatIf.now:type_name -> google.protobuf.Struct
-	81, // 61: epu.v1.SnapshotReply.conf:type_name -> google.protobuf.Struct
-	29, // 62: epu.v1.SnapshotReply.policy:type_name -> epu.v1.File
-	29, // 63: epu.v1.PolicyApply.files:type_name -> epu.v1.File
-	3,  // 64: epu.v1.PolicyApplied.warnings:type_name -> epu.v1.Problem
-	70, // 65: epu.v1.PolicyVersions.versions:type_name -> epu.v1.PolicyVersion
-	82, // 66: epu.v1.PolicyVersion.applied:type_name -> google.protobuf.Timestamp
-	29, // 67: epu.v1.PolicySource.files:type_name -> epu.v1.File
-	29, // 68: epu.v1.Shadow.files:type_name -> epu.v1.File
-	80, // 69: epu.v1.Shadow.for:type_name -> google.protobuf.Duration
-	81, // 70: epu.v1.Shadow.conf:type_name -> google.protobuf.Struct
-	82, // 71: epu.v1.ShadowReport.since:type_name -> google.protobuf.Timestamp
-	82, // 72: epu.v1.ShadowReport.until:type_name -> google.protobuf.Timestamp
-	76, // 73: epu.v1.ShadowReport.differences:type_name -> epu.v1.ShadowDifference
-	82, // 74: epu.v1.ShadowReport.ended:type_name -> google.protobuf.Timestamp
-	82, // 75: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
-	0,  // 76: epu.v1.Relay.Ask:input_type -> epu.v1.Request
-	0,  // 77: epu.v1.Relay.Watch:input_type -> epu.v1.Request
-	1,  // 78: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
-	1,  // 79: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
-	78, // [78:80] is the sub-list for method output_type
-	76, // [76:78] is the sub-list for method input_type
-	76, // [76:76] is the sub-list for extension type_name
-	76, // [76:76] is the sub-list for extension extendee
-	0,  // [0:76] is the sub-list for field type_name
+	82, // 14: epu.v1.PoolStatus.unseen_newest:type_name -> google.protobuf.Timestamp
+	82, // 15: epu.v1.DecisionSummary.time:type_name -> google.protobuf.Timestamp
+	82, // 16: epu.v1.Freeze.since:type_name -> google.protobuf.Timestamp
+	82, // 17: epu.v1.Freeze.until:type_name -> google.protobuf.Timestamp
+	82, // 18: epu.v1.SiteStatus.last_listing:type_name -> google.protobuf.Timestamp
+	82, // 19: epu.v1.NodeStatus.started:type_name -> google.protobuf.Timestamp
+	82, // 20: epu.v1.Alert.since:type_name -> google.protobuf.Timestamp
+	15, // 21: epu.v1.Instances.instances:type_name -> epu.v1.Instance
+	82, // 22: epu.v1.Instance.state_since:type_name -> google.protobuf.Timestamp
+	82, // 23: epu.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	82, // 24: epu.v1.Instance.last_beat:type_name -> google.protobuf.Timestamp
+	16, // 25: epu.v1.Instance.errors:type_name -> epu.v1.ProcessError
+	77, // 26: epu.v1.Instance.vars:type_name -> epu.v1.Instance.VarsEntry
+	82, // 27: epu.v1.Instance.busy_until:type_name -> google.protobuf.Timestamp
+	82, // 28: epu.v1.Instance.idle_since:type_name -> google.protobuf.Timestamp
+	82, // 29: epu.v1.ProcessError.time:type_name -> google.protobuf.Timestamp
+	82, // 30: epu.v1.ExplainQuery.at:type_name -> google.protobuf.Timestamp
+	81, // 31: epu.v1.Explanation.decision:type_name -> google.protobuf.Struct
+	7,  // 32: epu.v1.Explanation.pool:type_name -> epu.v1.PoolStatus
+	82, // 33: epu.v1.DecisionsQuery.since:type_name -> google.protobuf.Timestamp
+	8,  // 34: epu.v1.Decisions.decisions:type_name -> epu.v1.DecisionSummary
+	82, // 35: epu.v1.EventsQuery.since:type_name -> google.protobuf.Timestamp
+	82, // 36: epu.v1.EventRecord.time:type_name -> google.protobuf.Timestamp
+	81, // 37: epu.v1.EventRecord.data:type_name -> google.protobuf.Struct
+	22, // 38: epu.v1.Events.events:type_name -> epu.v1.EventRecord
+	26, // 39: epu.v1.Doctor.checks:type_name -> epu.v1.Check
+	26, // 40: epu.v1.Check.children:type_name -> epu.v1.Check
+	29, // 41: epu.v1.PlanQuery.files:type_name -> epu.v1.File
+	32, // 42: epu.v1.Plan.changes:type_name -> epu.v1.Change
+	33, // 43: epu.v1.Change.differences:type_name -> epu.v1.Difference
+	29, // 44: epu.v1.Apply.files:type_name -> epu.v1.File
+	32, // 45: epu.v1.Applied.changes:type_name -> epu.v1.Change
+	81, // 46: epu.v1.Reconfigure.conf:type_name -> google.protobuf.Struct
+	80, // 47: epu.v1.FreezeCommand.for:type_name -> google.protobuf.Duration
+	45, // 48: epu.v1.Strays.strays:type_name -> epu.v1.Stray
+	80, // 49: epu.v1.SensorValue.age:type_name -> google.protobuf.Duration
+	55, // 50: epu.v1.SensorPush.values:type_name -> epu.v1.SensorValue
+	59, // 51: epu.v1.Sensors.sensors:type_name -> epu.v1.SensorStatus
+	82, // 52: epu.v1.SensorStatus.time:type_name -> google.protobuf.Timestamp
+	80, // 53: epu.v1.SensorStatus.age:type_name -> google.protobuf.Duration
+	80, // 54: epu.v1.SensorStatus.every:type_name -> google.protobuf.Duration
+	60, // 55: epu.v1.SensorStatus.recent:type_name -> epu.v1.Sample
+	82, // 56: epu.v1.Sample.time:type_name -> google.protobuf.Timestamp
+	78, // 57: epu.v1.WhatIfQuery.sensors:type_name -> epu.v1.WhatIfQuery.SensorsEntry
+	81, // 58: epu.v1.WhatIfQuery.conf:type_name -> google.protobuf.Struct
+	29, // 59: epu.v1.WhatIfQuery.policy:type_name -> epu.v1.File
+	81, // 60: epu.v1.WhatIf.decision:type_name -> google.protobuf.Struct
+	81, // 61: epu.v1.WhatIf.now:type_name -> google.protobuf.Struct
+	81, // 62: epu.v1.SnapshotReply.conf:type_name -> google.protobuf.Struct
+	29, // 63: epu.v1.SnapshotReply.policy:type_name -> epu.v1.File
+	29, // 64: epu.v1.PolicyApply.files:type_name -> epu.v1.File
+	3,  // 65: epu.v1.PolicyApplied.warnings:type_name -> epu.v1.Problem
+	70, // 66: epu.v1.PolicyVersions.versions:type_name -> epu.v1.PolicyVersion
+	82, // 67: epu.v1.PolicyVersion.applied:type_name -> google.protobuf.Timestamp
+	29, // 68: epu.v1.PolicySource.files:type_name -> epu.v1.File
+	29, // 69: epu.v1.Shadow.files:type_name -> epu.v1.File
+	80, // 70: epu.v1.Shadow.for:type_name -> google.protobuf.Duration
+	81, // 71: epu.v1.Shadow.conf:type_name -> google.protobuf.Struct
+	82, // 72: epu.v1.ShadowReport.since:type_name -> google.protobuf.Timestamp
+	82, // 73: epu.v1.ShadowReport.until:type_name -> google.protobuf.Timestamp
+	76, // 74: epu.v1.ShadowReport.differences:type_name -> epu.v1.ShadowDifference
+	82, // 75: epu.v1.ShadowReport.ended:type_name -> google.protobuf.Timestamp
+	82, // 76: epu.v1.ShadowDifference.time:type_name -> google.protobuf.Timestamp
+	0,  // 77: epu.v1.Relay.Ask:input_type -> epu.v1.Request
+	0,  // 78: epu.v1.Relay.Watch:input_type -> epu.v1.Request
+	1,  // 79: epu.v1.Relay.Ask:output_type -> epu.v1.Reply
+	1,  // 80: epu.v1.Relay.Watch:output_type -> epu.v1.Reply
+	79, // [79:81] is the sub-list for method output_type
+	77, // [77:79] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_actors_msg_remote_proto_init() }

@@ -174,10 +174,14 @@ func (n *fakeNode) statusOf(pools []string) (proto.Message, error) {
 	if len(pools) == 1 {
 		n.asked++
 	}
-	if p := st.GetPools()[0]; p.GetName() == "epu-web" && n.burst > 0 { // readings come all the time; the first is seen with the fourth answer
-		p.UnseenSince = ago(time.Minute)
-		if n.burst++; n.burst > 3 {
-			p.UnseenSince = ago(time.Second)
+	if p := st.GetPools()[0]; p.GetName() == "epu-web" && n.burst > 0 { // readings come all the time; those from before are decided about with the third answer
+		p.UnseenSince, p.UnseenNewest = ago(time.Minute), ago(30*time.Second) // the policy is at work on the older
+		switch n.burst++; {
+		case n.burst > 3:
+			p.UnseenSince, p.UnseenNewest = ago(time.Second), ago(time.Second)
+		case n.burst > 2: // it had failed, or was at work on the older until now
+			p.UnseenSince = ago(30 * time.Second)
+			p.Error = "web.lua:3: boom\nstack"
 		}
 	} else if p.GetName() == "epu-web" && n.asked > 3 {
 		p.Health = "ok"

@@ -1,10 +1,12 @@
 package epumgmt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +43,8 @@ func (w *waiter) met(p *msg.PoolStatus) bool {
 }
 
 // decided reports that the policy has decided about all that was new when the wait began: with the wish from
-// before a burst of readings any pool is converged.
+// before a burst of readings any pool is converged. One evaluation may have been at work on the older of it, so
+// the newest counts.
 func (w *waiter) decided(p *msg.PoolStatus) bool {
 	return w.news == nil || p.GetUnseenSince() == nil || p.GetUnseenSince().AsTime().After(w.news.AsTime())
 }
@@ -55,7 +58,7 @@ func waitCommand(s *session) *cobra.Command {
 meanwhile is asked again; when the time is over the exit code is 14 and the error says what is missing.
 
 A pool is converged only once its policy has decided about the newest readings and commands from before
-the wait. A pool that was removed before is gone; one that never was is an error (exit code 11).`,
+the wait; an evaluation that failed decided nothing. A pool that was removed before is gone; one that never was is an error (exit code 11).`,
 		Example:           "epumgmt wait epu-web --for converged --timeout 10m\nepumgmt wait epu-web --for healthy",
 		ValidArgsFunction: s.completePools(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -95,7 +98,7 @@ type waiter struct {
 	heard   bool                   // the node answered once, so it is worth asking again
 	seen    bool                   // the pool was there
 	before  bool                   // it was removed before the wait began
-	news    *timestamppb.Timestamp // of the oldest that its policy had not looked at then
+	news    *timestamppb.Timestamp // of the newest that its policy had not decided about then
 }
 
 func (w *waiter) run(ctx context.Context) error {
@@ -140,7 +143,7 @@ func (w *waiter) watch(ctx context.Context, c *relay.Client) (bool, error) {
 		case p == nil && w.until != untilGone:
 			return false, w.noPool(ctx, "there is no such pool")
 		case p != nil && !w.seen:
-			w.seen, w.news = true, p.GetUnseenSince()
+			w.seen, w.news = true, cmp.Or(p.GetUnseenNewest(), p.GetUnseenSince()) // an older node says only the oldest
 		}
 		if w.met(p) {
 			return true, nil
@@ -189,6 +192,9 @@ func (w *waiter) progress(p *msg.PoolStatus) {
 		p.GetStarting(), p.GetDraining(), p.GetUnhealthy(), p.GetHealth())
 	if p.GetUnseenSince() != nil && w.until == untilConverged {
 		now += ", its policy has not decided about the newest readings yet"
+	}
+	if why, _, _ := strings.Cut(p.GetError(), "\n"); why != "" && w.until != untilGone {
+		now += ", which fails: " + why
 	}
 	if now != w.last {
 		w.s.print.Note("%s", now)
