@@ -89,6 +89,27 @@ func weakNode(t *testing.T, j *weakJournal, takes time.Duration) (*node, *weakCl
 	return n, c
 }
 
+// Goal: a node that is told to stop right after a change of its pools stops at once, although the registry tells of
+// the change while the parent of the pools' controllers is ending: it starts none of them again. Method: many nodes,
+// since it depends on who is first.
+func TestStopRightAfterAChange(t *testing.T) {
+	for range 40 {
+		inNode(t, func(n *node) {
+			o := newOperator(n)
+			o.files.pools = []epu.PoolSpec{treePool("web", 1), treePool("db", 1)}
+			o.ask(&msg.Apply{})
+			n.expect(time.Minute, 2, map[epu.PoolID]int{"web": 1, "db": 1})
+			o.ask(&msg.Remove{Pool: "db"})
+			began := time.Now()
+			n.stop()
+			if took := time.Since(began) - libraryEnds; took > 5*time.Second {
+				t.Errorf("stopping took %v", took)
+			}
+			n.start() // the bubble stops it
+		})
+	}
+}
+
 // Goal: once a node has stopped nothing of it uses the store or a cloud any more, short calls end by
 // themselves, and long ones are told to. Method: a store whose every use takes a second and calls that
 // take longer than the moment of the stop, at many moments.

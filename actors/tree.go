@@ -130,6 +130,7 @@ type brood[K comparable, S any] struct {
 	wanted  map[K]S
 	running map[K]*actor.PID
 	from    map[K]S
+	over    bool // it is being stopped
 }
 
 func newBrood[K comparable, S any](t *Tree, name string, start func(actor.Context, K, S) *actor.PID) *brood[K, S] {
@@ -142,9 +143,11 @@ func (b *brood[K, S]) Receive(ctx actor.Context) {
 	case *actor.Started:
 		b.tree.announceAgain()
 	case members[K, S]:
-		b.follow(ctx, m.wanted)
+		if !b.over { // the registry may have said so just before it was stopped itself
+			b.follow(ctx, m.wanted)
+		}
 	case *actor.Stopping, *actor.Restarting:
-		b.wanted = nil // children that end now are not to be started again
+		b.over, b.wanted = true, nil // children that end now are not to be started again
 	case *actor.Terminated:
 		b.ended(ctx, m.Who)
 	case actor.SystemMessage, actor.AutoReceiveMessage:

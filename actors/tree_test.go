@@ -74,9 +74,9 @@ func (c *clouds) Controller(_ epu.Owner, pool epu.PoolID) actors.Executor {
 func inNode(t *testing.T, test func(n *node)) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{t: t, journal: memory.New(testMeta()), clouds: &clouds{cloud: map[epu.SiteID]*sim.Cloud{}}}
+		defer n.stop() // also after t.Fatal, whose words a bubble with goroutines left would hide
 		n.start()
 		test(n)
-		n.stop()
 	})
 }
 
@@ -98,11 +98,14 @@ func (n *node) start() {
 	time.Sleep(time.Second)
 }
 
-// stop ends the node. The library's own goroutines end a while later.
+// libraryEnds is when the actor library's own goroutines have ended after a stop.
+const libraryEnds = time.Minute
+
+// stop ends the node.
 func (n *node) stop() {
 	n.Stop()
 	n.history = nil // the next life begins with another
-	time.Sleep(time.Minute)
+	time.Sleep(libraryEnds)
 }
 
 func treePool(name epu.PoolID, n int) epu.PoolSpec {
