@@ -2,7 +2,9 @@ package restore
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +43,9 @@ func Rows(raw []byte, name string, row func(r *Reader, key string)) (rest json.R
 		r.fail(err)
 		rest = append(append(append(rest, quoted...), ':'), r.raw()...)
 	})
+	if r.err == nil && r.d.Skip() != io.EOF {
+		r.fail(errors.New("something follows the object"))
+	}
 	return append(rest, '}'), r.err
 }
 

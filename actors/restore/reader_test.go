@@ -110,6 +110,21 @@ func TestRowsAreReadAsWritten(t *testing.T) {
 	})
 }
 
+// Goal: a snapshot with something behind it is not taken for a whole one, as encoding/json does not take it. Method:
+// the beginnings of all that JSON has, and what it has not.
+func TestNothingFollowsTheObject(t *testing.T) {
+	for _, whole := range []string{`{}`, `{"rows":{"a":{"int":1}}}`, `null`} {
+		for _, tail := range []string{"{", "{}", "[", "]", "}", ",", ":", `"`, `"a"`, "-", "0", "1e", "n", "null", "t", "f", "x", "\x00", "\ufeff"} {
+			if _, err := read([]byte(whole + " " + tail)); err == nil {
+				t.Errorf("%s %q was read", whole, tail)
+			}
+		}
+		if _, err := read([]byte(whole + " \t\r\n")); err != nil {
+			t.Errorf("%s with space behind it gives %v", whole, err)
+		}
+	}
+}
+
 // Goal: whatever stands in a store ends in rows or in an error, and what is left is JSON if the whole was. Method:
 // fuzz.
 func FuzzRows(f *testing.F) {

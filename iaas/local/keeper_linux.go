@@ -48,7 +48,6 @@ func KeeperMain(args []string) int {
 		fmt.Fprintln(os.Stderr, "this command is started by a local site for each of its instances; it is not for people")
 		return 2
 	}
-	boundLog(args[0])
 	k, lock, err := open(args[0])
 	if k == nil {
 		if err != nil {
@@ -68,7 +67,11 @@ func KeeperMain(args []string) int {
 
 // open takes over a folder; k is nil without an error if somebody else has it.
 func open(dir string) (k *keeper, lock *os.File, err error) {
-	if lock, err = inheritLock(dir); err != nil || lock == nil {
+	lock, err = inheritLock(dir)
+	if err == nil && lock != nil || errors.Is(err, fs.ErrNotExist) {
+		boundLog(dir) // nobody else is in charge
+	}
+	if err != nil || lock == nil {
 		return nil, nil, err
 	}
 	k = &keeper{dir: dir, l: &launch{}}

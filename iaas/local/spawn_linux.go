@@ -76,21 +76,34 @@ const (
 )
 
 // boundLog puts a keeper's own log aside once it is large: one that can't write its state says so each second,
-// for as long as that lasts. What can't be done is left, for no log is worth an instance.
+// for as long as that lasts. Only the keeper in charge may: another one still writes to what is moved. What can't be
+// done is left, for no log is worth an instance.
 func boundLog(dir string) {
-	path := filepath.Join(dir, keeperLog)
-	info, err := os.Stat(path)
-	if err != nil || info.Size() < keeperBytesMax {
+	said, err := os.Stderr.Stat()
+	if err != nil || said.Size() < keeperBytesMax {
 		return
 	}
-	if said, err := os.Stderr.Stat(); err != nil || !os.SameFile(said, info) || os.Rename(path, path+".1") != nil {
-		return // the first: somebody started it by hand
+	path := filepath.Join(dir, keeperLog)
+	is := func(name string) bool {
+		info, err := os.Stat(name)
+		return err == nil && os.SameFile(said, info)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	next := path // if this one's log was put aside by another
+	switch {
+	case is(path):
+		next = path + ".new"
+	case !is(path + ".1"):
+		return // somebody started it by hand
+	}
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600) // before anything is moved: the disk may be full
 	if err != nil {
 		return
 	}
 	defer f.Close()
+	if next != path && (os.Rename(path, path+".1") != nil || os.Rename(next, path) != nil) {
+		_ = os.Remove(next)
+		return
+	}
 	for fd := 1; fd <= 2; fd++ { // its standard output and error, as it was started with
 		_ = unix.Dup3(int(f.Fd()), fd, 0)
 	}

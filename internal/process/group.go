@@ -80,9 +80,10 @@ func (g *Group) Wait() error {
 	return err
 }
 
-// WaitOrKill is Wait that kills the group when the context is over first, and says so.
+// WaitOrKill is Wait that kills the group when the context is over first, and says so. A program that ended well just
+// then has done what it was to do, and was not killed.
 func (g *Group) WaitOrKill(ctx context.Context) (killed bool, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = g.Signal(syscall.SIGKILL) })
 	err = g.Wait()
-	return !stop(), err
+	return !stop() && err != nil, err
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nimbus-epu/epu/internal/process"
 )
 
@@ -95,6 +97,23 @@ func TestAProgramThatEndsInTime(t *testing.T) {
 	}
 	if killed, err := g.WaitOrKill(t.Context()); killed || err != nil || tail.String() != "done\n" {
 		t.Errorf("killed %v, %v, and it said %q", killed, err, tail)
+	}
+}
+
+// Goal: a program that ended well as its time ran out counts as ended well. Method: the context is over once it has
+// ended, and before anybody waits for it.
+func TestAProgramThatEndsAsItsTimeRunsOut(t *testing.T) {
+	g, err := process.Start(exec.Command("true"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, g.Pid(), nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if killed, err := g.WaitOrKill(ctx); killed || err != nil {
+		t.Errorf("killed %v, %v", killed, err)
 	}
 }
 
