@@ -2,7 +2,6 @@ package actors_test
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -59,7 +58,7 @@ func TestEndedAreReadAfterTheyAreWritten(t *testing.T) {
 	})
 }
 
-// Goal: an agent that is earlier than its launch's record is told so by a value that others can decide on. Method: a
+// Goal: an agent that is earlier than its launch's record is told so by a kind, on which others decide. Method: a
 // check-in of a machine that a launch in force does not list.
 func TestTooEarlyCheckIn(t *testing.T) {
 	inNode(t, func(n *node) {
@@ -67,8 +66,8 @@ func TestTooEarlyCheckIn(t *testing.T) {
 		n.expect(time.Minute, 1, map[epu.PoolID]int{"web": 1})
 		launch := n.pool("web").Workers[0].Launch
 		_, err := n.Ask(context.Background(), msg.ControllerAddress(epu.DefaultOwner, "web"), msg.CheckInWorker{Launch: launch, Instance: "i-early"})
-		if !errors.Is(err, msg.ErrNotYetKnown) || epu.KindOf(err) != epu.Unavailable {
-			t.Errorf("got %v, want unavailable: %v", err, msg.ErrNotYetKnown)
+		if epu.KindOf(err) != epu.Transient {
+			t.Errorf("got %v of the kind %v, want transient", err, epu.KindOf(err))
 		}
 	})
 }

@@ -187,7 +187,7 @@ func (c *Controller) checkIn(tx *Tx, m msg.CheckInWorker) {
 	i := slices.IndexFunc(l.Slots, func(s poolSlot) bool { return s.Instance == m.Instance })
 	switch {
 	case i < 0:
-		tx.Answer(msg.Refused{Err: epu.E(epu.Unavailable, "check in", string(m.Instance), msg.ErrNotYetKnown)})
+		tx.Answer(refuse(epu.Transient, "check in", string(m.Instance), "the machine is not yet known to its launch"))
 		return
 	case l.Slots[i].Unwanted || l.Slots[i].State >= epu.Terminating:
 		tx.Answer(refuse(epu.NotFound, "check in", string(m.Instance), "its worker has ended"))

@@ -82,8 +82,8 @@ func (c *Controller) orderShadow(tx *Tx, m msg.Command, q *msg.Shadow) {
 		return
 	}
 	if d := q.GetFor().AsDuration(); q.GetFor() != nil && (d <= 0 || d > shadow.ForMax) {
-		r := refuse(epu.Invalid, "shadow", string(c.pool), fmt.Sprintf("it can't last %v: a time above 0, up to %s", d, shadow.ForMaxText))
-		r.Err.Try = "--for 30m, and at most --for 168h"
+		r := refuse(epu.Invalid, "shadow", string(c.pool), fmt.Sprintf("it can't last %v: a time above 0, up to %s", d, shadow.ForMaxText()))
+		r.Err.Try = "--for " + epu.Span(shadow.For) + ", and at most --for " + epu.Span(shadow.ForMax)
 		tx.Answer(r)
 		return
 	}

@@ -76,9 +76,12 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// nonsense is what policies do wrong, and what they are told.
+type nonsense []struct{ code, want string }
+
 // Goal: nonsense is refused with the line and what was expected. Method: one call each.
 func TestNonsense(t *testing.T) {
-	for _, c := range []struct{ code, want string }{
+	nonsense{
 		{`return 5`, "p.lua:2: decide returned a number; wishes go through control"},
 		{`return nil, 5`, ""},
 		{`control.scale_to()`, "p.lua:3: control.scale_to wants a whole number, got nil"},
@@ -121,6 +124,20 @@ func TestNonsense(t *testing.T) {
 		{`setmetatable(conf, nil)`, "this table belongs to the host"},
 		{`local s = "a" .. nil`, "p.lua:3: attempt to concatenate nil"},
 		{`local s = "a" .. {} .. "b"`, "attempt to concatenate a table"},
+		{`return control.scale_to(1e6)`, "p.lua:3: control.scale_to wants a number from 0 to 100000, got 1e+06"},
+		{`control.scale_to(100000) control.scale_to(100001)`, "p.lua:3: control.scale_to wants a number from 0 to 100000, got 100001"},
+		{`control.place("east", 100001)`, "p.lua:3: control.place: east wants a number from 0 to 100000, got 100001"},
+		{`control.place("east", 60000) control.place("west", 60000)`, "p.lua:3: control.place: 120000 workers at all sites together: at most 100000"},
+		{`control.place("east", 1e5) control.place("east", 1e5) control.place("east", 0) control.place("west", 1e5)`, ""},
+		{`control.place("west", 60000) control.scale_to(1, { sites = { east = 60000 } })`, "p.lua:3: control.scale_to: sites: 120000 workers at all sites together"},
+		{`control.scale_to(1, { sites = { east = 60000 } }) control.place("west", 60000)`, "p.lua:3: control.place: 120000 workers at all sites together"},
+		{`control.scale_to(1, { sites = { east = 60000 } }) control.place("east", 60000)`, ""},
+	}.run(t)
+}
+
+// Goal: an error that a policy raises itself is told by its text and place, whatever was raised.
+func TestErrorsOfPolicies(t *testing.T) {
+	nonsense{
 		{`error({ code = 1 })`, "p.lua:3: error was called with a table, not with a text"},
 		{`local function f() error(4 > 3) end f()`, "p.lua:3: error was called with a boolean, not with a text"},
 		{`error(nil)`, "p.lua:3: error was called with nil, not with a text"},
@@ -131,17 +148,15 @@ func TestNonsense(t *testing.T) {
 		{`local ok, e = pcall(error, {}) error(e)`, "p.lua:3: error was called with a table, not with a text"},
 		{`error("mine", 0)`, "p.lua:3: mine"},
 		{`return error("mine", 0)`, "p.lua:3: mine"},
-		{`return control.scale_to(1e6)`, "p.lua:3: control.scale_to wants a number from 0 to 100000, got 1e+06"},
-		{`control.scale_to(100000) control.scale_to(100001)`, "p.lua:3: control.scale_to wants a number from 0 to 100000, got 100001"},
-		{`control.place("east", 100001)`, "p.lua:3: control.place: east wants a number from 0 to 100000, got 100001"},
-		{`control.place("east", 60000) control.place("west", 60000)`, "p.lua:3: control.place: 120000 workers at all sites together: at most 100000"},
-		{`control.place("east", 1e5) control.place("east", 1e5) control.place("east", 0) control.place("west", 1e5)`, ""},
-		{`control.place("west", 60000) control.scale_to(1, { sites = { east = 60000 } })`, "p.lua:3: control.scale_to: sites: 120000 workers at all sites together"},
-		{`control.scale_to(1, { sites = { east = 60000 } }) control.place("west", 60000)`, "p.lua:3: control.place: 120000 workers at all sites together"},
-		{`control.scale_to(1, { sites = { east = 60000 } }) control.place("east", 60000)`, ""},
 		{`assert(false, "mine")`, "p.lua:3: mine"},
 		{`error()`, "value expected"},
-	} {
+	}.run(t)
+}
+
+// run expects an error of each code that has the words; none where there are none.
+func (list nonsense) run(t *testing.T) {
+	t.Helper()
+	for _, c := range list {
 		t.Run(c.code, func(t *testing.T) {
 			d := decide(t, compile(t, "p", body(c.code)), fleet(2), nil)
 			if !strings.Contains(d.Error, c.want) || c.want == "" && d.Error != "" {

@@ -1,7 +1,6 @@
 package msg
 
 import (
-	"errors"
 	"time"
 
 	"github.com/nimbus-epu/epu"
@@ -38,15 +37,12 @@ type Removed struct {
 }
 
 // CheckInWorker carries an agent's check-in from the gateway, its bootstrap token verified, to the
-// pool's controller. The answer is WorkerCheckedIn or Refused.
+// pool's controller. The answer is WorkerCheckedIn or Refused; as Transient when its machine runs and its
+// launch does not know yet that it does: the agent comes back after a second.
 type CheckInWorker struct {
 	Launch   epu.LaunchID
 	Instance epu.InstanceID
 }
-
-// ErrNotYetKnown is why a CheckInWorker is refused as Unavailable when its machine runs and its launch does
-// not know yet that it does: the agent comes back after a second.
-var ErrNotYetKnown = errors.New("the machine is not yet known to its launch")
 
 // WorkerCheckedIn answers CheckInWorker.
 type WorkerCheckedIn struct {

@@ -14,11 +14,13 @@ import (
 
 // Bounds of a shadow.
 const (
-	For        = 30 * time.Minute // unless the operator says otherwise
-	ForMax     = 7 * 24 * time.Hour
-	ForMaxText = "168h (7 days)"
-	FilesMax   = 192 << 10 // bytes of a candidate's sources, which stand in the pool's stream
+	For      = 30 * time.Minute // unless the operator says otherwise
+	ForMax   = 7 * 24 * time.Hour
+	FilesMax = 192 << 10 // bytes of a candidate's sources, which stand in the pool's stream
 )
+
+// ForMaxText is ForMax for people.
+func ForMaxText() string { return fmt.Sprintf("%s (%d days)", epu.Span(ForMax), ForMax/(24*time.Hour)) }
 
 // Names of history events.
 const (

@@ -193,6 +193,18 @@ func TestPinnedPolicy(t *testing.T) {
 	}
 }
 
+// keeperBroken reports that the policy keeper is said to be broken in such words; "" = that none is.
+func keeperBroken(want string) func(*msg.Status) bool {
+	return func(s *msg.Status) bool {
+		for _, a := range s.GetAlerts() {
+			if a.GetCode() == "policy-broken" {
+				return want != "" && a.GetSubject() == "keeper" && strings.Contains(a.GetText(), want)
+			}
+		}
+		return want == ""
+	}
+}
+
 // Goal: epud dev takes a changed file in, a broken one never, and says where it is broken until it is mended; what
 // changed while the node was down is taken in too, and a rollback is not undone by the file that stands there.
 // Method: a node in this process, whose folder of policies is written to; its own answers say when it has looked.
@@ -213,16 +225,6 @@ func TestHotReload(t *testing.T) {
 		}
 		return dial(t, node)
 	}
-	alert := func(want string) func(*msg.Status) bool {
-		return func(s *msg.Status) bool {
-			for _, a := range s.GetAlerts() {
-				if a.GetCode() == "policy-broken" {
-					return want != "" && a.GetSubject() == "keeper" && strings.Contains(a.GetText(), want)
-				}
-			}
-			return want == ""
-		}
-	}
 	write(text("0"))
 	r := begin()
 	defer func() { r.stop(t) }()
@@ -240,14 +242,14 @@ func TestHotReload(t *testing.T) {
 	}
 
 	write("return {\n  decide = function(control)\n")
-	r.await(t, "the broken file is named", alert("keeper.lua"))
+	r.await(t, "the broken file is named", keeperBroken("keeper.lua"))
 	write(strings.ReplaceAll(text("2"), "keep", "hold"))
-	r.await(t, "a sound file that does not fit the pool is named", alert("pool epu-test"))
+	r.await(t, "a sound file that does not fit the pool is named", keeperBroken("pool epu-test"))
 	if s := ask[*msg.Status](t, r, &msg.StatusQuery{}); !converged(2)(s) || r.version(t) != second {
 		t.Errorf("after two files that can't be used: got %v", s)
 	}
 	write(text("2"))
-	r.await(t, "the mended file decides", func(s *msg.Status) bool { return converged(3)(s) && alert("")(s) })
+	r.await(t, "the mended file decides", func(s *msg.Status) bool { return converged(3)(s) && keeperBroken("")(s) })
 
 	port := r.samePort()
 	r.stop(t)

@@ -37,7 +37,7 @@ func (h *Handler) checkIn(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), beatTimeout)
 	defer cancel()
 	answer, err := h.o.Agents.CheckIn(ctx, claims, in)
-	if errors.Is(err, msg.ErrNotYetKnown) {
+	if epu.KindOf(err) == epu.Transient {
 		h.write(w, http.StatusTooEarly, textType, []byte("the machine is not yet known: try again in a second\n"))
 		return
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/cluster/identity"
+	"github.com/nimbus-epu/epu/internal/relay"
 )
 
 func person(role string) *x509.Certificate {
@@ -109,8 +110,8 @@ func TestAgentStatuses(t *testing.T) {
 		{epu.E(epu.NotFound, "", "", nil), 410, 410},
 		{epu.E(epu.Denied, "", "", nil), 401, 401},
 		{epu.E(epu.Invalid, "", "", nil), 400, 400},
-		{epu.E(epu.Unavailable, "check in", "i-07", msg.ErrNotYetKnown), 425, 503},
-		{epu.E(epu.Unavailable, "check in", "i-07", errors.New("what it wants is not yet known")), 503, 503}, // text decides nothing
+		{relay.ErrorOf(relay.FaultOf(epu.E(epu.Transient, "check in", "i-07", errors.New("not yet")))), 425, 503},        // from another node too
+		{epu.E(epu.Unavailable, "check in", "i-07", errors.New("the machine is not yet known to its launch")), 503, 503}, // text decides nothing
 		{epu.E(epu.Unavailable, "", "", errors.New("the store is down")), 503, 503},
 		{epu.E(epu.Internal, "", "", nil), 503, 503},
 		{context.DeadlineExceeded, 503, 503},

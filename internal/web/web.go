@@ -16,8 +16,8 @@ import (
 
 // Agents takes in what agents say. Claims are verified, and what the agent says of itself agrees with
 // them. Errors of kind NotFound mean that the worker has ended (410: the agent stops its programs),
-// Denied 401, Invalid 400; anything else "try again later". A check-in that is Unavailable because of
-// msg.ErrNotYetKnown is answered 425, so that the agent comes back after a second.
+// Denied 401, Invalid 400; anything else "try again later". A check-in that is Transient, for its
+// launch does not know the machine yet, is answered 425, so that the agent comes back after a second.
 type Agents interface {
 	// CheckIn exchanges a bootstrap token for a worker's own.
 	CheckIn(ctx context.Context, claims identity.Claims, in msg.CheckIn) (msg.CheckedIn, error)

@@ -169,6 +169,45 @@ func (n *neighbourhood) late(good int) (most time.Duration) {
 	return most
 }
 
+// judge looks at every pool: hostile ones are named and keep their workers, and good ones notice nothing.
+func (n *neighbourhood) judge(t *testing.T, tree *actors.Tree, good int) {
+	t.Helper()
+	view := func(pool epu.PoolID) msg.PoolView {
+		v, err := tree.Ask(context.Background(), msg.ControllerAddress(epu.DefaultOwner, pool), msg.PoolQuery{})
+		if err != nil {
+			t.Fatalf("%s: %v", pool, err)
+		}
+		return v.(msg.PoolView)
+	}
+	running := func(v msg.PoolView) (count int) {
+		for _, w := range v.Workers {
+			if w.Open() && w.State == epu.Running {
+				count++
+			}
+		}
+		return count
+	}
+	for pool, h := range hostile {
+		if v := view(pool); !strings.Contains(v.Failure, h.says) || v.Wish.Target != 3 || running(v) != 3 {
+			t.Errorf("%s: %d run, %d are wanted, and it says %.200q; want 3, 3 and %q", pool, running(v), v.Wish.Target, v.Failure, h.says)
+		}
+	}
+	if v := view("many"); v.Failure != "" || v.Wish.Target != 5 || running(v) != 5 || !rule(v.Last.Clamps, "limits.max") {
+		t.Errorf("many: %d run, %d are wanted, clamped by %v, failure %q; want limits.max", running(v), v.Wish.Target, v.Last.Clamps, v.Failure)
+	}
+	if v := view("picker"); v.Failure != "" || v.Wish.Target != 3 || running(v) != 3 || !rule(v.Refused, "limits.terminations") {
+		t.Errorf("picker: %d run, %d are wanted, refused: %v, failure %q; want limits.terminations", running(v), v.Wish.Target, v.Refused, v.Failure)
+	}
+	for i := range good {
+		if v := view(goodPool(i)); v.Failure != "" || running(v) != 2 {
+			t.Errorf("%s: %d run, failure %q", goodPool(i), running(v), v.Failure)
+		}
+		if ticks := len(n.ticks[goodPool(i)]); ticks < 17 {
+			t.Errorf("%s was asked %d times in 90 seconds, every 5 seconds are 18", goodPool(i), ticks)
+		}
+	}
+}
+
 // Goal: policies that loop, recurse, hoard, speak nonsense or want everything to live or to die harm their own
 // pools at most: those keep their last wish and their workers and say with file and line what is wrong, the
 // node's memory stays bounded, and no other pool's tick is more than one period late. Method: a node of real
@@ -196,40 +235,7 @@ func TestHostileNeighbours(t *testing.T) {
 			}
 		}
 		time.Sleep(30 * time.Second)
-		view := func(pool epu.PoolID) msg.PoolView {
-			v, err := tree.Ask(context.Background(), msg.ControllerAddress(epu.DefaultOwner, pool), msg.PoolQuery{})
-			if err != nil {
-				t.Fatalf("%s: %v", pool, err)
-			}
-			return v.(msg.PoolView)
-		}
-		running := func(v msg.PoolView) (count int) {
-			for _, w := range v.Workers {
-				if w.Open() && w.State == epu.Running {
-					count++
-				}
-			}
-			return count
-		}
-		for pool, h := range hostile {
-			if v := view(pool); !strings.Contains(v.Failure, h.says) || v.Wish.Target != 3 || running(v) != 3 {
-				t.Errorf("%s: %d run, %d are wanted, and it says %.200q; want 3, 3 and %q", pool, running(v), v.Wish.Target, v.Failure, h.says)
-			}
-		}
-		if v := view("many"); v.Failure != "" || v.Wish.Target != 5 || running(v) != 5 || !rule(v.Last.Clamps, "limits.max") {
-			t.Errorf("many: %d run, %d are wanted, clamped by %v, failure %q; want limits.max", running(v), v.Wish.Target, v.Last.Clamps, v.Failure)
-		}
-		if v := view("picker"); v.Failure != "" || v.Wish.Target != 3 || running(v) != 3 || !rule(v.Refused, "limits.terminations") {
-			t.Errorf("picker: %d run, %d are wanted, refused: %v, failure %q; want limits.terminations", running(v), v.Wish.Target, v.Refused, v.Failure)
-		}
-		for i := range good {
-			if v := view(goodPool(i)); v.Failure != "" || running(v) != 2 {
-				t.Errorf("%s: %d run, failure %q", goodPool(i), running(v), v.Failure)
-			}
-			if ticks := len(n.ticks[goodPool(i)]); ticks < 17 {
-				t.Errorf("%s was asked %d times in 90 seconds, every 5 seconds are 18", goodPool(i), ticks)
-			}
-		}
+		n.judge(t, tree, good)
 		if most := n.late(good); most > 2*tick {
 			t.Errorf("a tick of a good pool came after %v, want at most %v", most, 2*tick)
 		}
