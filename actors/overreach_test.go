@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,35 @@ func TestEndsWithinTheRail(t *testing.T) {
 	n = 0
 	f.Run(10 * time.Minute)
 	settled(t, f, 4, 0)
+}
+
+// Goal: to name a few more than the rail allows is no mistake: those are ended bit by bit, the policy is told, and the
+// pool grows meanwhile. Method: with the default of 20 %, a policy that names two of six at each tick and wants more.
+func TestEndsBitByBit(t *testing.T) {
+	f := calmFleet(t, 6, func(p *epu.PoolSpec) { p.Limits.Terminations = epu.Count{Window: 10 * time.Minute} })
+	var told []epu.Reason
+	idle := f.Workers()[:2]
+	f.Policy = func(s *policies.Snapshot, d *epu.Decision) {
+		told, d.Wanted.Target, d.Actions = s.Refused, 8, ends(idle)
+	}
+	left := func() (n int) {
+		for _, w := range idle {
+			if now := worker(f, w.ID); now != nil && now.Open() && !now.Draining {
+				n++
+			}
+		}
+		return n
+	}
+	f.Run(2 * time.Minute)
+	if v := f.Ask(msg.PoolQuery{}).(msg.PoolView); v.Failure != "" || v.Wish.Target != 8 || left() != 1 ||
+		!slices.ContainsFunc(told, func(r epu.Reason) bool { return r.Rule == "limits.terminations" }) {
+		t.Errorf("%d of two are left for the wish %d, the policy was told of %v, and the failure is %q", left(), v.Wish.Target, told, v.Failure)
+	}
+	f.Run(12 * time.Minute)
+	if left() != 0 {
+		t.Errorf("%d of two are left when the window is over", left())
+	}
+	settled(t, f, 8, 0)
 }
 
 // Goal: to end busy workers counts even though they drain first and the wish has no use for them: else a wish for

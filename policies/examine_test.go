@@ -92,8 +92,9 @@ func TestExamine(t *testing.T) {
 func TestExamineFindsOverreach(t *testing.T) {
 	for _, c := range []struct{ code, problem, warning string }{
 		{`if state.running() > 100 then return control.scale_to(state.running() * 1000) end`, "p.lua:5: control.scale_to wants a number from 0 to 100000, got 300000 (when tried with: a crowd at work", ""},
-		{`for w in state.workers() do control.terminate(w) end`, "", "p.lua:5: control.terminate was asked to end 3 of 3 workers in service at once, but limits.terminations (its default) allows 20% of the workers, here 1, in 10m"},
+		{`for w in state.workers() do control.terminate(w) end`, "", "p.lua:5: control.terminate was asked to end 3 of 3 workers in service at once, more than half, but limits.terminations (its default) allows 20% of the workers, here 1, in 10m"},
 		{`for w in state.workers() do return control.terminate(w) and nil end`, "", ""},
+		{`local i = 0 for w in state.workers() do i = i + 1 if i % 2 == 0 then control.terminate(w) end end`, "", ""},
 		{`for w in state.workers() do control.drain(w) end`, "", ""},
 	} {
 		r := examined(t, "p", []byte(sound("    "+c.code)), nil)

@@ -36,11 +36,12 @@ func (in *Input) rails() (out []rail) {
 	return out
 }
 
-// Overreach says what is wrong with a decision that asks to end more workers in service at once than a limit
-// on ends allows in a whole window; empty when none does. Such a decision is a mistake and not a hurry, so
-// nothing of it is to be done: carried out bit by bit it would empty the pool all the same, and a wish for as
-// few workers as are left over would let it, because surplus may drain. One worker may always be asked for.
-// What drains already, fails or was never started is not in service.
+// Overreach says what is wrong with a decision that asks to end more than half of the workers in service at
+// once, and more than a limit on ends allows in a whole window; empty when none does. Such a decision is a
+// mistake and not a hurry, so nothing of it is to be done: carried out bit by bit it would empty the pool all the
+// same, and a wish for as few workers as are left over would let it, because surplus may drain. A policy that
+// names a few more than the limit is well served bit by bit: to refuse its whole decision would keep it from
+// growing too, for as long as it names them. What drains already, fails or was never started is not in service.
 func Overreach(in Input, actions []epu.Action) string {
 	if !slices.ContainsFunc(actions, func(a epu.Action) bool { return a.Kind == epu.ActTerminate }) {
 		return ""
@@ -60,6 +61,7 @@ func Overreach(in Input, actions []epu.Action) string {
 			serving[w.ID] = true
 		}
 	}
+	most := max(1, least.n, len(serving)/2)
 	asked, at := map[epu.WorkerID]bool{}, ""
 	for _, act := range actions {
 		if act.Kind != epu.ActTerminate {
@@ -71,14 +73,14 @@ func Overreach(in Input, actions []epu.Action) string {
 				asked[id] = true
 			}
 		}
-		if most := max(1, least.n); before <= most && len(asked) > most {
+		if before <= most && len(asked) > most {
 			at = act.At
 		}
 	}
-	if len(asked) <= max(1, least.n) {
+	if len(asked) <= most {
 		return ""
 	}
-	text := fmt.Sprintf("control.terminate was asked to end %d of %d workers in service at once, but %s: nothing of this decision is done; "+
+	text := fmt.Sprintf("control.terminate was asked to end %d of %d workers in service at once, more than half, but %s: nothing of this decision is done; "+
 		"take workers out with control.drain, ask for fewer, or widen %s", len(asked), len(serving), least.allows(in.Origin), least.rule)
 	if at != "" {
 		text = at + ": " + text

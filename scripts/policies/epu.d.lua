@@ -308,7 +308,7 @@ function control.configure(opts) end
 ---@return string[]
 function control.launch(opts) end
 
----Asks once to end these workers, and returns how many. A worker whose busy lease is in force drains first. A decision that ends more workers in service than the pool's limits on endings allow in a whole window is refused as a whole: use drain, or wish for fewer.
+---Asks once to end these workers, and returns how many. A worker whose busy lease is in force drains first. What the pool's limits on endings refuse is in state.refused() at the next decision. A decision that ends more than half of the workers in service, and more than these limits allow in a whole window, is refused as a whole: use drain, or wish for fewer.
 ---@param ids string|epu.Worker|(string|epu.Worker)[]
 ---@param opts? epu.ActOptions
 ---@return integer

@@ -41,7 +41,7 @@ var hostile = map[epu.PoolID]struct{ code, says string }{
 	"places":    {`for i = 1, 100 do control.place("s" .. i, 1e4) end`, "places.lua:6: "},
 	"ender": {
 		`control.scale_to(0) for w in state.workers() do control.terminate(w.id) end`,
-		"ender.lua:6: control.terminate was asked to end 3 of 3 workers in service at once, but limits.terminations (ender.yaml:9) allows 1 in 10m: ",
+		"ender.lua:6: control.terminate was asked to end 3 of 3 workers in service at once, more than half, but limits.terminations (ender.yaml:9) allows 1 in 10m: ",
 	},
 	"emptier": {
 		`control.scale_to(3) local all = {} for w in state.workers() do all[#all + 1] = w end control.terminate(all)`, "emptier.lua:6: control.terminate was asked to end 3 of 3 ",
