@@ -70,6 +70,9 @@ func Zone(name string) (*time.Location, error) {
 
 // Next is the first time after t at which the line is due; ok is false if there is none in nine years.
 func (l Line) Next(t time.Time, zone *time.Location) (next time.Time, ok bool) {
+	if at, ok := l.sameDay(t, zone, 1); ok {
+		return at, true
+	}
 	day := dateOf(t.In(zone)).AddDate(0, 0, -1)
 	for last := day.AddDate(0, 0, daysMax); !ok && day.Before(last); day = day.AddDate(0, 0, 1) {
 		tomorrow := day.AddDate(0, 0, 1)
@@ -90,6 +93,9 @@ func (l Line) Next(t time.Time, zone *time.Location) (next time.Time, ok bool) {
 // Prev is the last time at or before t at which the line was due; ok is false if there is none in nine
 // years.
 func (l Line) Prev(t time.Time, zone *time.Location) (prev time.Time, ok bool) {
+	if at, ok := l.sameDay(t, zone, -1); ok {
+		return at, true
+	}
 	day := dateOf(t.In(zone)).AddDate(0, 0, 1)
 	for last := day.AddDate(0, 0, -daysMax); !ok && day.After(last); day = day.AddDate(0, 0, -1) {
 		yesterday := day.AddDate(0, 0, -1)
@@ -104,6 +110,36 @@ func (l Line) Prev(t time.Time, zone *time.Location) (prev time.Time, ok bool) {
 		}
 	}
 	return prev, ok
+}
+
+// sameDay is the nearest time after t, or for step -1 at or before it, if that is on t's date and no clocks are
+// changed around it: a line for every minute has very many times, and the next one is near.
+func (l Line) sameDay(t time.Time, zone *time.Location, step int) (at time.Time, ok bool) {
+	local := t.In(zone)
+	date := dateOf(local)
+	if !l.on(date) {
+		return time.Time{}, false
+	}
+	if len(spansOf(date.AddDate(0, 0, -1), zone)) > 1 || len(spansOf(date, zone)) > 1 || len(spansOf(date.AddDate(0, 0, 1), zone)) > 1 {
+		return time.Time{}, false
+	}
+	now := local.Hour()*60 + local.Minute()
+	minute := now
+	if step > 0 {
+		minute++
+	}
+	for ; minute >= 0 && minute < 24*60; minute += step {
+		hour := minute / 60
+		switch {
+		case l.spec.Hour&(1<<hour) == 0 && step > 0:
+			minute = hour*60 + 59
+		case l.spec.Hour&(1<<hour) == 0:
+			minute = hour * 60
+		case l.spec.Minute&(1<<(minute%60)) != 0:
+			return local.Add(time.Duration(minute-now)*time.Minute - time.Duration(local.Second())*time.Second - time.Duration(local.Nanosecond())), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // dateOf is the start of a date as if its zone were UTC: dates are counted without their zone.

@@ -77,7 +77,13 @@ func TestNextAndPrev(t *testing.T) {
 	}
 }
 
-func parse(t testing.TB, text, name string) (cron.Line, *time.Location) {
+// fataler is a test, or rapid's.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func parse(t fataler, text, name string) (cron.Line, *time.Location) {
 	t.Helper()
 	line, err := cron.Parse(text)
 	if err != nil {
@@ -161,6 +167,35 @@ func TestAgreesWithEveryMinute(t *testing.T) {
 				}
 				break
 			}
+		}
+	})
+}
+
+// Goal: lines with hours agree with looking at every minute too, where no clocks are changed. Method: any such line in
+// June, in zones with odd offsets.
+func TestHoursAgreeWithEveryMinute(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		minute, hour := rapid.IntRange(0, 59).Draw(t, "minute"), rapid.SampledFrom([]int{0, 1, 12, 22, 23}).Draw(t, "hour")
+		line, zone := parse(t, fmt.Sprintf("%d,%d %d-23 * * *", minute, (minute+17)%60, hour), rapid.SampledFrom([]string{
+			"", "Asia/Kathmandu", "Pacific/Kiritimati", "Pacific/Marquesas", "Europe/Berlin",
+		}).Draw(t, "zone"))
+		now := time.Date(2026, 6, 14, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(0, 2*24*3600).Draw(t, "seconds")) * time.Second)
+		due := func(m time.Time) bool {
+			m = m.In(zone)
+			return m.Hour() >= hour && (m.Minute() == minute || m.Minute() == (minute+17)%60)
+		}
+		after, before := now.Truncate(time.Minute).Add(time.Minute), now.Truncate(time.Minute)
+		for !due(after) {
+			after = after.Add(time.Minute)
+		}
+		for !due(before) {
+			before = before.Add(-time.Minute)
+		}
+		if next, ok := line.Next(now, zone); !ok || !next.Equal(after) {
+			t.Fatalf("after %v: got %v, %v, want %v", now.In(zone), next, ok, after.In(zone))
+		}
+		if prev, ok := line.Prev(now, zone); !ok || !prev.Equal(before) {
+			t.Fatalf("at %v: got %v, %v, want %v", now.In(zone), prev, ok, before.In(zone))
 		}
 	})
 }

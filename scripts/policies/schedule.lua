@@ -53,17 +53,20 @@ local function in_force(all, fired, at)
   return best, since
 end
 
--- How many changes within the time ahead are looked at: a line for every minute makes many.
-local changes_seen = 200
+-- How much is looked at within the time ahead, since a line for every minute makes many changes: lines times changes,
+-- and firings.
+local looks, firings = 6000, 300
 
 -- The most that is wanted at some moment from a time until one ahead of it, and by which line, nil for the default.
--- It goes from change to change: a line fires, or the one in force is over.
+-- It goes from change to change, a line that fires or the end of the one in force, until no line could want more.
 local function most_within(all, given, at, fired)
-  local most, best, due, last = -1, nil, {}, at + given.ahead
+  local most, best, due, last, largest = -1, nil, {}, at + given.ahead, given.default
   for i, each in ipairs(all) do
     due[i] = cron.next(each.cron, each.zone, at) or math.huge
+    largest = math.max(largest, each.count)
   end
-  for _ = 1, changes_seen do
+  local seen = 0
+  for _ = 1, looks / #all do
     local line, since = in_force(all, fired, at)
     local count = line and line.count or given.default
     if count > most then
@@ -73,12 +76,12 @@ local function most_within(all, given, at, fired)
     for _, fires in ipairs(due) do
       at = math.min(at, fires)
     end
-    if at > last then
+    if at > last or most == largest or seen > firings then
       break
     end
     for i, each in ipairs(all) do
       if due[i] == at then
-        fired[i], due[i] = at, cron.next(each.cron, each.zone, at) or math.huge
+        fired[i], due[i], seen = at, cron.next(each.cron, each.zone, at) or math.huge, seen + 1
       end
     end
   end
