@@ -49,8 +49,9 @@ type sensorState struct {
 	gen    uint64
 	series sensing.Series
 	bad    time.Time // since when its reading can't be relied upon; zero when it can
-	// pushedBy is the user, the address and the source of the newest reading that was pushed.
-	pushedBy [3]string
+
+	pushedBy pusher               // of the newest reading
+	recorded map[pusher]time.Time // when a record told of them
 }
 
 // unseen says since when there is news that the policy has not decided about. Who waits until a pool has what
@@ -164,7 +165,7 @@ func (c *Controller) polled(call PollCall, r CallResult, now time.Time) {
 // push takes in readings from outside, all or none.
 func (c *Controller) push(tx *Tx, m msg.Command, p *msg.SensorPush) {
 	next := map[string]sensing.Series{}
-	taken := 0
+	var taken []*msg.SensorValue
 	var problems, notes []string
 	for _, v := range p.GetValues() {
 		name := v.GetSensor()
@@ -189,7 +190,7 @@ func (c *Controller) push(tx *Tx, m msg.Command, p *msg.SensorPush) {
 			notes = append(notes, err.Error())
 			continue
 		}
-		taken++
+		taken = append(taken, v)
 		next[name] = added
 		if note != "" {
 			notes = append(notes, name+": "+note)
@@ -208,9 +209,11 @@ func (c *Controller) push(tx *Tx, m msg.Command, p *msg.SensorPush) {
 	for name, s := range next {
 		c.read(c.sensors[name], s, tx.Now())
 	}
-	c.auditPush(tx, m, p)
-	text := fmt.Sprintf("%s has %d new readings", c.pool, taken)
-	switch taken {
+	for _, v := range taken {
+		c.auditPush(tx, m, v)
+	}
+	text := fmt.Sprintf("%s has %d new readings", c.pool, len(taken))
+	switch len(taken) {
 	case 0:
 		text = string(c.pool) + " has no new reading"
 	case 1:
@@ -219,7 +222,7 @@ func (c *Controller) push(tx *Tx, m msg.Command, p *msg.SensorPush) {
 	if len(notes) > 0 {
 		text += "; " + strings.Join(notes, "; ")
 	}
-	tx.Answer(&msg.Done{Changed: taken > 0, Text: text})
+	tx.Answer(&msg.Done{Changed: len(taken) > 0, Text: text})
 }
 
 // unpushable says what is wrong with a reading for a sensor; nil is no sensor of the pool.
@@ -240,24 +243,39 @@ func (c *Controller) unpushable(v *msg.SensorValue, s *sensorState) string {
 	return ""
 }
 
-// auditPush records who sends a sensor's readings when that is somebody else than before: readings decide about
+// pusher is who sends readings to a sensor.
+type pusher struct{ user, host, source string }
+
+// Bounds of the records of who pushes.
+const (
+	pushRecordEvery = 10 * time.Minute // of the same sender, however often others come between
+	pushersMax      = 16               // that are told apart at once
+)
+
+// auditPush records who sends a sensor's reading when that is somebody else than before: readings decide about
 // machines, but a record of each would fill the history.
-func (c *Controller) auditPush(tx *Tx, m msg.Command, p *msg.SensorPush) {
-	for _, v := range p.GetValues() {
-		s := c.sensors[v.GetSensor()]
-		host := m.From
-		if at, err := netip.ParseAddrPort(m.From); err == nil { // each connection has another port
-			host = at.Addr().String()
-		}
-		if by := [3]string{m.User, host, v.GetSource()}; s.pushedBy != by {
-			s.pushedBy = by
-			data := map[string]any{"sensor": v.GetSensor(), "source": v.GetSource()}
-			if v.Value != nil {
-				data["value"] = v.GetValue()
-			}
-			c.audit(tx, m, "sensor_pushed", data)
-		}
+func (c *Controller) auditPush(tx *Tx, m msg.Command, v *msg.SensorValue) {
+	s, host := c.sensors[v.GetSensor()], m.From
+	if at, err := netip.ParseAddrPort(m.From); err == nil { // each connection has another port
+		host = at.Addr().String()
 	}
+	by := pusher{m.User, host, v.GetSource()}
+	if s.pushedBy == by {
+		return
+	}
+	s.pushedBy = by
+	if at, known := s.recorded[by]; known && tx.Now().Sub(at) < pushRecordEvery {
+		return
+	}
+	if s.recorded == nil || len(s.recorded) >= pushersMax {
+		s.recorded = map[pusher]time.Time{}
+	}
+	s.recorded[by] = tx.Now()
+	data := map[string]any{"sensor": v.GetSensor(), "source": v.GetSource()}
+	if v.Value != nil {
+		data["value"] = v.GetValue()
+	}
+	c.audit(tx, m, "sensor_pushed", data)
 }
 
 // faultMax bounds what a source says of an unknown reading, in bytes.

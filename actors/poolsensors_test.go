@@ -79,7 +79,13 @@ func TestWhoPushesIsInTheAudit(t *testing.T) {
 	push("agent", "10.0.0.9:4001", load(3, "broker"))
 	push("agent", "10.0.0.9:4002", load(4, "broker")) // another connection
 	push("anna", "10.0.0.7:3999", load(0, ""))
-	push("agent", "10.0.0.9:4003", load(5, "broker"))
+	push("agent", "10.0.0.9:4003", load(5, "broker")) // back soon: it was recorded
+	push("anna", "10.0.0.7:3998", load(0, ""))
+	f.Run(10 * time.Minute)
+	push("agent", "10.0.0.9:4003", load(6, "broker"))
+	old := load(7, "cron")
+	old.Age = durationpb.New(48 * time.Hour)
+	push("bob", "10.0.0.8:1", old) // not taken
 	var got []string
 	for _, r := range f.Records {
 		if r.Kind == persistence.KindAudit && r.Name == "sensor_pushed" {
@@ -93,12 +99,10 @@ func TestWhoPushesIsInTheAudit(t *testing.T) {
 			got = append(got, fmt.Sprintf("%s %s %s %v", d.User, d.From, d.Source, d.Value))
 		}
 	}
-	want := []string{"agent 10.0.0.9:4001 broker 3", "anna 10.0.0.7:3999  0", "agent 10.0.0.9:4003 broker 5"}
+	want := []string{"agent 10.0.0.9:4001 broker 3", "anna 10.0.0.7:3999  0", "agent 10.0.0.9:4003 broker 6"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("audit (-want +got):\n%s", diff)
 	}
-	old := load(7, "")
-	old.Age = durationpb.New(48 * time.Hour)
 	if text := done(t, f, false, pushed(old)); !strings.Contains(text, "no new reading") || !strings.Contains(text, "dropped") {
 		t.Errorf("a reading of two days ago: %s", text)
 	}
