@@ -1,6 +1,8 @@
 package actors_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/actortest"
 	"github.com/nimbus-epu/epu/actors/msg"
+	"github.com/nimbus-epu/epu/persistence"
 	"github.com/nimbus-epu/epu/policies"
 )
 
@@ -175,5 +178,65 @@ func TestEndsOfBusyWorkersCount(t *testing.T) {
 	}
 	if draining != 1 {
 		t.Errorf("%d of 4 busy workers go, want 1 an hour\n%s", draining, f.Describe())
+	}
+}
+
+// Goal: a decision that is refused takes nothing from the ones after it: what initialize or reconfigure put into memory
+// comes again until it is kept, and every record says so. Method: a real engine, each hook together with an error, too
+// many ends and a wish that no event holds; then the records that were kept are replayed.
+func TestRefusedHooksComeAgain(t *testing.T) {
+	for why, bad := range map[string]string{
+		"bad times":                           `error("bad times")`,
+		"limits.terminations (web.yaml:12)":   `for w in state.workers() do control.terminate(w.id) end`,
+		"what the policy wants can't be kept": `for i = 1, 45 do control.want("worker-" .. i, { vars = { a = ('"'):rep(4000) } }) end control.scale_to(45)`,
+	} {
+		p, err := policies.Compile("p", []byte(`return {
+			params = { n = { type = "integer", default = 2 }, good = { type = "number", default = 0 } },
+			initialize = function(control, state, conf) state.memory.base = conf.n end,
+			reconfigure = function(control, state, conf, old) state.memory.base = old.n + conf.n end,
+			decide = function(control, state, conf)
+				control.scale_to(state.memory.base)
+				if state.now < conf.good then `+bad+` end
+			end }`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := railed(t, 3, 1)
+		e := policies.NewEngine(p, policies.Options{})
+		defer e.Close()
+		var conf map[string]any
+		kept := 0
+		f.Policy = func(s *policies.Snapshot, d *epu.Decision) { *d = e.Decide(s, conf) }
+		for _, c := range []struct {
+			n      int
+			memory string
+		}{{2, `{"base":2}`}, {1, `{"base":3}`}} {
+			var problems []policies.Problem
+			if conf, problems = p.Check(map[string]any{"n": c.n, "good": float64(f.Now().Add(30 * time.Second).Unix())}); problems != nil {
+				t.Fatal(problems)
+			}
+			f.Run(25 * time.Second)
+			if v := f.Ask(msg.PoolQuery{}).(msg.PoolView); !strings.Contains(v.Failure, why) || v.Wish.Target == 45 {
+				t.Errorf("%s, n = %d: got the failure %q and the wish %d", why, c.n, v.Failure, v.Wish.Target)
+			}
+			f.Run(time.Minute)
+			if v := f.Ask(msg.PoolQuery{}).(msg.PoolView); v.Failure != "" || string(v.Last.MemoryAfter) != c.memory {
+				t.Errorf("%s, n = %d: got the memory %s and the failure %q, want %s", why, c.n, v.Last.MemoryAfter, v.Failure, c.memory)
+			}
+		}
+		for _, r := range f.Records {
+			var d epu.Decision
+			if r.Kind != persistence.KindDecision || json.Unmarshal(r.Data, &d) != nil || d.Policy != p.Name || d.Error != "" {
+				continue
+			}
+			again, err := policies.Replay(p, d)
+			if got, want := fmt.Sprint(again.Wanted, string(again.MemoryAfter), again.Error), fmt.Sprint(d.Wanted, string(d.MemoryAfter), ""); err != nil || got != want {
+				t.Errorf("%s: decision %s: got %s from its record, want %s (%v)", why, d.ID, got, want, err)
+			}
+			kept++
+		}
+		if kept < 2 {
+			t.Errorf("%s: got %d records that replay, want one of each hook", why, kept)
+		}
 	}
 }

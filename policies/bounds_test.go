@@ -108,6 +108,38 @@ func TestStateIsMadeAnewNowAndThen(t *testing.T) {
 	}
 }
 
+// Goal: on a busy node a state is not made anew for what others allocate. Method: sixteen megabytes beside each decision
+// of a policy that keeps little, and decisions of policies that hoard a little each, in each kind of value.
+func TestStateOutlivesWhatOthersAllocate(t *testing.T) {
+	beside := func(code string) (most int) {
+		p := compile(t, "p", "local calls, kept = 0, {}\n"+body(`calls = calls + 1 `+code+` control.scale_to(calls)`))
+		e := policies.NewEngine(p, policies.Options{Print: func(string) { runtime.KeepAlive(make([]byte, 16<<20)) }})
+		defer e.Close()
+		conf, snap := check(t, p, nil), fleet(40)
+		for range 100 {
+			d := e.Decide(snap, conf)
+			if d.Error != "" {
+				t.Fatalf("%s: %s", code, d.Error)
+			}
+			most = max(most, d.Wanted.Target)
+		}
+		return most
+	}
+	if got := beside(`print("x")`); got != 100 {
+		t.Errorf("one state made %d of 100 decisions, want all", got)
+	}
+	for _, code := range []string{
+		`print("x") for i = 1, 10 do kept[#kept + 1] = ("x"):rep(60000) .. calls .. i end`,
+		`print("x") for i = 1, 10 do kept[("x"):rep(60000) .. calls .. i] = 1 end`,
+		`print("x") local t = {} t[20000] = 1 kept[#kept + 1] = t`,
+		`print("x") for w in state.workers() do for i = 1, 10 do kept[#kept + 1] = w end end`,
+	} {
+		if got := beside(code); got > 40 {
+			t.Errorf("%s: one state made %d decisions, want it to be made anew before", code, got)
+		}
+	}
+}
+
 // Goal: a policy is not blamed for what others allocate, and is for its own, wherever it holds it. Method: a gigabyte
 // that is allocated beside a loop that makes nothing; then hoards in each place that a state has.
 func TestMemoryIsThePolicysOwn(t *testing.T) {

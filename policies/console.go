@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,4 +192,51 @@ func shownTable(h *host, t *lua.LTable, depth int) string {
 		slices.Sort(parts)
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+// explain is what an operator reads: file and line, the line itself, and what had been read.
+func (h *host) explain(err error) string {
+	text := messageOf(err)
+	var api *lua.ApiError
+	if !position.MatchString(text) && errors.As(err, &api) { // error(text, 0)
+		if at := deepest.FindStringSubmatch(api.StackTrace); at != nil {
+			text = at[1] + ": " + text
+		}
+	}
+	if at, ok := h.p.locate(text); ok {
+		text += "\n    " + at
+	}
+	if read := h.readText(); read != "" {
+		text += "\nread: " + read
+	}
+	return text
+}
+
+// nonTable is the interpreter's word for a field of something that has none, most often nil.
+var nonTable = regexp.MustCompile(`attempt to index a non-table object\((\w+)\) with key '([^']*)'`)
+
+// deepest is the place of the innermost function in a stack trace; overflows come without one.
+var deepest = regexp.MustCompile(`(?m)^\s*([\w./-]+\.lua:\d+): in`)
+
+// messageOf is an error's own words without the stack.
+func messageOf(err error) string {
+	var api *lua.ApiError
+	if errors.As(err, &api) {
+		text := params.Clip(sandbox.TextOf(api.Object), 4*reasonMax)
+		if k := api.Object.Type(); k != lua.LTString { // Lua puts a place before texts only
+			text = fmt.Sprintf("error was called with %s, not with a text", sandbox.KindOf(api.Object))
+			if k == lua.LTNumber {
+				text = "error was called with the number " + sandbox.TextOf(api.Object) + ", not with a text"
+			}
+			if at := deepest.FindStringSubmatch(api.StackTrace); at != nil {
+				text = at[1] + ": " + text
+			}
+		}
+		text = nonTable.ReplaceAllString(text, "attempt to use '$2' of $1")
+		if at := deepest.FindStringSubmatch(api.StackTrace); at != nil && strings.HasSuffix(text, "overflow") && !position.MatchString(text) {
+			text = fmt.Sprintf("%s: %s: calls are nested more than %d levels deep, or hold too many values", at[1], text, callDepthMax)
+		}
+		return text
+	}
+	return params.Clip(err.Error(), 4*reasonMax)
 }

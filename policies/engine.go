@@ -1,12 +1,10 @@
 package policies
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
-	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -26,8 +24,9 @@ const (
 	callDepthMax    = 120
 	registryMax     = 16 << 10 // values on the Lua stack
 
-	// After so much a Lua state is made anew: what a policy hoards in variables of its file goes with it.
-	stateBytesMax = 8 << 20 // allocated meanwhile
+	// A Lua state that holds more, or has served for longer, is made anew: what a policy hoards in variables of its file
+	// goes with it.
+	stateBytesMax = 8 << 20
 	stateTicksMax = 1000
 )
 
@@ -45,9 +44,21 @@ type Options struct {
 // it; after any error, and now and then, it is thrown away and built again. An Engine belongs to one
 // goroutine at a time.
 type Engine struct {
-	host        host
-	conf        map[string]any // of the last good evaluation
+	host host
+	course
+	before *attempt // the last evaluation, where hooks ran in it and left something in memory
+}
+
+// course is how far a policy has come, and so which hooks are due.
+type course struct {
 	initialized bool
+	conf        map[string]any // of the last good evaluation
+}
+
+// attempt is where an evaluation began of whose memory the engine can't know yet whether it is kept.
+type attempt struct {
+	course
+	memory json.RawMessage
 }
 
 // host is what the host functions work on: one evaluation at a time.
@@ -68,7 +79,7 @@ type host struct {
 
 	fns   functions
 	env   *lua.LTable // what lines of a console have set; nil for a policy
-	grown uint64      // allocated by the evaluations of this state, at most
+	grown uint64      // allocated by the evaluations of this state since it was weighed, at most
 	ticks int         // evaluations of this state
 
 	slab    []lua.LUserData
@@ -116,6 +127,7 @@ func (e *Engine) Decide(snap *Snapshot, conf map[string]any) epu.Decision {
 		MemoryBefore: snap.Memory, MemoryAfter: snap.Memory, Before: snap.Wish.Target,
 	}
 	h.start(snap)
+	e.resume(snap)
 	memory, err := e.evaluate(conf)
 	if err != nil {
 		d.Error = h.explain(err)
@@ -125,6 +137,7 @@ func (e *Engine) Decide(snap *Snapshot, conf map[string]any) epu.Decision {
 	} else {
 		d.Wanted = h.asked.result(h)
 		d.MemoryAfter = memory
+		e.advance(conf, &d)
 		d.Reasons, d.Actions, d.Alerts = h.asked.reasons, h.asked.actions, h.asked.alerts
 		d.TickEvery = h.asked.tick
 		h.age()
@@ -159,6 +172,11 @@ func (h *host) limits() sandbox.Limits {
 
 // weigh tells what the policy's values take.
 func (h *host) weigh(most uint64) uint64 {
+	return sandbox.Weigh(h.L, most, h.held()...)
+}
+
+// held is where the values of the state hang, but for its stack.
+func (h *host) held() []lua.LValue {
 	held := h.fns.values()
 	for _, t := range []*lua.LTable{h.memory, h.env} {
 		if t != nil {
@@ -168,7 +186,7 @@ func (h *host) weigh(most uint64) uint64 {
 	for _, v := range h.modules {
 		held = append(held, v)
 	}
-	return sandbox.Weigh(h.L, most, held...)
+	return held
 }
 
 func (f functions) values() (out []lua.LValue) {
@@ -180,11 +198,17 @@ func (f functions) values() (out []lua.LValue) {
 	return out
 }
 
-// age throws away a state that may have grown, or is old.
+// age throws away a state that has grown, or is old. What the process has allocated meanwhile says only when to weigh it: on a
+// busy node most of that is others' doing, and to make states anew for it would be more of the same.
 func (h *host) age() {
 	h.grown += h.Grown()
 	h.ticks++
-	if h.grown > stateBytesMax || h.ticks >= stateTicksMax {
+	heavy := false
+	if h.grown > stateBytesMax {
+		h.grown = 0
+		heavy = sandbox.WeighAll(h.L, stateBytesMax, h.held()...) > stateBytesMax
+	}
+	if heavy || h.ticks >= stateTicksMax {
 		h.drop()
 	}
 }
@@ -209,6 +233,23 @@ func (h *host) drop() {
 	}
 	h.L, h.conf, h.env, h.fns, h.grown, h.ticks = nil, nil, nil, functions{}, 0, 0
 	h.tools.Forget()
+}
+
+// resume goes back to before the last evaluation if its memory was not kept, because a guard rail or the node refused
+// the decision: what its hooks left is gone with it, so they run again.
+func (e *Engine) resume(snap *Snapshot) {
+	if b := e.before; b != nil && bytes.Equal(snap.Memory, b.memory) {
+		e.course, e.host.conf = b.course, nil
+	}
+	e.before = nil
+}
+
+// advance takes an evaluation for done. One that failed never is: all of it, hooks included, comes again.
+func (e *Engine) advance(conf map[string]any, d *epu.Decision) {
+	if RanHooks(e.host.inputs) && !bytes.Equal(d.MemoryBefore, d.MemoryAfter) {
+		e.before = &attempt{course: e.course, memory: d.MemoryBefore}
+	}
+	e.course = course{initialized: true, conf: conf}
 }
 
 // evaluate runs what is due: initialize at first, reconfigure after a change, then decide.
@@ -247,7 +288,6 @@ func (e *Engine) evaluate(conf map[string]any) (memory json.RawMessage, err erro
 	} else if ran.Initialize {
 		h.note(inputHooks, ran)
 	}
-	e.initialized, e.conf = true, conf
 	if err = h.call("decide", h.fns.decide, h.conf); err != nil {
 		return nil, err
 	}
@@ -309,53 +349,6 @@ func (h *host) call(name string, f *lua.LFunction, args ...lua.LValue) error {
 			f.Proto.SourceName, f.Proto.LineDefined, name, sandbox.KindOf(r))
 	}
 	return nil
-}
-
-// explain is what an operator reads: file and line, the line itself, and what had been read.
-func (h *host) explain(err error) string {
-	text := messageOf(err)
-	var api *lua.ApiError
-	if !position.MatchString(text) && errors.As(err, &api) { // error(text, 0)
-		if at := deepest.FindStringSubmatch(api.StackTrace); at != nil {
-			text = at[1] + ": " + text
-		}
-	}
-	if at, ok := h.p.locate(text); ok {
-		text += "\n    " + at
-	}
-	if read := h.readText(); read != "" {
-		text += "\nread: " + read
-	}
-	return text
-}
-
-// nonTable is the interpreter's word for a field of something that has none, most often nil.
-var nonTable = regexp.MustCompile(`attempt to index a non-table object\((\w+)\) with key '([^']*)'`)
-
-// deepest is the place of the innermost function in a stack trace; overflows come without one.
-var deepest = regexp.MustCompile(`(?m)^\s*([\w./-]+\.lua:\d+): in`)
-
-// messageOf is an error's own words without the stack.
-func messageOf(err error) string {
-	var api *lua.ApiError
-	if errors.As(err, &api) {
-		text := params.Clip(sandbox.TextOf(api.Object), 4*reasonMax)
-		if k := api.Object.Type(); k != lua.LTString { // Lua puts a place before texts only
-			text = fmt.Sprintf("error was called with %s, not with a text", sandbox.KindOf(api.Object))
-			if k == lua.LTNumber {
-				text = "error was called with the number " + sandbox.TextOf(api.Object) + ", not with a text"
-			}
-			if at := deepest.FindStringSubmatch(api.StackTrace); at != nil {
-				text = at[1] + ": " + text
-			}
-		}
-		text = nonTable.ReplaceAllString(text, "attempt to use '$2' of $1")
-		if at := deepest.FindStringSubmatch(api.StackTrace); at != nil && strings.HasSuffix(text, "overflow") && !position.MatchString(text) {
-			text = fmt.Sprintf("%s: %s: calls are nested more than %d levels deep, or hold too many values", at[1], text, callDepthMax)
-		}
-		return text
-	}
-	return params.Clip(err.Error(), 4*reasonMax)
 }
 
 // placeOf finds workers by ID. The index is kept while the controller hands over the same slice.

@@ -225,6 +225,67 @@ func TestInitializeIsTriedAgain(t *testing.T) {
 	}
 }
 
+// Goal: what a hook puts into memory is not lost with a decision that fails or is refused: the hook comes again until it is
+// kept, and then not any more. Method: initialize and reconfigure, each with an error of the same evaluation and with a
+// guard that throws its memory away, and each record replayed.
+func TestHooksComeAgain(t *testing.T) {
+	const source = `
+local function ran(state, n) state.memory.base, state.memory.runs = n, (state.memory.runs or 0) + 1 end
+return {
+  params = { n = { type = "integer", default = 1 } },
+  initialize = function(control, state, conf) ran(state, conf.n) end,
+  reconfigure = function(control, state, conf, old) ran(state, old.n * 100 + conf.n) end,
+  decide = function(control, state, conf)
+    if state.running() == 4 then error("four") end
+    if state.running() == 5 then state.memory.large = ("x"):rep(70000) end
+    control.scale_to(state.memory.base + 1)
+  end,
+}`
+	for _, c := range []struct {
+		name    string
+		running int  // that make decide fail
+		refused bool // by the caller
+	}{{"an error", 4, false}, {"too much memory", 5, false}, {"a guard rail", 3, true}} {
+		p := compile(t, "p", source)
+		e := policies.NewEngine(p, policies.Options{})
+		var memory json.RawMessage
+		tick := func(running int, conf map[string]any, refused bool, target int, want string) {
+			t.Helper()
+			snap := fleet(running)
+			snap.Memory = memory
+			d := e.Decide(snap, conf)
+			if !refused {
+				memory = d.MemoryAfter
+			}
+			if (d.Error != "") != (running > 3) || d.Wanted.Target != target || string(memory) != want {
+				t.Errorf("%s: got target %d, memory %s, error %.80q; want %d and %s", c.name, d.Wanted.Target, memory, d.Error, target, want)
+			}
+			replay(t, p, d)
+		}
+		fail := func(conf map[string]any, target int) {
+			t.Helper()
+			if !c.refused {
+				target = c.running
+			}
+			tick(c.running, conf, c.refused, target, string(memory))
+		}
+		one, two, three := check(t, p, nil), check(t, p, map[string]any{"n": 2}), check(t, p, map[string]any{"n": 3})
+		fail(one, 2)
+		fail(one, 2)
+		fail(three, 4) // another one before initialize is done
+		tick(1, one, false, 2, `{"base":1,"runs":1}`)
+		tick(1, one, false, 2, `{"base":1,"runs":1}`)
+		fail(two, 103)
+		fail(two, 103)
+		fail(three, 104)
+		tick(1, two, false, 103, `{"base":102,"runs":2}`)
+		tick(1, two, false, 103, `{"base":102,"runs":2}`)
+		fail(one, 202)
+		tick(1, two, false, 103, `{"base":102,"runs":2}`) // as it was: nothing has changed
+		e.Close()
+	}
+}
+
 // Goal: engines of one policy share what never changes and nothing else. Method: many at once, each with
 // its own pool, under the race detector.
 func TestEnginesSideBySide(t *testing.T) {

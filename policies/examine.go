@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"maps"
 	"reflect"
 	"slices"
@@ -115,49 +114,6 @@ func declared(d drafted) []string {
 	}
 	return names
 }
-
-type sourceText struct {
-	name    string
-	text    []byte
-	missing bool
-}
-
-// sources are a policy's own file and all that it requires, each once.
-func sources(name string, src []byte, lib fs.FS) []sourceText {
-	out := []sourceText{{name: name + ".lua", text: src}}
-	for i := 0; i < len(out) && len(out) < filesMax; i++ {
-		for _, wanted := range source.Requires(out[i].name, out[i].text) {
-			path := requirePath(wanted)
-			if path == "" || slices.ContainsFunc(out, func(f sourceText) bool { return f.name == path }) {
-				continue
-			}
-			f := sourceText{name: path, missing: true}
-			if lib != nil {
-				if text, err := fs.ReadFile(lib, path); err == nil {
-					f.text, f.missing = text, false
-				}
-			}
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
-// Sources are the files that a policy is made of now, as far as its text names them, its own first. A file that
-// is not there has no text.
-func (l *Library) Sources(name string) (out []epu.PolicyFile) {
-	text, err := l.Source(name)
-	if err != nil {
-		return nil
-	}
-	for _, f := range sources(name, text, l.layers) {
-		out = append(out, epu.PolicyFile{Path: f.name, Text: string(f.text)})
-	}
-	return out
-}
-
-// filesMax bounds the files that one policy is made of.
-const filesMax = 100
 
 // documented warns of what has no words.
 func (r *Report) documented(p *Policy) {
@@ -296,7 +252,9 @@ func (t *trial) run(ctx context.Context, sensors map[string]bool) {
 		if e.host.Spent() != nil {
 			d, t.stopped = t.fresh(snap, conf, before)
 		}
-		before = conf
+		if d.Error == "" { // else the hooks come again
+			before = conf
+		}
 		t.judge(d, situation.Doc)
 		t.overreach(snap, d, situation.Doc)
 		wish, memory = d.Wanted, d.MemoryAfter

@@ -220,8 +220,8 @@ type hooks struct {
 	Old        map[string]any `json:"old,omitempty"`
 }
 
-// RanHooks reports that initialize or reconfigure ran before a decision: what they leave in the policy's
-// memory would not come again.
+// RanHooks reports that initialize or reconfigure ran before a decision: once that is taken in, what they leave in
+// the policy's memory does not come again.
 func RanHooks(inputs []epu.Input) bool {
 	return slices.ContainsFunc(inputs, func(in epu.Input) bool { return in.Name == inputHooks })
 }

@@ -215,3 +215,46 @@ func bridge(what string, f GoFunc) lua.LGFunction {
 		return 1
 	}
 }
+
+type sourceText struct {
+	name    string
+	text    []byte
+	missing bool
+}
+
+// sources are a policy's own file and all that it requires, each once.
+func sources(name string, src []byte, lib fs.FS) []sourceText {
+	out := []sourceText{{name: name + ".lua", text: src}}
+	for i := 0; i < len(out) && len(out) < filesMax; i++ {
+		for _, wanted := range source.Requires(out[i].name, out[i].text) {
+			path := requirePath(wanted)
+			if path == "" || slices.ContainsFunc(out, func(f sourceText) bool { return f.name == path }) {
+				continue
+			}
+			f := sourceText{name: path, missing: true}
+			if lib != nil {
+				if text, err := fs.ReadFile(lib, path); err == nil {
+					f.text, f.missing = text, false
+				}
+			}
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Sources are the files that a policy is made of now, as far as its text names them, its own first. A file that
+// is not there has no text.
+func (l *Library) Sources(name string) (out []epu.PolicyFile) {
+	text, err := l.Source(name)
+	if err != nil {
+		return nil
+	}
+	for _, f := range sources(name, text, l.layers) {
+		out = append(out, epu.PolicyFile{Path: f.name, Text: string(f.text)})
+	}
+	return out
+}
+
+// filesMax bounds the files that one policy is made of.
+const filesMax = 100

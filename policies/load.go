@@ -284,9 +284,9 @@ var policyClass = Class{Name: "epu.Policy", Doc: "What a policy's file returns. 
 	{Name: "doc", Type: "string?", Doc: "what the policy does, in a sentence"},
 	{Name: "params", Type: "table<string, epu.Param>?", Doc: "its parameters"},
 	{Name: "validate", Type: "fun(conf: table<string, any>)?", Doc: "rules over several parameters; error(\"why\", 0) refuses a configuration"},
-	{Name: "initialize", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>)?", Doc: "called once before the first decision after a start"},
+	{Name: "initialize", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>)?", Doc: "called before the first decision after a start, once; again if that decision fails or is refused"},
 	{Name: "decide", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>)", Doc: "called at every tick, never twice at once"},
-	{Name: "reconfigure", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>, old: table<string, any>, changed: string[])?", Doc: "called before the first decision with a changed configuration; changed lists the keys"},
+	{Name: "reconfigure", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>, old: table<string, any>, changed: string[])?", Doc: "called before the first decision with a changed configuration, and again if that fails or is refused; changed lists the keys"},
 }}
 
 // declare takes what a policy says about itself but for its parameters, once, when it is compiled.

@@ -58,8 +58,9 @@ const opener = "A policy is a Lua file that returns a table, [`epu.Policy`](#epu
 
 const bounds = "A policy that goes beyond one of these fails with the line at which it did: the pool keeps its last wish, failed\n" +
 	"workers are replaced all the same, and the pool's health is `policy-failing` until a decision succeeds. Time and\ninstructions can't be caught with `pcall`. Memory is that of the policy's own tables and functions, whatever the node\n" +
-	"does beside it. Between decisions nothing need stay but `state.memory`: the Lua state is made anew after an error, after\n" +
-	"8 MiB of work, and after a thousand decisions at the latest."
+	"does beside it. Between decisions nothing need stay but `state.memory`: the Lua state is made anew after an error, once\n" +
+	"it holds more than 8 MiB, and after a thousand decisions at the latest. A decision that fails or is refused leaves nothing\n" +
+	"in `state.memory`: `initialize` or `reconfigure`, if they ran before it, run again before the next one."
 
 func entry(b *strings.Builder, f sandbox.Func) {
 	fmt.Fprintf(b, "\n### `%s`\n\n", f.Signature())

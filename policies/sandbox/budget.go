@@ -23,6 +23,9 @@ const (
 	// stepMost is how long a step that a host function charges for may take, generously: so much of a wait
 	// after a charge is the function's own doing and counts.
 	stepMost = time.Microsecond
+
+	// weighMost is how long each byte that is weighed may take, generously; a weighing counts against the deadline.
+	weighMost = 5 * time.Nanosecond
 )
 
 // heapMetric is all that the process ever allocated. Unlike the size of the heap it never falls, so that what it
@@ -125,8 +128,9 @@ func (b *Budget) exceeded() error {
 			since, b.every = most, max(b.every/16, 1)
 		}
 		b.charged = 0
-		if b.ran += since; b.ran > b.limits.Deadline {
-			return fmt.Errorf("stopped after %v: a loop that never ends, or too much work for one tick", b.limits.Deadline)
+		b.ran += since
+		if err := b.late(); err != nil {
+			return err
 		}
 		if t.Sub(b.heapAt) >= time.Millisecond {
 			b.heapAt, sample = t, true
@@ -136,6 +140,14 @@ func (b *Budget) exceeded() error {
 		return nil
 	}
 	return b.weigh()
+}
+
+// late says that the deadline is over.
+func (b *Budget) late() error {
+	if b.ran > b.limits.Deadline {
+		return fmt.Errorf("stopped after %v: a loop that never ends, or too much work for one tick", b.limits.Deadline)
+	}
+	return nil
 }
 
 // weigh finds out whether the state holds too much, once enough was allocated for that, by whomever.
@@ -149,7 +161,13 @@ func (b *Budget) weigh() error {
 		return fmt.Errorf("stopped because its tables and functions take more than %d MiB", b.limits.Heap>>20)
 	}
 	b.heapNext = now + max(b.limits.Heap-holds, b.limits.Heap/8)
-	return nil
+	if b.limits.Now == nil {
+		return nil // steps are no measure of it: when a state is weighed depends on what others do
+	}
+	t := b.limits.Now()
+	b.ran += min(t.Sub(b.lookedAt), max(waitMax, time.Duration(holds)*weighMost))
+	b.lookedAt = t
+	return b.late()
 }
 
 func (b *Budget) allocated() uint64 {

@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,37 @@ func TestTimeThatCounts(t *testing.T) {
 		}
 		if (b.Spent() != nil) != c.stopped {
 			t.Errorf("%s: got %v, want stopped: %v", c.name, b.Spent(), c.stopped)
+		}
+	}
+}
+
+// Goal: weighing a state counts against the deadline, as long as what was weighed may take; a wait meanwhile does not.
+// Method: weighings of 20 ms and more by a clock that does not move otherwise, each after enough was allocated.
+func TestWeighingCounts(t *testing.T) {
+	for _, c := range []struct {
+		holds   uint64
+		takes   time.Duration
+		weighed int // until it is stopped; 10 = never
+	}{
+		{48 << 20, 20 * time.Millisecond, 3},
+		{48 << 20, time.Hour, 1},
+		{1 << 10, time.Hour, 10},
+	} {
+		var b sandbox.Budget
+		now, weighed := time.Unix(1000, 0), 0
+		b.Begin(sandbox.Limits{
+			Deadline: 50 * time.Millisecond, Steps: 1 << 30, Heap: 64 << 20, Now: func() time.Time { return now },
+			Weigh: func(uint64) uint64 { weighed++; now = now.Add(c.takes); return c.holds },
+		})
+		for weighed < 10 && b.Spent() == nil {
+			runtime.KeepAlive(make([]byte, 64<<20))
+			now = now.Add(time.Millisecond)
+			for range 64 {
+				b.Done()
+			}
+		}
+		if weighed != c.weighed {
+			t.Errorf("%d MiB in %v: got %d weighings, want %d (%v)", c.holds>>20, c.takes, weighed, c.weighed, b.Spent())
 		}
 	}
 }

@@ -16,6 +16,7 @@ const (
 	closureBytes = 128
 	upvalueBytes = 64
 	viewBytes    = 64
+	keptBytes    = 1 << 10 // of a view that outlives its evaluation, with what it keeps from being freed
 )
 
 // Weigh tells how many bytes the values take that a state can still reach: from its stack and from what the
@@ -23,6 +24,17 @@ const (
 // speak of.
 func Weigh(L *lua.LState, most uint64, held ...lua.LValue) uint64 {
 	s := scale{most: most, seen: map[any]bool{}}
+	return s.all(L, held)
+}
+
+// WeighAll is Weigh for a state between evaluations, in which those of many may have left texts and views: a text counts
+// wherever it is held.
+func WeighAll(L *lua.LState, most uint64, held ...lua.LValue) uint64 {
+	s := scale{most: most, seen: map[any]bool{}, kept: true}
+	return s.all(L, held)
+}
+
+func (s *scale) all(L *lua.LState, held []lua.LValue) uint64 {
 	for _, v := range held {
 		s.take(v)
 	}
@@ -57,6 +69,7 @@ type scale struct {
 	sum, most uint64
 	seen      map[any]bool
 	todo      []lua.LValue
+	kept      bool // texts and views weigh what they keep
 }
 
 // take adds what a value takes by itself, and notes what it holds for later.
@@ -81,6 +94,13 @@ func (s *scale) take(v lua.LValue) {
 		s.todo = append(s.todo, v)
 	case *lua.LUserData:
 		s.sum += viewBytes
+		if s.kept {
+			s.sum += keptBytes
+		}
+	case lua.LString:
+		if s.kept {
+			s.sum += uint64(len(v))
+		}
 	}
 }
 

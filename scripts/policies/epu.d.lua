@@ -6,9 +6,9 @@
 ---@field doc? string what the policy does, in a sentence
 ---@field params? table<string, epu.Param> its parameters
 ---@field validate? fun(conf: table<string, any>) rules over several parameters; error("why", 0) refuses a configuration
----@field initialize? fun(control: epu.Control, state: epu.State, conf: table<string, any>) called once before the first decision after a start
+---@field initialize? fun(control: epu.Control, state: epu.State, conf: table<string, any>) called before the first decision after a start, once; again if that decision fails or is refused
 ---@field decide fun(control: epu.Control, state: epu.State, conf: table<string, any>) called at every tick, never twice at once
----@field reconfigure? fun(control: epu.Control, state: epu.State, conf: table<string, any>, old: table<string, any>, changed: string[]) called before the first decision with a changed configuration; changed lists the keys
+---@field reconfigure? fun(control: epu.Control, state: epu.State, conf: table<string, any>, old: table<string, any>, changed: string[]) called before the first decision with a changed configuration, and again if that fails or is refused; changed lists the keys
 
 ---How a policy declares a parameter.
 ---@class epu.Param
