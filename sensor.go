@@ -84,12 +84,22 @@ type SensorSpec struct {
 	Query      SensorQuery   `json:"query"`
 }
 
+// Least is the least value that the sensor can have; nil when there is none. Where messages are counted it is 0 unless
+// the file says another one, also for a sensor that was stored before that was so.
+func (s *SensorSpec) Least() *float64 {
+	if s.Min == nil && (s.Source == SourceRabbitMQ || s.Source == SourceSQS) {
+		return new(float64)
+	}
+	return s.Min
+}
+
 // Outside says why a value can't be one of the sensor's, or "".
 func (s *SensorSpec) Outside(value float64) string {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	least := s.Least()
 	switch {
-	case s.Min != nil && value < *s.Min:
-		return number(value) + " is below the sensor's min of " + number(*s.Min)
+	case least != nil && value < *least:
+		return number(value) + " is below the sensor's min of " + number(*least)
 	case s.Max != nil && value > *s.Max:
 		return number(value) + " is above the sensor's max of " + number(*s.Max)
 	}

@@ -110,7 +110,7 @@ type Controller struct {
 	alerting   time.Time // since when the policy's decisions have alerts
 	unseen     unseen
 	refused    []epu.Reason // what reconcile had to leave
-	failedFor  string       // why the newest launch failed, if that was in this incarnation
+	failedFor  string       // why the newest launch failed, if that was after the snapshot from which this incarnation began
 	asked      []epu.Reason // of the last decision's actions
 	suspicion  suspicion
 	children   []ChildChange

@@ -159,7 +159,7 @@ func (c *Controller) view(now time.Time) msg.PoolView {
 	if since := c.unseen.oldest(); !since.IsZero() && c.decides() { // otherwise nobody looks
 		v.UnseenSince, v.UnseenNewest = since, c.unseen.newest
 	}
-	if v.AlertingSince, v.LaunchesFail = c.alerting, c.st.Row.First; !v.LaunchesFail.IsZero() {
+	if v.AlertingSince, v.LaunchesFail = c.alerting, c.st.Row.Since(); c.st.Row.Failures > 0 {
 		v.LaunchFault = c.failedFor
 	}
 	return v

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/lifecycle"
 )
 
 // Goal: a snapshot is read as encoding/json reads it, though its rows are read by hand; a field that is added to a
@@ -22,6 +23,21 @@ func TestRestoreReadsEveryField(t *testing.T) {
 		pool.Launches["web-1-1"], site.Launches["web-1-1"] = &poolLaunch{}, &siteLaunch{}
 		restoresAs(t, NewController(epu.DefaultOwner, "web", SiteIdentity{Epoch: 1}, time.Unix(0, 0)), pool)
 		restoresAs(t, NewSite(epu.SiteSpec{Name: "cloud"}, SiteIdentity{Epoch: 1}, time.Unix(0, 0)), site)
+	}
+}
+
+// Goal: a row of failed launches that an older version stored, without its beginning, is told all the same. Method:
+// the view of such a state, and of one in which none failed.
+func TestRowWithoutBeginningIsTold(t *testing.T) {
+	last := time.Unix(1000, 0)
+	c := NewController(epu.DefaultOwner, "web", SiteIdentity{Epoch: 1}, last)
+	c.failedFor = "no room"
+	if v := c.view(last); v.LaunchFault != "" || !v.LaunchesFail.IsZero() {
+		t.Errorf("with no failure: %q since %v", v.LaunchFault, v.LaunchesFail)
+	}
+	c.st.Row = lifecycle.Streak{Failures: 2, Last: last}
+	if v := c.view(last); v.LaunchFault != "no room" || !v.LaunchesFail.Equal(last) {
+		t.Errorf("got %q since %v, want %q since %v", v.LaunchFault, v.LaunchesFail, c.failedFor, last)
 	}
 }
 

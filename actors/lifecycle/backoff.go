@@ -1,6 +1,9 @@
 package lifecycle
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Streak counts launches that failed in a row. The first few back off by doubling from a second; from
 // the limit on the pool waits for the full backoff, so an image that keeps failing costs little.
@@ -15,10 +18,16 @@ const backoffFirst = time.Second
 
 // Fail counts one failed launch.
 func (s Streak) Fail(now time.Time) Streak {
+	return Streak{Failures: s.Failures + 1, First: cmp.Or(s.Since(), now), Last: now}
+}
+
+// Since is when the row began; zero when there is none. Of one that was stored when its beginning was not yet kept
+// it is the newest failure that is known.
+func (s Streak) Since() time.Time {
 	if s.Failures == 0 {
-		s.First = now
+		return time.Time{}
 	}
-	return Streak{Failures: s.Failures + 1, First: s.First, Last: now}
+	return cmp.Or(s.First, s.Last)
 }
 
 // Until is when launches may be tried again: limit failures in a row wait for the whole of max. A failure

@@ -227,6 +227,24 @@ func ms(rt *rapid.T, name string, most int) time.Duration {
 	return time.Duration(rapid.IntRange(1, most).Draw(rt, name)) * time.Millisecond
 }
 
+// Goal: a row that was stored without its beginning gets one that lies in it. Method: rows with and without.
+func TestStreakBegins(t *testing.T) {
+	later := start.Add(time.Minute)
+	for _, c := range []struct {
+		row  lifecycle.Streak
+		want time.Time
+	}{
+		{lifecycle.Streak{}, later},
+		{lifecycle.Streak{Failures: 3, Last: start}, start},
+		{lifecycle.Streak{Failures: 3}, later},
+		{lifecycle.Streak{Failures: 3, First: start.Add(-time.Hour), Last: start}, start.Add(-time.Hour)},
+	} {
+		if got := c.row.Fail(later); !got.First.Equal(c.want) || !got.Last.Equal(later) || got.Failures != c.row.Failures+1 {
+			t.Errorf("%+v: got %+v, want one from %v on", c.row, got, c.want)
+		}
+	}
+}
+
 // Goal: failures back off by doubling, and from the limit on for the whole time. Method: a table.
 func TestStreak(t *testing.T) {
 	var s lifecycle.Streak

@@ -86,7 +86,7 @@ func (s Series) Under(spec epu.SensorSpec) Series {
 func rulesOf(spec epu.SensorSpec) rules {
 	r := rules{
 		stale: spec.StaleAfter, maxAge: spec.MaxAge, warmUp: spec.WarmUp,
-		missing: spec.Missing, value: spec.Value, least: spec.Min, most: spec.Max,
+		missing: spec.Missing, value: spec.Value, least: spec.Least(), most: spec.Max,
 	}
 	// A reading that still counts is never too old to be kept.
 	r.keep = max(spec.Keep, spec.StaleAfter, spec.MaxAge)

@@ -304,7 +304,13 @@ func TestValuesOutsideAreUnknown(t *testing.T) {
 			t.Errorf("%v: it is %s, want %s", tt.value, r.Quality, want)
 		}
 	}
-	s, _, err := sensing.New("queue", spec(), noon).Add(sensing.Point{Value: -5}, noon)
+	counted := spec()
+	counted.Source = epu.SourceRabbitMQ // stored before the source had a least value
+	s, _, err := sensing.New("queue", counted, noon).Add(sensing.Point{Value: -5}, noon)
+	if err != nil || s.Fault() != "-5 is below the sensor's min of 0" || counted.Outside(-5) != s.Fault() || counted.Outside(0) != "" {
+		t.Errorf("-5 messages: fault %q, %v; said to be %q", s.Fault(), err, counted.Outside(-5))
+	}
+	s, _, err = sensing.New("queue", spec(), noon).Add(sensing.Point{Value: -5}, noon)
 	if r := s.Reading(noon); err != nil || r.Value != -5 || r.Quality != epu.QualityOK {
 		t.Errorf("without bounds -5 is %+v, %v", r, err)
 	}

@@ -55,9 +55,7 @@ func sensorDefaults(source epu.SensorSource, period time.Duration) epu.SensorSpe
 	if source.Pulled() {
 		s.Timeout = 10 * time.Second
 	}
-	if source == epu.SourceRabbitMQ || source == epu.SourceSQS {
-		s.Min = new(float64) // messages are counted
-	}
+	s.Min = s.Least()
 	if source == epu.SourceCloudWatch {
 		s.Every = period
 		s.Query.Period = periodDefault
@@ -143,7 +141,7 @@ func sensorFields(sensors map[string]epu.SensorSpec) []field {
 			fields = append(fields, field{key: "value", value: s.Value})
 		}
 		out = append(out, section(name, append(fields,
-			boundField("min", s.Min, def.Min),
+			boundField("min", s.Least(), def.Min),
 			boundField("max", s.Max, def.Max),
 			leaf("warm_up", s.WarmUp, 0),
 			leaf("keep", s.Keep, def.Keep),

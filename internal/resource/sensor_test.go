@@ -193,6 +193,30 @@ func TestSensors(t *testing.T) {
 	}
 }
 
+// Goal: a sensor that was stored before its source had a least value is one that has it: plan shows no difference that
+// nobody wrote. Method: such a pool and its file, both ways; and a bound of one's own.
+func TestStoredSensorHasTheLeastOfItsSource(t *testing.T) {
+	for _, source := range []epu.SensorSource{epu.SourceRabbitMQ, epu.SourceSQS} {
+		stored, now, own := PoolDefaults(), PoolDefaults(), PoolDefaults()
+		def := sensorDefaults(source, 0)
+		now.Sensors = map[string]epu.SensorSpec{"q": def}
+		least := 3.0
+		def.Min = &least
+		own.Sensors = map[string]epu.SensorSpec{"q": def}
+		def.Min = nil
+		stored.Sensors = map[string]epu.SensorSpec{"q": def}
+		if a, b := Diff(&stored, &now), Diff(&now, &stored); len(a)+len(b) > 0 {
+			t.Errorf("%s: got the differences %v and %v", source, a, b)
+		}
+		if diff := cmp.Diff([]Difference{{"sensors.q.min", "0", "3"}}, Diff(&stored, &own)); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", source, diff)
+		}
+		if a, b := string(FormatFull(stored)), string(FormatFull(now)); a != b {
+			t.Errorf("%s: got %s\nwant %s", source, a, b)
+		}
+	}
+}
+
 // Goal: plan names what an operator would edit, down to one sensor's one field. Method: two pools that
 // differ in nested keys only.
 func TestSensorDifferences(t *testing.T) {

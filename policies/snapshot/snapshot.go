@@ -122,7 +122,7 @@ func Of(s *policies.Snapshot, series map[string]Series) Seen {
 		of := series[name]
 		l.Sensors[name] = Sensor{
 			Reading: r, StaleAfter: of.Spec.StaleAfter, Keep: of.Spec.Keep, Missing: of.Spec.Missing, MaxAge: of.Spec.MaxAge,
-			Value: of.Spec.Value, Min: of.Spec.Min, Max: of.Spec.Max, Series: of.Series.Save(pointsMax),
+			Value: of.Spec.Value, Min: of.Spec.Least(), Max: of.Spec.Max, Series: of.Series.Save(pointsMax),
 		}
 	}
 	return Seen{Live: l}
