@@ -294,7 +294,7 @@ func (e *Engine) evaluate(conf map[string]any) (memory json.RawMessage, err erro
 	if h.memory == nil {
 		return h.snap.Memory, nil
 	}
-	return sandbox.EncodeMemory(h.memory)
+	return h.kept()
 }
 
 // changed lists the keys whose values differ from the last evaluation's; nil when none do.

@@ -486,6 +486,9 @@ func TestMemory(t *testing.T) {
 				snap.Memory = json.RawMessage(c.before)
 			}
 			d := policies.NewEngine(p, policies.Options{}).Decide(snap, check(t, p, nil))
+			if strings.Contains(d.Error, "after decide") != (c.want != "" && c.before == "") || c.before == "" && c.want != "" && !strings.HasPrefix(d.Error, "p.lua:2: after decide, state.memory: ") {
+				t.Errorf("got %q, want it to begin with file and line of decide where it left what can't be kept", d.Error)
+			}
 			if string(d.MemoryAfter) != c.after || !strings.Contains(d.Error, c.want) || c.want == "" && d.Error != "" {
 				t.Errorf("got memory %s, error %q; want %s, %q", d.MemoryAfter, d.Error, c.after, c.want)
 			}

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"strconv"
@@ -230,6 +231,17 @@ func (h *host) memoryTable(L *lua.LState) *lua.LTable {
 		h.memory = t
 	}
 	return h.memory
+}
+
+// kept is the memory as it is stored. What can't be kept is told with the function that left it: what put it there is
+// not known by then.
+func (h *host) kept() (json.RawMessage, error) {
+	b, err := sandbox.EncodeMemory(h.memory)
+	if err != nil {
+		from := h.fns.decide.Proto
+		return nil, fmt.Errorf("%s:%d: after decide, %w", from.SourceName, from.LineDefined, err)
+	}
+	return b, nil
 }
 
 func counter(name string, of func(Counts) int) lua.LGFunction {

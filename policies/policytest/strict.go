@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -31,14 +32,13 @@ func strict(b []byte, into any) error {
 	if err == nil {
 		return nil
 	}
-	if quoted, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
-		name := strings.Trim(quoted, `"`)
-		known := keysOf(reflect.TypeOf(into))
-		near := params.DidYouMean(name, known)
-		if near == "" {
-			near = "; tests know " + strings.Join(known, ", ")
+	var within stray // of a table that reads itself and does not know where it is
+	unknown := strings.HasPrefix(err.Error(), "json: unknown field ") || errors.As(err, &within)
+	var raw any
+	if unknown && json.Unmarshal(b, &raw) == nil {
+		if k, found := strayOf(raw, reflect.TypeOf(into), ""); found {
+			return k
 		}
-		return fmt.Errorf("unknown key '%s'%s", name, near)
 	}
 	return err
 }
@@ -74,31 +74,72 @@ func wanted(t reflect.Type) string {
 	return "a table"
 }
 
-// keysOf lists the keys that a table of a test may have: those of the type and of all that it holds, since
-// the decoder does not say in which of them it met a strange one.
-func keysOf(t reflect.Type) (keys []string) {
-	seen := map[reflect.Type]bool{}
-	var walk func(t reflect.Type)
-	walk = func(t reflect.Type) {
-		switch t.Kind() {
-		case reflect.Pointer, reflect.Slice, reflect.Map:
-			walk(t.Elem())
-		case reflect.Struct:
-			if seen[t] {
-				return
+// stray is a key that its table does not have.
+type stray struct {
+	name  string
+	at    string   // the key of the table; empty for the outermost
+	known []string // keys of the table
+}
+
+func (k stray) Error() string {
+	where := ""
+	if k.at != "" {
+		where = k.at + ": "
+	}
+	return fmt.Sprintf("%sunknown key '%s'%s (known there: %s)", where, k.name, params.DidYouMean(k.name, k.known), strings.Join(k.known, ", "))
+}
+
+// strayOf finds the first key that the type does not have where it stands: the decoder says neither where it met one
+// nor what that table knows.
+func strayOf(v any, t reflect.Type, at string) (k stray, found bool) {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return strayOf(v, t.Elem(), at)
+	case reflect.Slice:
+		list, ok := v.([]any)
+		if !ok {
+			list = []any{v} // one entry may stand for a list of one
+		}
+		for _, e := range list {
+			if k, found = strayOf(e, t.Elem(), at); found {
+				return k, true
 			}
-			seen[t] = true
-			for i := range t.NumField() {
-				f := t.Field(i)
-				if name := f.Tag.Get("json"); name != "" && !slices.Contains(keys, name) {
-					keys = append(keys, name)
-				}
-				walk(f.Type)
+		}
+	case reflect.Map:
+		m, _ := v.(map[string]any)
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			if k, found = strayOf(m[name], t.Elem(), at); found {
+				return k, true
+			}
+		}
+	case reflect.Struct:
+		m, _ := v.(map[string]any)
+		names, types := fieldsOf(t)
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			i := slices.IndexFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) // as the decoder does
+			if i < 0 {
+				return stray{name: name, at: at, known: names}, true
+			}
+			if k, found = strayOf(m[name], types[i], names[i]); found {
+				return k, true
 			}
 		}
 	}
-	walk(t)
-	return keys
+	return stray{}, false
+}
+
+// fieldsOf lists the keys that a table of a test may have, with their types.
+func fieldsOf(t reflect.Type) (names []string, types []reflect.Type) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			within, of := fieldsOf(f.Type)
+			names, types = append(names, within...), append(types, of...)
+		} else if name := f.Tag.Get("json"); name != "" {
+			names, types = append(names, name), append(types, f.Type)
+		}
+	}
+	return names, types
 }
 
 // Table is the global under which test files find the functions of tests.

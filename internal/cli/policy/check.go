@@ -22,7 +22,7 @@ call them on made-up pools, with and without readings, in a kept and in a fresh 
 branches and state that is hidden between decisions, and decisions that a pool would stop because they take too long.
 All problems of all policies are said at once, with file and line.
 
-Without an argument, all policies of this folder.`,
+Without an argument, all policies of this folder and of ./policies, where policy new writes them if it is there.`,
 		Example: "epumgmt policy check\nepumgmt policy check ./office-hours.lua\nepumgmt policy check npreserving",
 		RunE:    func(cmd *cobra.Command, args []string) error { return k.check(cmd.Context(), args) },
 	}
@@ -77,7 +77,7 @@ func (k *kit) check(ctx context.Context, args []string) error {
 // stand beside them: `check *.lua` means the policies.
 func (k *kit) checkable(args []string) (out []string, err error) {
 	if len(args) == 0 {
-		args = []string{"."}
+		args = k.hereabouts(isPolicy)
 	}
 	for _, arg := range args {
 		if info, err := os.Stat(k.path(arg)); err == nil && info.IsDir() {
@@ -101,6 +101,9 @@ func beside(name string) bool {
 	return strings.HasSuffix(name, "_test.lua") || strings.HasSuffix(name, ".d.lua")
 }
 
+// isPolicy says that a file's name is that of a policy.
+func isPolicy(name string) bool { return strings.HasSuffix(name, ".lua") && !beside(name) }
+
 // inFolder lists the policies of a folder as arguments.
 func (k *kit) inFolder(arg string) (out []string, err error) {
 	entries, err := os.ReadDir(k.path(arg))
@@ -108,7 +111,7 @@ func (k *kit) inFolder(arg string) (out []string, err error) {
 		return nil, &epu.Error{Kind: epu.Unavailable, Op: "read folder", On: arg, Err: cli.Reason(err)}
 	}
 	for _, e := range entries {
-		if name := e.Name(); !e.IsDir() && strings.HasSuffix(name, ".lua") && !beside(name) {
+		if name := e.Name(); !e.IsDir() && isPolicy(name) {
 			out = append(out, strings.TrimSuffix(arg, "/")+"/"+name)
 		}
 	}

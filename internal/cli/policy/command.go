@@ -114,12 +114,14 @@ func isFile(arg string) bool {
 	return strings.ContainsRune(arg, '/') || strings.ContainsRune(arg, filepath.Separator) || filepath.Ext(arg) != ""
 }
 
-// here is the file of this folder that a bare name may mean, or "".
+// here is the file of this folder, or of the one of epud dev, that a bare name may mean, or "".
 func (k *kit) here(name string) string {
-	if info, err := os.Stat(k.path(name + ".lua")); err != nil || info.IsDir() {
-		return ""
+	for _, file := range []string{"./" + name + ".lua", devPolicies + "/" + name + ".lua"} {
+		if info, err := os.Stat(k.path(file)); err == nil && !info.IsDir() {
+			return file
+		}
 	}
-	return "./" + name + ".lua"
+	return ""
 }
 
 // named is a policy as an argument names it: the library to find it in, and its name there.

@@ -65,10 +65,6 @@ func (k *kit) list() error {
 	if err != nil {
 		return err
 	}
-	local, err := k.library(k.path("."))
-	if err != nil {
-		return err
-	}
 	here := k.namesHere(names)
 	answer := struct {
 		Policies []policyDoc `json:"policies"`
@@ -77,7 +73,11 @@ func (k *kit) list() error {
 	for _, name := range slices.Sorted(slices.Values(slices.Concat(names, here))) {
 		from := lib
 		if slices.Contains(here, name) {
-			from = local
+			n, err := k.find(k.here(name))
+			if err != nil {
+				return err
+			}
+			from = n.lib
 		}
 		d := k.describe(from, name)
 		answer.Policies = append(answer.Policies, d)
@@ -96,16 +96,16 @@ func (k *kit) list() error {
 	})
 }
 
-// namesHere are the policies of this folder that their bare names mean, because none of the others has them.
+// namesHere are the policies of this folder, and of the one of epud dev, that their bare names mean, because none of the
+// others has them.
 func (k *kit) namesHere(others []string) (out []string) {
-	entries, err := os.ReadDir(k.path("."))
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		name, isLua := strings.CutSuffix(e.Name(), ".lua")
-		if isLua && !e.IsDir() && policies.ValidName(name) && !slices.Contains(others, name) {
-			out = append(out, name)
+	for _, dir := range []string{".", devPolicies} {
+		entries, _ := os.ReadDir(k.path(dir)) // none where it can't be read
+		for _, e := range entries {
+			name, isLua := strings.CutSuffix(e.Name(), ".lua")
+			if isLua && !e.IsDir() && policies.ValidName(name) && !slices.Contains(others, name) && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
 		}
 	}
 	return out
@@ -135,6 +135,9 @@ func (k *kit) origin(name string) string {
 	}
 	if _, err := fs.Stat(scripts.Policies(), name+".lua"); err == nil {
 		return builtIn
+	}
+	if here := k.here(name); here != "" {
+		return here
 	}
 	return "./" + name + ".lua"
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,21 @@ func (k *kit) home() string {
 		return devPolicies
 	}
 	return "."
+}
+
+// hereabouts is where a command without arguments looks: in this folder and in the one of epud dev, as far as they
+// have files that it wants.
+func (k *kit) hereabouts(wanted func(name string) bool) (out []string) {
+	for _, dir := range []string{".", devPolicies} {
+		entries, err := os.ReadDir(k.path(dir))
+		if err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() && wanted(e.Name()) }) {
+			out = append(out, dir)
+		}
+	}
+	if len(out) == 0 {
+		return []string{"."} // which says what is missing
+	}
+	return out
 }
 
 var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)

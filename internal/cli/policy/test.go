@@ -24,7 +24,7 @@ func testCommand(k *kit) *cobra.Command {
 	c := &cobra.Command{
 		Use: "test [FILE|FOLDER|POLICY]...", Short: "Run the tests of policies", Args: cli.Takes(0, -1), ValidArgsFunction: k.complete,
 		Long: `Run tests: Lua files that end in _test.lua, scenario files (YAML), all of a folder, or those of a policy by its file or
-name. Without an argument, all of this folder. A policy is looked up beside its test first.
+name. Without an argument, all of this folder and of ./policies. A policy is looked up beside its test first.
 
 Every decision of a test is also evaluated again from its record, so a policy that hides state fails.`,
 		Example: "epumgmt policy test\nepumgmt policy test -v office-hours.scenarios.yaml\nepumgmt policy test npreserving",
@@ -178,7 +178,7 @@ func took(seconds float64) string {
 func (t *tests) suites() (out []suite, err error) {
 	args := t.args
 	if len(args) == 0 {
-		args = []string{"."}
+		args = t.hereabouts(isSuite)
 	}
 	for _, arg := range args {
 		path := t.path(arg)
@@ -236,6 +236,11 @@ func isTest(name string) bool {
 	return strings.HasSuffix(name, "_test.lua") || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
 }
 
+// isSuite says that a file of a folder is a test: other YAML may be anything.
+func isSuite(name string) bool {
+	return strings.HasSuffix(name, "_test.lua") || strings.HasSuffix(name, policytest.ScenarioSuffix)
+}
+
 func (t *tests) folder(arg, path string) (out []suite, err error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -246,7 +251,7 @@ func (t *tests) folder(arg, path string) (out []suite, err error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !e.IsDir() && (strings.HasSuffix(e.Name(), "_test.lua") || strings.HasSuffix(e.Name(), policytest.ScenarioSuffix)) {
+		if !e.IsDir() && isSuite(e.Name()) {
 			out = append(out, suite{lib: lib, file: e.Name(), show: filepath.Join(arg, e.Name()), dir: path})
 		}
 	}
@@ -339,7 +344,7 @@ func (t *tests) stamp() string {
 		}
 	}
 	if err != nil {
-		for _, arg := range append(t.args, ".") {
+		for _, arg := range append(t.args, ".", devPolicies) {
 			dirs[filepath.Dir(t.path(arg)+"/x")] = true
 		}
 	}
