@@ -57,8 +57,9 @@ type Wish struct {
 	Urgency    Urgency           `json:"urgency,omitempty"` // default normal
 	// Sites is how many open workers, unique ones included, are wanted at each named site; a 0 wants none
 	// there. Launches go to named sites that have too few; of a surplus, workers at sites that have more
-	// than named end first. The numbers add up to at most Target: the rest goes where Site or the pool's
-	// placement says, which is also where workers go that a named site refuses for want of room.
+	// than named end first. What a named site refuses goes to sites that have no number, never to others beyond
+	// theirs, and waits if there are none. The numbers add up to at most Target: the rest goes where Site or the
+	// pool's placement says, to sites without a number first.
 	Sites map[SiteID]int `json:"sites,omitempty"`
 }
 

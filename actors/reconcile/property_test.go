@@ -57,6 +57,9 @@ func draw(rt *rapid.T) *world {
 		in.Wish.Sites = map[epu.SiteID]int{
 			"near": rapid.IntRange(0, in.Wish.Target/2).Draw(rt, "at near"), "far": rapid.IntRange(0, in.Wish.Target/2).Draw(rt, "at far"),
 		}
+		if rapid.Bool().Draw(rt, "all have numbers") {
+			in.Wish.Sites["moon"] = max(0, in.Wish.Target-in.Wish.Sites["near"]-in.Wish.Sites["far"]-rapid.IntRange(0, 2).Draw(rt, "beyond"))
+		}
 	}
 	in.Limits = epu.Limits{
 		Max: -1, InFlight: rapid.IntRange(0, 10).Draw(rt, "in-flight"),
@@ -189,6 +192,9 @@ func (w *world) limits(p reconcile.Plan) error {
 			return fmt.Errorf("%d workers at %s, at most %d", perSite[place.Site], place.Site, place.Max)
 		}
 	}
+	if err := w.numbered(p); err != nil {
+		return err
+	}
 	switch {
 	case in.Freeze == reconcile.Frozen && !p.Empty():
 		return fmt.Errorf("a frozen pool acts")
@@ -272,6 +278,7 @@ func TestConverges(t *testing.T) {
 		w := draw(rt)
 		w.in.Freeze, w.in.Hold, w.in.Canaries, w.in.Wish.NoHeal, w.unsynced = reconcile.Thawed, false, 0, false, nil
 		w.in.Placement[2].Max = 0
+		delete(w.in.Wish.Sites, "moon")
 		for _, x := range w.in.Workers {
 			x.Protected, w.unheard[x.ID] = false, false
 		}

@@ -141,7 +141,7 @@ func (p *planner) budgets() {
 	inFlight := 0
 	for _, w := range p.Workers {
 		p.perSite[w.Site]++
-		if w.Open() && !w.Draining {
+		if p.stays(w) {
 			p.openAt[w.Site]++
 		}
 		if w.Open() && w.State < epu.Running {
@@ -228,6 +228,7 @@ func (p *planner) end(w *epu.Worker, reason string, surplus, limited bool) bool 
 	if limited {
 		p.ends--
 	}
+	p.goes(w)
 	p.plan.Ends = append(p.plan.Ends, End{Worker: w, Reason: reason, Surplus: surplus, Limited: limited})
 	return true
 }
@@ -268,7 +269,7 @@ func (p *planner) uniques(named map[string][]*epu.Worker) {
 		if _, wanted := p.Wish.Uniques[name]; wanted {
 			reason = "a second worker of the unique name " + name
 			if have[0].Draining && !have[0].Leaving && p.Freeze == Thawed {
-				p.plan.Resumes = append(p.plan.Resumes, have[0])
+				p.resume(have[0])
 			}
 			have = have[1:]
 		}
@@ -294,6 +295,7 @@ func (p *planner) surplus(w *epu.Worker, reason string) {
 		return
 	}
 	if p.DrainTo && w.State == epu.Running && (w.Health == epu.HealthOK || p.unheard(w)) && !p.dry(w.Site) {
+		p.goes(w)
 		p.plan.Drains = append(p.plan.Drains, w)
 		return
 	}
@@ -321,7 +323,7 @@ func (p *planner) generics(have []*epu.Worker) {
 	case n > 0:
 		if p.Freeze == Thawed && p.Canaries == 0 { // one that was there before is no witness
 			back := draining[:min(n, len(draining))]
-			p.plan.Resumes = append(p.plan.Resumes, back...)
+			p.resume(back...)
 			n -= len(back)
 		}
 		if n > 0 {

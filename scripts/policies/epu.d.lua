@@ -285,7 +285,7 @@ function control.scale_to(n, opts) end
 ---@param spec? epu.WantSpec
 function control.want(name, spec) end
 
----Wishes for n of the workers at this site, 0 for none there; of a surplus, those beyond end first. What scale_to wants beyond all places goes where the pool's placement says.
+---Wishes for n of the workers at this site, 0 for none there; of a surplus, those beyond end first. What scale_to wants beyond all places goes where the pool's placement says. What a site refuses goes to sites without a number, never to another one beyond its own, and waits if there is none.
 ---@param site string
 ---@param n integer
 function control.place(site, n) end
