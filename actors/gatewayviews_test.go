@@ -2,9 +2,13 @@ package actors_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors/msg"
@@ -54,6 +58,31 @@ func TestEndedAreReadAfterTheyAreWritten(t *testing.T) {
 		}
 		if ended != 1 {
 			t.Errorf("got %d ended workers, want the one that was killed", ended)
+		}
+	})
+}
+
+// Goal: each of several things that are wrong with a command arrives by itself, and one alone as the reason. Method:
+// readings of sensors that a pool does not have.
+func TestEachProblemArrives(t *testing.T) {
+	inNode(t, func(n *node) {
+		n.apply(treePool("web", 1))
+		n.expect(time.Minute, 1, map[epu.PoolID]int{"web": 1})
+		push := func(sensors ...string) error {
+			var values []*msg.SensorValue
+			for _, name := range sensors {
+				values = append(values, &msg.SensorValue{Sensor: name, Value: proto.Float64(1)})
+			}
+			_, err := n.Ask(context.Background(), msg.ControllerAddress(epu.DefaultOwner, "web"), msg.Command{Sender: msg.Sender{ID: "1", User: "agent"}, Body: pushed(values...)})
+			return err
+		}
+		var r *msg.Refusal
+		err := push("a", "b")
+		if !errors.As(err, &r) || len(r.List) != 2 || !strings.Contains(r.List[1].GetText(), `"b"`) || !strings.Contains(err.Error(), r.List[0].GetText()+"; ") || epu.TryOf(err) == "" {
+			t.Errorf("two: got %v with %v, try %q", err, r, epu.TryOf(err))
+		}
+		if err := push("a"); errors.As(err, &r) || !strings.Contains(err.Error(), `"a"`) || epu.KindOf(err) != epu.Invalid {
+			t.Errorf("one: got %v", err)
 		}
 	})
 }

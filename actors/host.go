@@ -291,7 +291,7 @@ func (s *System) Ask(ctx context.Context, to msg.Address, m any) (any, error) {
 	case *actor.DeadLetterResponse:
 		return nil, epu.E(epu.NotFound, "ask", string(to), errors.New("no such actor on this node"))
 	case msg.Refused:
-		return nil, r.Err
+		return nil, r.Reason()
 	}
 	return answer, nil
 }

@@ -220,15 +220,15 @@ func (c *Controller) advice(call *WhatIfCall, flags string) string {
 	if len(call.Files) > 0 { // the settings are the candidate's
 		policy = strings.TrimSuffix(call.Files[0].Path, ".lua")
 	}
-	switch doc := "epumgmt policy doc " + policy + " lists the settings"; {
+	switch {
 	case flags != "":
-		return "add " + flags + "; " + doc + ", and --conf FILE gives all of them in place of the pool's"
+		return policies.Advice(policy, flags)
 	case len(call.Wrong) > 0 && call.Shadow == nil && len(call.Variant.Idle(c.st.Conf)) < len(call.Wrong):
 		return "epumgmt sensor list " + string(c.pool) + " lists the sensors; the pool's file defines them"
 	case len(call.Wrong) > 0:
 		return "leave these out of --unset; epumgmt explain " + string(c.pool) + " shows the pool's settings"
 	default:
-		return doc
+		return policies.Advice(policy, "")
 	}
 }
 

@@ -258,3 +258,12 @@ func (l *Library) Sources(name string) (out []epu.PolicyFile) {
 
 // filesMax bounds the files that one policy is made of.
 const filesMax = 100
+
+// Advice says what to do about settings that a policy of that name does not take; flags are those of Mend, if it has any.
+func Advice(name, flags string) string {
+	doc := "epumgmt policy doc " + name + " lists the settings"
+	if flags == "" {
+		return doc
+	}
+	return "add " + flags + "; " + doc + ", and --conf FILE gives all of them in place of the pool's"
+}

@@ -56,8 +56,20 @@ type WorkerCheckedIn struct {
 // Refused is an actor's answer to a command or question that it can't fulfil.
 type Refused struct {
 	Err *epu.Error
-	// Problems are all findings, where a configuration was refused.
+	// Problems are all findings, where a configuration was refused; that of a setting begins with its key.
 	Problems []string
+}
+
+// Reason is the refusal as an error; of several problems it also lists each.
+func (r Refused) Reason() error {
+	if len(r.Problems) < 2 {
+		return r.Err
+	}
+	refusal := &Refusal{Err: r.Err}
+	for _, text := range r.Problems {
+		refusal.List = append(refusal.List, &Problem{Text: text})
+	}
+	return refusal
 }
 
 // WorkerFact is what a worker's actor tells its controller when its verdict changed, and in answer to

@@ -182,6 +182,26 @@ func TestErrorsForPeopleAndMachines(t *testing.T) {
 	}
 }
 
+// Goal: nothing is said twice to people, and machines have each problem. Method: a reason that says all of them.
+func TestProblemsAreSaidOnce(t *testing.T) {
+	list := []*msg.Problem{{Text: "a: is too large"}, {Text: "b: is required"}}
+	err := &msg.Refusal{Err: epu.E(epu.Invalid, "reconfigure", "epu-web", errors.New("a: is too large; b: is required")), List: list}
+	var people, machines, counted bytes.Buffer
+	PrintError(&people, err, FormTable, Paint{})
+	if !strings.HasPrefix(people.String(), "error: reconfigure epu-web: a: is too large; b: is required\n  try: ") {
+		t.Errorf("got %q", people.String())
+	}
+	PrintError(&machines, err, FormJSON, Paint{})
+	if !strings.Contains(machines.String(), `"problems":[{"text":"a: is too large"},{"text":"b: is required"}]`) {
+		t.Errorf("got %s", machines.String())
+	}
+	err.Err.Err = errors.New("2 problems")
+	PrintError(&counted, err, FormTable, Paint{})
+	if !strings.Contains(counted.String(), "2 problems\n  a: is too large\n  b: is required\n") {
+		t.Errorf("got %q", counted.String())
+	}
+}
+
 func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain ä 漢": "plain ä 漢", "a\nb\tc": "a b c", "\x1b]0;x\x07": "]0;x", "\x9b2J": "?2J", "a\u202eb": "ab", "\xff": "?",

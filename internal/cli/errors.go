@@ -70,7 +70,11 @@ func PrintError(w io.Writer, err error, form Form, paint Paint) {
 		}
 	}
 	fmt.Fprintf(w, "%s %s\n", paint.Tone("error:", Bad), Clean(r.Text))
-	for _, p := range r.Problems {
+	list := r.Problems
+	if r.told() {
+		list = nil
+	}
+	for _, p := range list {
 		where := Clean(p.File)
 		if p.Line > 0 {
 			where = fmt.Sprintf("%s:%d", where, p.Line)
@@ -86,6 +90,18 @@ func PrintError(w io.Writer, err error, form Form, paint Paint) {
 	if r.Try != "" {
 		fmt.Fprintf(w, "  try: %s\n", Clean(r.Try))
 	}
+}
+
+// told reports that the reason already says every problem.
+func (r reportError) told() bool {
+	var texts []string
+	for _, p := range r.Problems {
+		if p.File != "" || p.Try != "" {
+			return false
+		}
+		texts = append(texts, p.Text)
+	}
+	return r.Why == strings.Join(texts, "; ")
 }
 
 func describe(err error) reportError {

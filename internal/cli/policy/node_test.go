@@ -49,7 +49,13 @@ func (n *node) Ask(_ context.Context, req *msg.Request, body proto.Message) (pro
 			return &msg.Done{Changed: true, Text: "ended: mine 3f2a wanted something else in 2 of 40 decisions"}, nil
 		}
 		if _, wrong := m.GetConf().GetFields()["wrong"]; wrong {
-			return nil, &epu.Error{Kind: epu.Invalid, Op: "shadow", On: m.GetPool(), Err: errors.New("wrong: is no parameter of the policy; did you mean 'right'?; x: is required"), Try: "add --set x=VALUE; epumgmt policy doc mine lists the settings"}
+			first := "wrong: is no parameter of the policy; did you mean 'right'?"
+			err := &epu.Error{Kind: epu.Invalid, Op: "shadow", On: m.GetPool(), Err: errors.New(first), Try: policies.Advice("mine", "--set x=VALUE")}
+			if _, one := m.GetConf().GetFields()["x"]; one {
+				return nil, err
+			}
+			err.Err = errors.New(first + "; x: is required")
+			return nil, &msg.Refusal{Err: err, List: []*msg.Problem{{Text: first}, {Text: "x: is required"}}}
 		}
 		return &msg.Done{Changed: true, Text: fmt.Sprintf("mine is in the shadow of %s for %s with %d settings, without %q, whole %v", m.GetPool(), m.GetFor().AsDuration(), len(m.GetConf().GetFields()), m.GetUnset(), m.GetWhole())}, nil
 	case *msg.ShadowQuery:

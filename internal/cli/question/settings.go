@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/nimbus-epu/epu"
+	"github.com/nimbus-epu/epu/actors/msg"
 	"github.com/nimbus-epu/epu/internal/cli"
 	"github.com/nimbus-epu/epu/internal/cli/keyvalue"
 	"github.com/nimbus-epu/epu/policies"
@@ -83,35 +83,48 @@ func (v variant) of(p *policies.Policy, conf map[string]any) (map[string]any, er
 	}
 	err := epu.E(epu.Invalid, "check the configuration of", p.Name, policies.Problems(problems))
 	if flags := p.Params.Mend(conf, vary, more); flags != "" {
-		err.Try = "add " + flags + "; epumgmt policy doc " + p.Name + " lists the settings, and --conf FILE gives all of them"
+		err.Try = policies.Advice(p.Name, flags)
 	}
 	return nil, err
 }
 
-// docOf is how advice names the page of a policy.
-var docOf = regexp.MustCompile(`epumgmt policy doc [^ ;,]+`)
-
-// settingNamed is how a problem of a setting begins.
-var settingNamed = regexp.MustCompile(`^[A-Za-z_][\w-]*`)
-
-// placed puts the place in the file in front of each problem of a setting that stands there, and names the candidate
-// as the command line does, which the node does not know.
-func (v variant) placed(err error, candidate string) error {
+// placed says of each problem of a setting where in the file that stands. The candidate, if there is one, is named in
+// the advice as on the command line, which the node does not know.
+func (v variant) placed(err error, own, candidate string) error {
 	var e *epu.Error
 	if !errors.As(err, &e) || e.Err == nil || e.Kind != epu.Invalid {
 		return err
 	}
-	parts := strings.Split(e.Err.Error(), "; ")
-	for i, part := range parts {
-		key := settingNamed.FindString(part)
-		if line, ok := v.lines[key]; ok && strings.HasPrefix(strings.TrimLeft(part[len(key):], "[].0123456789"), ": ") {
-			parts[i] = fmt.Sprintf("%s:%d: %s", v.file, line, part)
+	with := *e
+	if candidate != "" {
+		with.Try = strings.Replace(e.Try, policies.Advice(own, ""), policies.Advice(candidate, ""), 1)
+	}
+	var all *msg.Refusal
+	if !errors.As(err, &all) {
+		if line := v.line(e.Err.Error()); line > 0 {
+			with.Err = fmt.Errorf("%s:%d: %w", v.file, line, e.Err)
+		}
+		return &with
+	}
+	here := &msg.Refusal{Err: &with}
+	with.Err = errors.New(epu.Plural(len(all.List), "problem"))
+	for _, p := range all.List {
+		at := &msg.Problem{File: p.GetFile(), Line: p.GetLine(), Text: p.GetText(), Try: p.GetTry()}
+		if line := v.line(p.GetText()); line > 0 && at.GetFile() == "" {
+			at.File, at.Line = v.file, int32(line)
+		}
+		here.List = append(here.List, at)
+	}
+	return here
+}
+
+// line finds the setting that a problem begins with in the file; 0 = it is not there.
+func (v variant) line(problem string) int {
+	for key, line := range v.lines {
+		// Of what is within a setting its path follows, such as lines[2].cron.
+		if rest, ok := strings.CutPrefix(problem, key); ok && strings.HasPrefix(strings.TrimLeft(rest, "[].0123456789"), ": ") {
+			return line
 		}
 	}
-	with := *e
-	with.Err = errors.New(strings.Join(parts, "; "))
-	if candidate != "" {
-		with.Try = docOf.ReplaceAllLiteralString(e.Try, "epumgmt policy doc "+candidate)
-	}
-	return &with
+	return 0
 }

@@ -54,7 +54,7 @@ are the pool's, with what --set and --unset change, or those of the file that --
 			}
 			return v.placed(h.Order(cmd.Context(), &msg.Shadow{
 				Pool: pool, Files: files(p), For: durationpb.New(span), Conf: v.conf, Unset: v.unset, Whole: v.whole,
-			}, next), args[1])
+			}, next), p.Name, args[1])
 		},
 	}
 	c.Flags().DurationVar(&span, "for", 30*time.Minute, "how long, as a `TIME` such as 2h, at most 168h")

@@ -44,17 +44,18 @@ settings than the pool's is asked with --unset and --set, or with all of them in
 				return err
 			}
 			q.Conf, q.Unset, q.Whole = v.conf, v.unset, v.whole
+			own := ""
 			if candidate != "" {
 				p, err := h.Load(candidate)
 				if err != nil {
 					return err
 				}
-				q.Policy = files(p)
+				q.Policy, own = files(p), p.Name
 			}
 			if len(sensors) == 0 && !given.given() && candidate == "" {
 				return cli.Usage(try, "say what would be otherwise: --sensor, --set, --unset, --conf or --policy")
 			}
-			return v.placed(whatIf(cmd.Context(), h, q), candidate)
+			return v.placed(whatIf(cmd.Context(), h, q), own, candidate)
 		},
 	}
 	c.Flags().StringArrayVar(&sensors, "sensor", nil, "`SENSOR=VALUE` in place of what the sensor reads; may be repeated")
