@@ -183,12 +183,16 @@ func (c *Client) journeyError(ctx context.Context, op string, err error) error {
 	e.Err = errors.New(reasonIn(st.Message()))
 	switch st.Code() {
 	case codes.Unavailable:
-		if known := c.shake.explain(c.opts.TLS, st.Message()); known != nil {
+		if known := c.shake.explain(c.opts.TLS, st.Message(), func() bool { return speaksTLS(ctx, c.target) }); known != nil {
 			known.Op, known.On = e.Op, e.On
 			return known
 		}
 		e.Kind, e.Op = epu.Unavailable, "reach"
 		e.Try = "start a node with: epud dev   or name another with: --node HOST:PORT   or look closer with: epumgmt doctor"
+		if cutOff(st.Message()) {
+			e.Op, e.Err = "ask", errors.New("the node ended the connection: it may just have stopped")
+			e.Try = "try again; if that does not help, look whether it runs: epumgmt doctor"
+		}
 	case codes.DeadlineExceeded:
 		e.Kind, e.Err = epu.UnknownOutcome, errors.New("no answer to "+op+" in time; it may still be done")
 		e.Try = "repeat it: doing a command twice is harmless; --request-timeout waits longer"
@@ -201,6 +205,16 @@ func (c *Client) journeyError(ctx context.Context, op string, err error) error {
 		e.Try = "check the port: the relay's default is 7420"
 	}
 	return e
+}
+
+// cutOff reports that a connection ended before what was awaited had come.
+func cutOff(text string) bool {
+	for _, known := range []string{"broken pipe", "connection reset", "EOF"} {
+		if strings.Contains(text, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // reasonIn keeps the end of gRPC's long connection errors: what the operating system said.

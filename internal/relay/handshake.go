@@ -1,13 +1,20 @@
 package relay
 
 import (
+	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nimbus-epu/epu"
 )
+
+// probeMax bounds the look whether a node speaks TLS.
+const probeMax = 2 * time.Second
 
 // handshake is what a client learns while it and a node agree on TLS. In TLS 1.3 a node refuses a client's
 // certificate after the client took the handshake for done: the refusal may be lost, and what is left is a
@@ -38,8 +45,32 @@ func (h *handshake) watch(conf *tls.Config) *tls.Config {
 	return conf
 }
 
-// explain says what a connection that failed with this text lacks; nil when that is nothing of TLS.
-func (h *handshake) explain(conf *tls.Config, text string) *epu.Error {
+// speaksTLS asks a node that ended a connection in plain text for a TLS handshake of no consequence: Go's
+// servers leave without a word when they are not spoken to in TLS, and so does one that is just stopping. A
+// node that refuses the handshake, such as one that wants a certificate, has answered in TLS too.
+func speaksTLS(ctx context.Context, target string) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeMax)
+	defer cancel()
+	network, address := "tcp", target
+	if path, ok := strings.CutPrefix(target, "unix:"); ok {
+		network, address = "unix", path
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	host, _, _ := net.SplitHostPort(address)
+	// Nothing is sent through this connection: whom it leads to does not matter.
+	shake := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, ServerName: cmp.Or(host, "node"), NextProtos: []string{"h2"}})
+	err = shake.HandshakeContext(ctx)
+	var refused tls.AlertError
+	return err == nil || errors.As(err, &refused) || strings.Contains(err.Error(), "remote error: tls")
+}
+
+// explain says what a connection that failed with this text lacks; nil when that is nothing of TLS. probe
+// finds out whether the node speaks TLS.
+func (h *handshake) explain(conf *tls.Config, text string, probe func() bool) *epu.Error {
 	has := func(parts ...string) bool {
 		for _, part := range parts {
 			if strings.Contains(text, part) {
@@ -48,7 +79,7 @@ func (h *handshake) explain(conf *tls.Config, text string) *epu.Error {
 		}
 		return false
 	}
-	cut := has("broken pipe", "connection reset", "EOF")
+	cut := cutOff(text)
 	no := func(why, try string) *epu.Error {
 		return &epu.Error{Kind: epu.Denied, Err: errors.New(why), Try: try}
 	}
@@ -58,8 +89,10 @@ func (h *handshake) explain(conf *tls.Config, text string) *epu.Error {
 	switch {
 	case h.answered.Load():
 		return nil
-	case conf == nil && has("error reading server preface") && cut:
-		return perhaps("it ended the connection before it answered, as nodes with TLS do", "look whether it runs; if it has TLS, give the authority of its certificate: tls.ca in the configuration, or EPU_TLS_CA")
+	case conf == nil && has("error reading server preface") && cut && probe():
+		return no("it speaks TLS, and none is configured here", "give the authority of its certificate: tls.ca in the configuration, or EPU_TLS_CA")
+	case conf == nil:
+		return nil
 	case has("does not look like a TLS handshake"):
 		return no("it does not speak TLS, and tls is configured here", "leave out tls.ca, tls.cert and tls.key for this node, or name another with: --node HOST:PORT")
 	case has("failed to verify certificate"):

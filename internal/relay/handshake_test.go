@@ -46,7 +46,7 @@ func TestDisagreementAboutTLSIsExplained(t *testing.T) {
 			"certificate", "tls.client_ca must have signed it", // which of both authorities is called ca does not tell them apart
 		},
 		{"another authority", secure, &tls.Config{RootCAs: stranger.pool}, "its certificate is not trusted", "tls.ca"},
-		{"plain text to TLS", secure, nil, "as nodes with TLS do", "tls.ca"},
+		{"plain text to TLS", secure, nil, "it speaks TLS", "tls.ca"},
 		{"TLS to plain text", plain, &tls.Config{RootCAs: ca.pool}, "it does not speak TLS", "leave out"},
 	} {
 		for range 20 {
@@ -74,5 +74,45 @@ func TestDisagreementAboutTLSIsExplained(t *testing.T) {
 	defer client.Close()
 	if _, err = Ask[*msg.Done](t.Context(), client, &msg.StatusQuery{}); epu.KindOf(err) != epu.Unavailable || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("a node that does not run: got %v", err)
+	}
+}
+
+// Goal: a node without TLS that goes away is not said to have TLS, whether it ends the connection before it
+// says anything or in the middle of an answer. Method: a listener that takes connections and ends them, as
+// the kernel does for a killed node.
+func TestANodeThatGoesAwayIsNotTakenForOneWithTLS(t *testing.T) {
+	for name, preface := range map[string]string{"at once": "", "in the middle": "\x00\x00\x00\x04\x00\x00\x00\x00\x00"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				first := make([]byte, 256)
+				if n, err := conn.Read(first); err == nil && preface != "" && n > 0 {
+					_, _ = conn.Write([]byte(preface))
+					_, _ = conn.Read(first)
+				}
+				_ = conn.Close()
+			}
+		}()
+		client, err := Dial(l.Addr().String(), ClientOptions{NewID: func() string { return "1" }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Ask[*msg.Done](t.Context(), client, &msg.StatusQuery{})
+		if epu.KindOf(err) != epu.Unavailable || strings.Contains(err.Error(), "TLS") ||
+			!strings.Contains(err.Error(), "it may just have stopped") || !strings.Contains(epu.TryOf(err), "try again") {
+			t.Errorf("%s: got %v, try %q", name, err, epu.TryOf(err))
+		}
+		_ = client.Close()
+		_ = l.Close()
+		<-ended
 	}
 }

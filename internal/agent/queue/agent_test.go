@@ -103,6 +103,31 @@ func TestAReadingThatWaitsGrowsOlder(t *testing.T) {
 	})
 }
 
+// Goal: who starts the agent before the pool is applied, or mistypes its name, reads what to do, also when the
+// first warning has long scrolled away; and the agent goes on. Method: twelve minutes with a node that knows no
+// such pool until the eleventh.
+func TestAPoolThatIsNotThereIsWarnedOfNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &nodes{t: t, status: map[string]int{"a": 404, "b": 404}}
+		var log bytes.Buffer
+		a, began := agent(t, n, &log), time.Now()
+		for time.Since(began) < 12*time.Minute {
+			if time.Since(began) > 11*time.Minute {
+				n.status["a"] = 200
+			}
+			next := time.Now().Add(15 * time.Second)
+			a.deliver(t.Context(), []reading{{sensor: "jobs", taken: time.Now()}}, next)
+			<-time.After(time.Until(next))
+		}
+		if got := strings.Count(log.String(), "level=WARN"); got != 3 { // at once, after 5 and after 10 minutes
+			t.Errorf("got %d warnings, want 3:\n%s", got, log.String())
+		}
+		if !strings.Contains(log.String(), "apply the pool epu-web with its sensors, or name another") || len(n.took) == 0 {
+			t.Errorf("took %d readings; got:\n%s", len(n.took), log.String())
+		}
+	})
+}
+
 func TestNewerReadingsTakeThePlaceOfOlderOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &nodes{t: t, status: map[string]int{}}

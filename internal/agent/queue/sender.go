@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -19,12 +20,16 @@ import (
 
 const answerBytesMax = 64 << 10
 
+// sayAgain is when a failure that lasts is said again: a line of hours ago is no help to who looks now.
+const sayAgain = 5 * time.Minute
+
 // sender brings readings to nodes. Any node takes them; the one that took the last is asked first.
 type sender struct {
 	conf    Config
 	http    *http.Client
 	current int
 	said    string // the failure as last logged; empty after a success
+	saidAt  time.Time
 }
 
 func newSender(c Config) *sender {
@@ -53,12 +58,24 @@ func (s *sender) send(ctx context.Context, push *msg.SensorPush) bool {
 		}
 		why = errors.Join(why, fmt.Errorf("%s: %w", s.conf.Nodes[at], err))
 	}
-	if text := strings.ReplaceAll(why.Error(), "\n", "; "); text != s.said {
-		s.said = text
-		s.conf.Log.Warn("no node takes the readings", "error", text)
+	now := s.conf.Now()
+	if text := strings.ReplaceAll(why.Error(), "\n", "; "); text != s.said || now.Sub(s.saidAt) >= sayAgain {
+		s.said, s.saidAt = text, now
+		s.conf.Log.Warn("no node takes the readings", "error", text, "try", s.advice(why))
 	}
 	return false
 }
+
+// advice says what to do about readings that no node takes. The agent goes on by itself in any case.
+func (s *sender) advice(why error) string {
+	if errors.Is(why, errNotFound) {
+		return "apply the pool " + string(s.conf.Pool) + " with its sensors, or name another: pool in the configuration, or --pool; this agent goes on trying"
+	}
+	return "look whether the nodes run and can be reached from here; this agent goes on trying"
+}
+
+// errNotFound is a node's answer that it lacks the pool or the sensor.
+var errNotFound = errors.New("404")
 
 func (s *sender) post(ctx context.Context, node string, push *msg.SensorPush) error {
 	ctx, cancel := context.WithTimeout(ctx, sendMax)
@@ -92,6 +109,9 @@ func (s *sender) post(ctx context.Context, node string, push *msg.SensorPush) er
 	}
 	if err != nil {
 		answer = nil
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("the node answers %w %s", errNotFound, reason(answer))
 	}
 	return fmt.Errorf("the node answers %d %s", resp.StatusCode, reason(answer))
 }
