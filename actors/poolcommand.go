@@ -121,7 +121,11 @@ func (c *Controller) confChecked(tx *Tx, call CheckConfCall, r CallResult) {
 	}
 	c.checks = c.checks[1:]
 	if r.Err != nil {
-		tx.Reply(call.From, msg.Refused{Err: epu.E(epu.KindOf(r.Err), "reconfigure", string(c.pool), r.Err)})
+		refused := epu.E(epu.KindOf(r.Err), "reconfigure", string(c.pool), r.Err)
+		if refused.Kind == epu.Invalid && epu.TryOf(r.Err) == "" { // nothing that was asked for is wrong
+			refused.Try = "mend its policy " + call.Policy + " first (epumgmt policy check shows what is wrong), or put a sound version in force: epumgmt policy apply or rollback"
+		}
+		tx.Reply(call.From, msg.Refused{Err: refused})
 		return
 	}
 	checked := r.Result.(CheckedConf)

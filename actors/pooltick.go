@@ -229,7 +229,7 @@ func (c *Controller) keepDecision(tx *Tx) {
 // ages does not count: it changes at every tick. Seeing where the other was blind does.
 func sameDecision(a, b *epu.Decision) bool {
 	byRule := func(x, y epu.Reason) bool { return x.Rule == y.Rule && x.Origin == y.Origin }
-	return a.Policy == b.Policy && a.PolicyHash == b.PolicyHash && a.Error == b.Error && len(a.Actions) == 0 && len(b.Actions) == 0 &&
+	return a.Policy == b.Policy && a.PolicyHash == b.PolicyHash && policies.SameFailure(a.Error, b.Error) && len(a.Actions) == 0 && len(b.Actions) == 0 &&
 		reflect.DeepEqual(a.Wish, b.Wish) && slices.EqualFunc(a.Reasons, b.Reasons, byRule) &&
 		slices.EqualFunc(a.Clamps, b.Clamps, byRule) && slices.Equal(sight(a), sight(b)) && maps.EqualFunc(a.Conf, b.Conf, func(x, y any) bool { return reflect.DeepEqual(x, y) })
 }

@@ -1,11 +1,13 @@
 package actors_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/actors"
 	"github.com/nimbus-epu/epu/actors/msg"
 )
@@ -68,5 +70,18 @@ func TestReconfigurationIsCheckedByTheVersionInForce(t *testing.T) {
 			f.Run(5 * time.Minute)
 			settled(t, f, tt.size, 0)
 		})
+	}
+}
+
+// Goal: who changes a pool whose policy does not load is told what to do about that, not to read the help. Method:
+// a check that fails so.
+func TestAChangeOfAPoolWhosePolicyIsBrokenSaysWhatToDo(t *testing.T) {
+	f := calmFleet(t, 3, nil)
+	f.CheckErr = epu.E(epu.Invalid, "load policy", "good", errors.New("good.lua:1: parse error near 'is'"))
+	f.Order(&msg.Scale{N: 9})
+	f.Run(30 * time.Second)
+	r, refused := f.Answer().(msg.Refused)
+	if !refused || epu.KindOf(r.Err) != epu.Invalid || !strings.Contains(epu.TryOf(r.Err), "epumgmt policy check") {
+		t.Errorf("got %v, try %q", f.Answer(), epu.TryOf(r.Err))
 	}
 }

@@ -130,6 +130,26 @@ func TestSameDecision(t *testing.T) {
 	if sameDecision(sees(1, epu.QualityOK), sees(1, epu.QualityUnknown)) {
 		t.Error("a policy that has become blind is not seen")
 	}
+	fails := func(text string) *epu.Decision {
+		f := d(5, "no data", "")
+		f.Error = text
+		return f
+	}
+	loop := ": a loop that never ends, or too much work for one tick"
+	for _, text := range []string{"q.lua:3: stopped after 5000000 steps", "q.lua:3: stopped after 5001667 steps", "q.lua:4: stopped after 50ms"} {
+		text := text + loop + "\n    4 | n = n + 1\nread: workers 3"
+		if !sameDecision(fails("q.lua:3: stopped after 50ms"+loop), fails(text)) {
+			t.Errorf("a loop that was stopped elsewhere makes another decision: %s", text)
+		}
+	}
+	for _, text := range []string{"other.lua:3: stopped after 50ms" + loop, "q.lua:3: attempt to index nil", "q.lua:3: stopped after making 8 MiB of text"} {
+		if sameDecision(fails("q.lua:3: stopped after 50ms"+loop), fails(text)) {
+			t.Errorf("another failure is not seen: %s", text)
+		}
+	}
+	if sameDecision(fails("q.lua:3: attempt to index nil"), fails("q.lua:4: attempt to index nil")) {
+		t.Error("a failure in another line is not seen")
+	}
 	for name, other := range map[string]*epu.Decision{
 		"wish": d(4, "no data", ""), "rule": d(5, "low_water", ""), "clamps": clamped, "error": failed, "actions": acts,
 	} {

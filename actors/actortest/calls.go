@@ -111,6 +111,9 @@ func (f *Fleet) poolCall(call any) (Exec, Latency) {
 		}
 		return f.hook, quick
 	case actors.CheckConfCall:
+		if f.CheckErr != nil {
+			return func(any) (any, error) { return nil, f.CheckErr }, quick
+		}
 		if f.CheckConf != nil {
 			problems, slow := f.CheckConf(call)
 			quick.Answer += slow

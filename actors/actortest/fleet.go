@@ -34,6 +34,8 @@ type Fleet struct {
 	Candidate func(s *policies.Snapshot, d *epu.Decision) error
 	// DecideSlow is how long an evaluation takes at most to begin, and its answer to arrive.
 	DecideSlow time.Duration
+	// CheckErr, if set, is why no configuration can be checked, such as a policy that does not load.
+	CheckErr error
 	// CheckConf, if set, says what a version of the policy thinks of a configuration that is to be changed; its
 	// answer is on its way for as long as it says.
 	CheckConf func(actors.CheckConfCall) (problems []string, slow time.Duration)

@@ -3,7 +3,9 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime/metrics"
+	"strings"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -115,7 +117,7 @@ func (b *Budget) look() <-chan struct{} {
 
 func (b *Budget) exceeded() error {
 	if b.steps >= b.limits.Steps {
-		return fmt.Errorf("stopped after %d steps: a loop that never ends, or too much work for one tick", b.steps)
+		return fmt.Errorf(stoppedAfter+"%d steps"+endless, b.steps)
 	}
 	b.looks++
 	sample := b.limits.Now == nil && b.looks%heapEverySlow == 0
@@ -145,9 +147,27 @@ func (b *Budget) exceeded() error {
 // late says that the deadline is over.
 func (b *Budget) late() error {
 	if b.ran > b.limits.Deadline {
-		return fmt.Errorf("stopped after %v: a loop that never ends, or too much work for one tick", b.limits.Deadline)
+		return fmt.Errorf(stoppedAfter+"%v"+endless, b.limits.Deadline)
 	}
 	return nil
+}
+
+// What stands around how much a script had used when it was stopped.
+const (
+	stoppedAfter = "stopped after "
+	endless      = ": a loop that never ends, or too much work for one tick"
+)
+
+// stop is where a script was stopped that worked too long, and after how much.
+var stop = regexp.MustCompile(`(:\d+)?: ` + stoppedAfter + `[^:]*` + endless)
+
+// SameFailure reports that two failures of one version of a policy tell the same in their first lines; the source
+// and what was read stand below. Where a loop is stopped, and whether by its steps or by the clock, depends on how
+// busy the machine is.
+func SameFailure(a, b string) bool {
+	a, _, _ = strings.Cut(a, "\n")
+	b, _, _ = strings.Cut(b, "\n")
+	return a == b || stop.ReplaceAllLiteralString(a, endless) == stop.ReplaceAllLiteralString(b, endless)
 }
 
 // weigh finds out whether the state holds too much, once enough was allocated for that, by whomever.

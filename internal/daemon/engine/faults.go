@@ -94,6 +94,9 @@ func (s *Shelf) Alerts() (out []*msg.Alert) {
 		}
 		if at.from == FromFolder {
 			a.Text = "its file is not in force, the last good version goes on: " + f.text
+			if !s.good[at.name] {
+				a.Text = "its file can't be used and no version of it is in force, its pools keep their last wish: " + f.text
+			}
 			a.Try = "mend the file: it is read again when it changes"
 		}
 		out = append(out, a)

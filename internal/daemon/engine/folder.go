@@ -213,6 +213,6 @@ func (f *Folder) broken(view msg.RegistryView, name string, err error) {
 	}
 	text := faultText(err)
 	if f.opts.Shelf.Broken(FromFolder, name, text) {
-		f.opts.Log.Warn("a changed policy is not in force; the last good one goes on", "policy", name, "error", text)
+		f.opts.Log.Warn("a policy's file is not in force", "policy", name, "error", text)
 	}
 }

@@ -205,6 +205,48 @@ func TestFolder(t *testing.T) {
 	b.look("the file is gone", "10 200 3000")
 }
 
+// Goal: nobody is told that a good version goes on where there is none, as when a node starts on a broken file; nor
+// that none does where there is one. Method: the alert of a broken file at a first start, once a version was applied,
+// and after a good start.
+func TestFolderSaysWhetherAGoodVersionGoesOn(t *testing.T) {
+	b := newBench(t)
+	b.use("keeper")
+	b.write("keeper.lua", "this is no policy")
+	says := func(when, want, not string) {
+		t.Helper()
+		b.look(when, "")
+		if got := b.alert(); !strings.Contains(got, want) || strings.Contains(got, not) || !strings.Contains(got, "keeper.lua:1") {
+			t.Errorf("%s: the alert is %q, want %q", when, got, want)
+		}
+	}
+	none, good := "no version of it is in force", "the last good version goes on"
+	says("a start on a broken file", none, good)
+	v, err := b.check("keeper", keeper("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.put(v, epu.PolicyApplied)
+	runs := func() { // as its pool's engine does
+		if _, err := b.shelf.Policy(t.Context(), "keeper", v.Hash); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs()
+	says("a version was applied", good, none)
+	b.start()
+	runs()
+	says("a start with that version", good, none)
+	b.view.Policies = nil
+	b.write("keeper.lua", keeper("0"))
+	b.start()
+	b.look("a good start", "")
+	if _, err := b.shelf.Library("keeper"); err != nil {
+		t.Fatal(err)
+	}
+	b.write("keeper.lua", "this is no policy")
+	says("a file that breaks while its pools run", good, none)
+}
+
 // Goal: a file that never comes to an end holds up no other: its alert is there at once, with its line, and what
 // changes later does not wait for it to be tried again. Method: two pools, two files, on a clock that goes on while
 // policies run.

@@ -36,6 +36,7 @@ type Shelf struct {
 	mu       sync.Mutex                  // guards all below; nothing is read, asked or compiled under it
 	library  map[string]*policies.Policy // by name, as first loaded or last taken over
 	compiled map[string]*policies.Policy // by name and hash
+	good     map[string]bool             // by name: the library or the registry had a version that could be loaded
 	faults   map[subject]fault
 	loads    loads
 }
@@ -44,6 +45,7 @@ type Shelf struct {
 func NewShelf(opts ShelfOptions) *Shelf {
 	return &Shelf{
 		opts: opts, library: map[string]*policies.Policy{}, compiled: map[string]*policies.Policy{}, faults: map[subject]fault{},
+		good:  map[string]bool{},
 		loads: loads{running: map[string]*loading{}, failed: map[string]failure{}},
 	}
 }
@@ -103,7 +105,7 @@ func (s *Shelf) compile(v epu.PolicyVersion) (*policies.Policy, error) {
 	if len(s.compiled) >= compiledMax {
 		clear(s.compiled)
 	}
-	s.compiled[key] = p
+	s.compiled[key], s.good[v.Name] = p, true
 	return p, nil
 }
 
@@ -132,7 +134,7 @@ func (s *Shelf) Library(name string) (*policies.Policy, error) {
 		if taken := s.library[name]; taken != nil {
 			return taken, nil
 		}
-		s.library[name] = p
+		s.library[name], s.good[name] = p, true
 		return p, nil
 	})
 }
@@ -194,5 +196,5 @@ func (s *Shelf) Resolve(view msg.RegistryView, spec epu.PolicySpec) (p *policies
 func (s *Shelf) Take(p *policies.Policy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.library[p.Name] = p
+	s.library[p.Name], s.good[p.Name] = p, true
 }
