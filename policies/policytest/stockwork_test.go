@@ -291,3 +291,39 @@ func TestQueuelenKeepsAWorkerWhileThereIsWork(t *testing.T) {
 		})
 	})
 }
+
+// Goal: batch never leaves queued jobs alone: one worker at least while there are any, and never fewer than they
+// need beyond all that is there. Method: a pool whose guard rails move the wish as they like, and a sensor of idle
+// workers that says anything, as one of a whole cluster does.
+func TestBatchKeepsWhatTheQueueNeeds(t *testing.T) {
+	p, err := policies.NewLibrary(scripts.Policies()).Load("batch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		w := start(t, p, stocks["batch"])
+		each, most := w.conf["jobs_per_worker"].(int), w.conf["max_instances"].(int)
+		if rapid.Bool().Draw(t, "sensor of idle ones") {
+			w.conf["idle_sensor"] = "idle"
+		}
+		for range rapid.IntRange(1, 30).Draw(t, "ticks") {
+			queue := rapid.SampledFrom([]int{0, 0, 1, 5, 12, 40}).Draw(t, "queue")
+			if rapid.Bool().Draw(t, "new") || w.readings["queue-length"].Time.IsZero() {
+				w.read("queue-length", float64(queue), epu.QualityOK)
+			}
+			w.read("idle", float64(rapid.SampledFrom([]int{0, 1, 3, 9, 100}).Draw(t, "idle")), epu.QualityOK)
+			w.limits = epu.Limits{Max: rapid.SampledFrom([]int{-1, -1, 0, 2}).Draw(t, "max")}
+			need := (int(w.readings["queue-length"].Value) + each - 1) / each
+			there := len(w.workers)
+			d := w.decide(t)
+			least := min(1, need)
+			if need > there {
+				least = need
+			}
+			if d.Wanted.Target < min(least, most) {
+				t.Fatalf("got target %d with %d there, want %d for a queue that needs %d\nreasons %v", d.Wanted.Target, there, min(least, most), need, d.Reasons)
+			}
+			w.pass(10 * time.Second)
+		}
+	})
+}

@@ -33,7 +33,8 @@ local params = demand.params {
   },
   idle_sensor = {
     type = "sensor",
-    doc = "sensor that counts idle workers, for batch systems that know; without it workers say themselves whether they are idle",
+    doc = "sensor that counts the pool's idle workers, for batch systems that know, and no other machines; without it workers say themselves "
+      .. "whether they are idle",
   },
   victims = {
     type = "enum", values = { "newest", "oldest", "idle-longest", "most-expensive", "nearest-charge" }, default = "idle-longest",
@@ -111,12 +112,13 @@ local function provided(state, r)
   return math.max(0, last.n - math.max(0, last.asked - state.target))
 end
 
--- How many idle workers may go as far as they are concerned.
+-- How many idle workers may go as far as they are concerned. Counted is how many of those here a sensor says
+-- are idle.
 local function spareOf(state, conf, seen, counted)
   if not counted then
     return #seen.long
   end
-  local memory, spare = state.memory, math.floor(counted.value)
+  local memory, spare = state.memory, counted
   memory.idle = memory.idle or {}
   if conf.idle_for > 0 then -- the fewest that were idle within idle_for; nobody was before anybody looked
     spare = -window.most(memory.idle, state.now, conf.idle_for, -spare, 0)
@@ -188,12 +190,14 @@ return {
       return
     end
 
-    local have, spare = demand.have(state), spareOf(state, conf, seen, counted)
+    local have, here = demand.have(state), demand.serving(state)
+    local idle = counted and math.min(math.floor(counted.value), here) -- it may count those of a whole cluster
+    local spare = spareOf(state, conf, seen, idle)
     local need = math.ceil(r.value / conf.jobs_per_worker)
-    local idle = math.floor(counted and counted.value or seen.idle)
-    local free = idle + seen.waiting + state.starting() + math.max(0, target - have)
+    -- Who waits for a first job may be one of those that a sensor counts.
+    local free = math.min((idle or seen.idle) + seen.waiting, here) + state.starting() + math.max(0, target - have)
     local jobs = show.number(r.value) .. (r.value == 1 and " job" or " jobs") .. " queued"
-    local p = { n = target, rule = "jobs", span = 0 }
+    local p = { n = target, rule = "jobs", span = 0, floor = math.min(1, need) }
     local before = math.min(need, provided(state, r))
     if before > free then
       p.text = jobs .. " at a reading for which there were " .. pool.plural(before, "worker") .. " already"
@@ -207,7 +211,11 @@ return {
       p.text = p.text or jobs .. ", " .. pool.plural(free, "worker") .. " free or starting"
       shrink(control, state, conf, p, { jobs = jobs, free = -more, idle = spare, long = not counted and seen.long })
     end
+    if counted and idle < math.floor(counted.value) then
+      p.text = p.text .. "; " .. conf.idle_sensor .. " counts " .. show.number(math.floor(counted.value)) .. " idle, but only " .. idle
+        .. (idle == 1 and " runs" or " run") .. " here"
+    end
     local n = demand.settle(control, state, conf, p)
-    memory.provided = { time = r.time, n = math.min(need, free + math.max(0, n - math.max(target, have))), asked = n }
+    memory.provided = { time = r.time, n = math.min(need, n, free + math.max(0, n - math.max(target, have))), asked = n }
   end,
 }

@@ -195,3 +195,29 @@ test.case {
     { workers = { { count = 2, idle_for = 600 } }, expect = { target = 1, because = "so 1 worker still to be launched is not needed, and 1 worker idle for 5m or longer" } },
   },
 }
+
+test.case {
+  name = "a sensor that counts the idle ones of a whole cluster counts no more than run here",
+  conf = { idle_sensor = "idle", idle_for = "0s", jobs_per_worker = 3 },
+  steps = {
+    { workers = { { count = 3 } }, wish = 3, sensors = jobs(12, { idle = { value = 9 } }),
+      expect = { target = 4, because = "12 jobs queued for 3 workers that are free or starting: 1 more; idle counts 9 idle, but only 3 run here" } },
+    { after = 10, sensors = jobs(4, { idle = { value = 9 } }), expect = { target = 2, because = "idle counts 9 idle, but only 3 run here" } },
+    { after = 10, workers = { { count = 2 } }, sensors = jobs(1, { idle = { value = 2 } }), expect = { target = 1 } },
+    { after = 10, wish = 0, sensors = jobs(12, { idle = { value = 9 } }), expect = { target = 4 } },
+  },
+}
+
+test.case {
+  name = "a worker that has just come up is free once, also where a sensor counts it as idle",
+  conf = { idle_sensor = "idle" },
+  steps = { { workers = { { count = 3, age = 5 } }, wish = 3, sensors = jobs(6, { idle = { value = 3 } }), expect = { target = 6 } } },
+}
+
+test.case {
+  name = "while jobs wait one worker is wanted at least, also when those beyond the target could take them",
+  steps = {
+    { workers = { { count = 3, idle_for = 10 } }, wish = 0, sensors = jobs(2), expect = { target = 1, because = "raised from 0 to 1, since there is work" } },
+    { after = 10, workers = {}, sensors = { ["queue-length"] = { value = 2, age = 10 } }, expect = { target = 2 } },
+  },
+}
