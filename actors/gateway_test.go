@@ -172,6 +172,51 @@ func TestAnswersWhileNothingMayHappen(t *testing.T) {
 	})
 }
 
+// Goal: a node that starts while policies are not asked does not deny the past: status and explain show the last
+// recorded decision, and that the policy is not asked. Method: a start after a freeze, another after terminate-all,
+// one without a history.
+func TestAnswersAfterAStartWhileNothingMayHappen(t *testing.T) {
+	inNode(t, func(n *node) {
+		o := newOperator(n)
+		o.files.pools = []epu.PoolSpec{treePool("web", 3)}
+		o.ask(&msg.Apply{})
+		n.expect(time.Minute, 3, map[epu.PoolID]int{"web": 3})
+		last := o.ask(&msg.DecisionsQuery{Pool: "web"}).(*msg.Decisions).GetDecisions()[0].GetId()
+		again := func(when string, want int32, says ...string) {
+			t.Helper()
+			history := n.history
+			n.stop()
+			if last != "" {
+				n.history = history
+			}
+			n.start()
+			o.g = newOperator(n).g
+			p := o.ask(&msg.StatusQuery{}).(*msg.Status).GetPools()[0]
+			if p.GetHealth() != "ok" || p.GetWant() != want || p.GetLastDecision().GetId() != last {
+				t.Errorf("%s: status has %v, want %d wanted and the decision %s", when, p, want, last)
+			}
+			e := o.ask(&msg.ExplainQuery{Pool: "web"}).(*msg.Explanation)
+			if got := e.GetDecision().GetFields()["id"].GetStringValue(); got != last {
+				t.Errorf("%s: explain shows the decision %q, want %q", when, got, last)
+			}
+			for _, text := range says {
+				if got := strings.Join(e.GetDoing(), "\n"); !strings.Contains(got, text) {
+					t.Errorf("%s: explain says\n%s\nwithout %q", when, got, text)
+				}
+			}
+		}
+		o.ask(&msg.FreezeCommand{Pool: "web"})
+		again("frozen", 3, "keeps its last wish, 3 workers: its policy is not asked while the pool is frozen", "epumgmt thaw web")
+		o.ask(&msg.Thaw{Pool: "web"})
+		o.ask(&msg.TerminateAll{})
+		n.expect(time.Minute, 0, map[epu.PoolID]int{"web": 0})
+		last = o.ask(&msg.DecisionsQuery{Pool: "web"}).(*msg.Decisions).GetDecisions()[0].GetId()
+		again("after terminate-all", 0, "wants none instead of its last wish, 3 workers, and its policy is not asked: terminate-all", "epumgmt enable")
+		last = ""
+		again("without a history", 0, "its last wish, 3 workers, and its policy is not asked")
+	})
+}
+
 // Goal: decisions show replacements, which no decision ordered; explain finds what was in force at a
 // time. Method: a worker that dies, a pool that is scaled, and questions about before and after.
 func TestAnswersAboutThePast(t *testing.T) {

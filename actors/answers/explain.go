@@ -77,9 +77,11 @@ func Doing(v msg.PoolView) []string {
 	case v.Recovery:
 		out = append(out, "nothing: the store is in recovery until you have decided about every machine (epumgmt sweep, adopt, then end-recovery)")
 	case v.EndAll:
-		out = append(out, "wants none whatever its policy says: terminate-all switched launching off (undo: epumgmt enable)")
+		out = append(out, "wants none"+lastWish(v, " instead of its last wish, %s,")+" and its policy is not asked: terminate-all switched launching off (undo: epumgmt enable)")
 	case v.Removing:
 		out = append(out, "wants none: the pool is being removed")
+	case v.Freeze != nil:
+		out = append(out, "keeps "+cmp.Or(lastWish(v, "its last wish, %s"), "to its last wish, none")+": its policy is not asked while the pool is frozen (undo: epumgmt thaw "+string(v.Spec.Name)+")")
 	}
 	var g groups
 	for _, w := range v.Workers {
@@ -100,6 +102,17 @@ func Doing(v msg.PoolView) []string {
 	}
 	return out
 }
+
+// lastWish puts the wish that is durable into a text; empty where it is for none.
+func lastWish(v msg.PoolView, form string) string {
+	if v.Wish.Target == 0 {
+		return ""
+	}
+	return fmt.Sprintf(form, epu.Plural(v.Wish.Target, "worker"))
+}
+
+// Asked reports that a pool's policy is asked now. While it is not, no decision comes after a start.
+func Asked(v msg.PoolView) bool { return !v.EndAll && !v.Removing && !v.Recovery && v.Freeze == nil }
 
 // Did says what a decision of the past led to at once.
 func Did(d *epu.Decision) []string {

@@ -35,6 +35,9 @@ func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Messa
 	if err != nil {
 		return nil, err
 	}
+	if v.Last, err = g.last(ctx, v); err != nil {
+		return nil, err
+	}
 	now := g.tree.Clock.Now()
 	d, past := v.Last, q.GetDecision() != "" || q.GetAt() != nil
 	out := &msg.Explanation{Pool: answers.Pool(applied, v, now)}
@@ -58,6 +61,37 @@ func (g *Gateway) explain(ctx context.Context, q *msg.ExplainQuery) (proto.Messa
 		return nil, err
 	}
 	return out, nil
+}
+
+// last is the newest decision of a pool. A policy that has not been asked since the node's start, because it is not
+// to be, has decided nevertheless: that stands in the history, unless its wish is not the durable one any more.
+func (g *Gateway) last(ctx context.Context, v msg.PoolView) (*epu.Decision, error) {
+	if v.Last != nil || answers.Asked(v) {
+		return v.Last, nil
+	}
+	d, err := g.newest(ctx, persistence.Query{Kind: persistence.KindDecision, Pool: v.Spec.Name, NewestFirst: true, Limit: 1})
+	if err != nil || d == nil || d.Wish.Target != v.Wish.Target {
+		return nil, err
+	}
+	return d, nil
+}
+
+// newest reads the first decision that a query finds; nil when there is none.
+func (g *Gateway) newest(ctx context.Context, find persistence.Query) (*epu.Decision, error) {
+	if err := g.tree.History.Flush(ctx); err != nil {
+		return nil, epu.E(epu.Unavailable, "read history of", string(find.Pool), err)
+	}
+	for r, err := range g.tree.History.Find(ctx, find) {
+		if err != nil {
+			return nil, epu.E(epu.Unavailable, "read history of", string(find.Pool), err)
+		}
+		d := &epu.Decision{}
+		if err := json.Unmarshal(r.Data, d); err != nil {
+			return nil, epu.E(epu.Internal, "read decision", r.ID, err)
+		}
+		return d, nil
+	}
+	return nil, nil
 }
 
 // turns are the readings that would change a pool's wish. An explanation does not wait long for them.
@@ -96,22 +130,12 @@ func (g *Gateway) decision(ctx context.Context, q *msg.ExplainQuery) (*epu.Decis
 		find.NewestFirst, find.Until = true, at.AsTime().Add(1)
 		on, why = "of "+at.AsTime().Format(time.RFC3339), "the history has none that is as old"
 	}
-	if err := g.tree.History.Flush(ctx); err != nil {
-		return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
+	if d, err := g.newest(ctx, find); d != nil || err != nil {
+		return d, err
 	}
-	for r, err := range g.tree.History.Find(ctx, find) {
-		if err != nil {
-			return nil, epu.E(epu.Unavailable, "read history of", q.GetPool(), err)
-		}
-		d := &epu.Decision{}
-		if err := json.Unmarshal(r.Data, d); err != nil {
-			return nil, epu.E(epu.Internal, "read decision", r.ID, err)
-		}
-		return d, nil
-	}
-	err := epu.E(epu.NotFound, "find decision", on, errors.New(why))
-	err.Try = "epumgmt decisions " + q.GetPool() + " lists them; equal ones are kept once, with a count"
-	return nil, err
+	none := epu.E(epu.NotFound, "find decision", on, errors.New(why))
+	none.Try = "epumgmt decisions " + q.GetPool() + " lists them; equal ones are kept once, with a count"
+	return nil, none
 }
 
 // doneOf says what was done for a pool in the last minutes and why.

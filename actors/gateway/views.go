@@ -42,7 +42,11 @@ func (g *Gateway) status(ctx context.Context, q *msg.StatusQuery) (proto.Message
 			})
 			continue
 		}
-		out.Pools = append(out.Pools, answers.Pool(v.Pools[name], views[name], now))
+		shown := views[name]
+		if shown.Last, err = g.last(ctx, shown); err != nil {
+			return nil, err
+		}
+		out.Pools = append(out.Pools, answers.Pool(v.Pools[name], shown, now))
 	}
 	sites := map[epu.SiteID]msg.SiteView{}
 	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {

@@ -2,7 +2,9 @@ package decision
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +32,8 @@ type Decided struct {
 	Equal      int          `json:"equal"`
 	Same       string       `json:"same"`
 	Error      string       `json:"error"`
+
+	Conf map[string]any `json:"conf"`
 }
 
 // Target is what people are told of a wish.
@@ -59,6 +63,29 @@ func Reasons(list []epu.Reason) []string {
 			text += "  (" + r.Origin + ")"
 		}
 		out = append(out, text)
+	}
+	return out
+}
+
+// settingBytesMax bounds what is shown of one setting, such as a long schedule; -o json has all of it.
+const settingBytesMax = 160
+
+// Settings gives each setting of a policy as KEY=VALUE, in the order of their names.
+func Settings(conf map[string]any) []string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(conf)) {
+		text, plain := conf[key].(string)
+		if !plain {
+			raw, err := json.Marshal(conf[key])
+			if err != nil {
+				continue // it came as JSON
+			}
+			text = string(raw)
+		}
+		if len(text) > settingBytesMax {
+			text = strings.ToValidUTF8(text[:settingBytesMax], "") + "..."
+		}
+		out = append(out, key+"="+text)
 	}
 	return out
 }

@@ -1,7 +1,10 @@
 package decision_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/nimbus-epu/epu/internal/cli/decision"
 )
@@ -24,5 +27,16 @@ func TestInputText(t *testing.T) {
 		if got := decision.Input(v); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// Goal: settings read as reconfigure takes them, and a long one does not hide the rest. Method: one of each kind.
+func TestSettings(t *testing.T) {
+	got := decision.Settings(map[string]any{"zone": "Europe/Berlin", "keep": 3.0, "lines": []any{strings.Repeat("é", 300)}, "heal": false})
+	if want := []string{"heal=false", "keep=3", "zone=Europe/Berlin"}; len(got) != 4 || !slices.Equal(append(got[:2:2], got[3]), want) {
+		t.Errorf("got %q, want %q and the lines", got, want)
+	}
+	if !utf8.ValidString(got[2]) || !strings.HasSuffix(got[2], "...") || len(got[2]) > 200 {
+		t.Errorf("got the lines %q", got[2])
 	}
 }

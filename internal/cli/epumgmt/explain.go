@@ -22,7 +22,7 @@ func explainCommand(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use: "explain POOL", Short: "Say why a pool wants what it wants", Args: cli.Takes(1, 1),
 		Long: `Say what the policy of a pool saw, which rule it followed, what the guard rails changed, what it
-rejected, what is being done, and what would change the answer. With --decision or --at: of a decision of the
+rejected, what is being done, the policy's settings, and what would change the answer. With --decision or --at: of a decision of the
 past, and what it led to at once. --at takes a time of day, a date with a time, or how long ago.`,
 		Example:           "epumgmt explain epu-web\nepumgmt explain epu-web --at 14:30\nepumgmt explain epu-web --decision 01JC0000000000000000000001",
 		ValidArgsFunction: s.completePools(1),
@@ -90,6 +90,8 @@ func (s *session) explanationView(e *msg.Explanation) (cli.View, error) {
 	name := e.GetPool().GetName()
 	if e.GetDecision() == nil || len(e.GetDecision().GetFields()) == 0 {
 		v.Lines = []cli.Line{cli.L("%s has made no decision yet (engine %s)", name, orDash(e.GetPool().GetEngine()))}
+		v.Lines = append(v.Lines, labelled("doing", atMost(doingMax, e.GetDoing()))...)
+		v.Lines = append(v.Lines, s.settings(e.GetPool().GetConf().AsMap())...)
 		v.Lines = append(v.Lines, wouldChange(e)...)
 		return v, nil
 	}
@@ -136,11 +138,7 @@ func (s *session) explanation(e *msg.Explanation, d decision.Decided) []cli.Line
 	if d.Error != "" {
 		lines = append(lines, cli.Line{cli.Text(pad("failed")), {Text: d.Error + "; the last wish stands", Tone: cli.Bad}})
 	}
-	width := explainWidth
-	if s.print.Width > 0 {
-		width = s.print.Width
-	}
-	lines = append(lines, labelled("saw", decision.Wrap(decision.Inputs(d.Inputs), width-labelWidth))...)
+	lines = append(lines, labelled("saw", decision.Wrap(decision.Inputs(d.Inputs), s.explainWidth()-labelWidth))...)
 	lines = append(lines, labelled("rule", decision.Reasons(d.Reasons))...)
 	clamps := decision.Reasons(d.Clamps)
 	if len(clamps) > 0 && d.Wanted.Target != d.Wish.Target && !strings.Contains(clamps[0], " -> ") { // it may say so itself
@@ -157,10 +155,27 @@ func (s *session) explanation(e *msg.Explanation, d decision.Decided) []cli.Line
 	if p := e.GetPool(); p.GetShadow() != "" {
 		lines = append(lines, labelled("shadow", []string{p.GetShadow() + "  (epumgmt policy shadow " + p.GetName() + " --status)"})...)
 	}
+	conf := d.Conf
+	if p := e.GetPool(); p.GetLastDecision().GetId() == id { // what was changed since it counts from the next one on
+		conf = p.GetConf().AsMap()
+	}
+	lines = append(lines, s.settings(conf)...)
 	if d.Equal > 0 {
 		lines = append(lines, labelled("before", []string{"the decision before this one was repeated " + plural(d.Equal, "time")})...)
 	}
 	return append(lines, wouldChange(e)...)
+}
+
+// settings shows a policy's configuration as reconfigure takes it.
+func (s *session) settings(conf map[string]any) []cli.Line {
+	return labelled("settings", decision.Wrap(decision.Settings(conf), s.explainWidth()-labelWidth))
+}
+
+func (s *session) explainWidth() int {
+	if s.print.Width > 0 {
+		return s.print.Width
+	}
+	return explainWidth
 }
 
 func wouldChange(e *msg.Explanation) []cli.Line {

@@ -221,7 +221,7 @@ func (n *fakeNode) explain(m *msg.ExplainQuery) (proto.Message, error) {
 	}
 	d := epu.Decision{
 		ID: "01JC0000000000000000000001", Pool: epu.PoolID(m.GetPool()), Time: now.Add(-12 * time.Second), Policy: "queuelen", PolicyHash: "7f3c00112233",
-		Seed: 1<<64 - 1,
+		Seed: 1<<64 - 1, Conf: map[string]any{"sensor": "queue_depth", "per_worker": 20, "retry_after": "10m", "sites": []any{"us-east-1c"}},
 		Inputs: []epu.Input{
 			{Name: "sensor queue_depth", Value: map[string]any{"sensor": "queue_depth", "value": 118, "age": 12 * time.Second, "quality": "ok", "unit": "messages"}},
 			{Name: "running", Value: 2},
