@@ -40,6 +40,37 @@ const allTypes = `return {
   decide = function(control, state, conf) control.scale_to(conf.i) end,
 }`
 
+// Goal: validate tells several problems, each where it is; what is none of that form is a fault of the policy and not a
+// configuration that is good. Method: what it returns, as Lua.
+func TestValidateReturnsAllThatIsWrong(t *testing.T) {
+	for _, c := range []struct{ returned, want string }{
+		{"nil", ""},
+		{"{}", ""},
+		{"{ { text = 'too odd' } }", "too odd"},
+		{"{ { at = 'n', text = 'is odd' }, { at = { 'lines', 2, 'cron' }, text = 'never' } }", "n: is odd\nold[1].cron: never"},
+		{"{ { at = { 'lines', 1, 2 }, text = 'x' } }", "old[0][1]: x"},
+		{"true", "p.lua:3: validate returned a boolean"},
+		{"'no'", "p.lua:3: validate returned"},
+		{"{ text = 'x' }", "p.lua:3: validate returned a table with the key text"},
+		{"{ 'x' }", "p.lua:3: entry 1 of what validate returned is"},
+		{"{ { text = 5 } }", "p.lua:3: entry 1 of what validate returned has no good text or at"},
+		{"{ { at = 5, text = 'x' } }", "p.lua:3: entry 1 of what"},
+		{"{ { at = { 'l', 0 }, text = 'x' } }", "p.lua:3: entry 1 of what"},
+		{"{ { at = { 'l', 0/0 }, text = 'x' } }", "p.lua:3: entry 1 of what"},
+		{"(function() local t = {} for i = 1, 1e4 do t[i] = { text = 'x' } end return t end)()", strings.TrimSuffix(strings.Repeat("x\n", 100), "\n")},
+	} {
+		p := compile(t, "p", "return { params = { n = { type = 'integer' }, lines = { type = 'list', aliases = { 'old' } } },\n"+
+			"decide = function() end,\nvalidate = function() return "+c.returned+" end }")
+		_, problems := p.Check(map[string]any{"old": []any{1, 2}})
+		if got := policies.Problems(problems).Error(); c.want == "" && problems != nil || !strings.HasPrefix(got, c.want) {
+			t.Errorf("validate returned %s: got %q, want %q", c.returned, got, c.want)
+		}
+		if _, _, changing := p.Reconfigure(map[string]any{"lines": []any{1}}, map[string]any{"old": []any{2}}); !cmp.Equal(changing, problems) {
+			t.Errorf("validate returned %s: reconfigure tells %v, want %v", c.returned, changing, problems)
+		}
+	}
+}
+
 // Goal: a configuration comes out in one form or is refused with words that help. Method: one key each.
 func TestCheck(t *testing.T) {
 	p := compile(t, "all", allTypes)

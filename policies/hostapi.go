@@ -35,7 +35,7 @@ func Functions() []Function {
 // Classes lists the tables and views that Functions speak of.
 func Classes() []Class {
 	return []Class{
-		policyClass, source.ParamClass,
+		policyClass, source.ParamClass, source.FindingClass,
 		scaleOptions, wantSpec, launchOptions, actOptions, reasonTable, tickOptions,
 		workerClass, filterClass, timeOptions, timeClass, readingClass, windowClass, workClass, changeClass,
 		offerFilter, offerClass, budgetClass, placeClass, refusalClass,

@@ -283,7 +283,7 @@ func (p *Policy) functions(t *lua.LTable) (fns functions, problems Problems) {
 var policyClass = Class{Name: "epu.Policy", Doc: "What a policy's file returns. Everything but decide is optional.", Fields: []sandbox.Attr{
 	{Name: "doc", Type: "string?", Doc: "what the policy does, in a sentence"},
 	{Name: "params", Type: "table<string, epu.Param>?", Doc: "its parameters"},
-	{Name: "validate", Type: "fun(conf: table<string, any>)?", Doc: "rules over several parameters; error(\"why\", 0) refuses a configuration"},
+	{Name: "validate", Type: "(fun(conf: table<string, any>): epu.Finding[]?)?", Doc: "rules over several parameters, and over what lists and maps hold; it returns all that is wrong, or refuses a configuration with error(\"why\", 0)"},
 	{Name: "initialize", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>)?", Doc: "called before the first decision after a start, once; again if that decision fails or is refused"},
 	{Name: "decide", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>)", Doc: "called at every tick, never twice at once"},
 	{Name: "reconfigure", Type: "fun(control: epu.Control, state: epu.State, conf: table<string, any>, old: table<string, any>, changed: string[])?", Doc: "called before the first decision with a changed configuration, and again if that fails or is refused; changed lists the keys"},
@@ -383,7 +383,10 @@ func (h *host) validate(full map[string]any) (problems []Problem) {
 	if err == nil && fns.validate != nil {
 		h.L.Push(fns.validate)
 		h.L.Push(sandbox.ToLua(h.p.plain(full)))
-		err = h.L.PCall(1, 0, nil)
+		if err = h.L.PCall(1, 1, nil); err == nil {
+			problems = h.p.files[h.p.main].Findings(h.L.Get(-1))
+			h.L.Pop(1)
+		}
 	}
 	if err == nil {
 		err = h.Spent()
@@ -391,5 +394,5 @@ func (h *host) validate(full map[string]any) (problems []Problem) {
 	if err != nil {
 		return []Problem{h.p.problemAt(messageOf(err))}
 	}
-	return nil
+	return problems
 }

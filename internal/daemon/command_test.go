@@ -98,6 +98,37 @@ limits: {max: 5}
 sensors:
   queue-lenght: {source: push}
 policy: {name: queuelen}
+---
+schema: epu/v1
+kind: pool
+name: epu-three
+deployable_type: sleeper
+placement: [{site: local}]
+limits: {max: 5}
+policy:
+  name: schedule
+  conf:
+    zone: Europe/Berln
+    lines:
+      - {cron: "0 8 * *", count: 1}
+      - cron: "0 8 * * *"
+        name: no count
+      - {cron: "0 8 * * *", count: 1, zone: Mars}
+---
+schema: epu/v1
+kind: pool
+name: epu-four
+deployable_type: sleeper
+placement: [{site: local}]
+limits: {max: 5}
+policy:
+  name: sites
+  conf:
+    preserve_n: 1
+    clouds:
+      - {site_name: local}
+      - site: local
+        size: lots
 `)
 	code, _, errs := command(t, "validate", "-f", dir)
 	if code != 4 {
@@ -109,6 +140,9 @@ policy: {name: queuelen}
 		"b.yaml:5", "there is no site lokal", "did you mean local?", "b.yaml:6", "has no unit",
 		"b.yaml:9", "must be at least 0", "b.yaml:10", "is no parameter of the policy",
 		"b.yaml:15", "there is no deployable type sleper", "b.yaml:20", "reads the sensor queue-length", "did you mean queue-lenght?",
+		"b.yaml:31: policy.conf.zone: no time zone 'Europe/Berln'", "b.yaml:33: policy.conf.lines[0].cron: ", "b.yaml:34: policy.conf.lines[1].count: is required",
+		"b.yaml:36: policy.conf.lines[2].zone: no time zone 'Mars'",
+		"b.yaml:50: policy.conf.clouds[1].site: 'local' stands twice", "b.yaml:51: policy.conf.clouds[1].size: must be a whole number",
 	} {
 		i := strings.Index(errs[at:], want)
 		if i < 0 {

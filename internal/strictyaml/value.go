@@ -176,6 +176,9 @@ func (v Value) Any() any {
 	case v.IsList():
 		out := []any{}
 		for _, item := range v.List() {
+			if item.origins != nil && (item.IsMap() || item.IsList()) { // of what is missing in an entry, its own line is told
+				item.origins[item.key] = item.Where()
+			}
 			out = append(out, item.Any())
 		}
 		return out

@@ -44,6 +44,7 @@ func (s Set) Check(conf map[string]any, rule Rule) (full map[string]any, problem
 	}
 	if problems == nil {
 		problems = rule(full)
+		respell(problems, given)
 	}
 	if problems != nil {
 		return nil, problems
@@ -130,11 +131,7 @@ func (s Set) Reconfigure(old, changes map[string]any, rule Rule) (merged map[str
 		input[name] = v
 	}
 	merged, found := s.Check(input, rule)
-	for i := range found { // as the operator spelt it
-		if from, ok := given[found[i].Key]; ok {
-			found[i].Key = from
-		}
-	}
+	respell(found, given)
 	if problems = append(problems, found...); problems != nil {
 		return nil, nil, problems
 	}

@@ -17,6 +17,24 @@ type Problem struct {
 	Try  string // what to do about it; empty where the text says it
 }
 
+// Root is the parameter that a key is or lies within: lines of lines[1].cron.
+func Root(key string) string {
+	if i := strings.IndexAny(key, ".["); i >= 0 {
+		return key[:i]
+	}
+	return key
+}
+
+// respell gives problems the names under which an operator gave the parameters.
+func respell(problems []Problem, given map[string]string) {
+	for i, p := range problems {
+		root := Root(p.Key)
+		if from, ok := given[root]; ok {
+			problems[i].Key = from + p.Key[len(root):]
+		}
+	}
+}
+
 // String is the problem on one line, with file and line or the key in front.
 func (p Problem) String() string {
 	text := p.Words()

@@ -94,21 +94,26 @@ func (s Set) Mend(conf map[string]any, v Variant, problems []Problem) string {
 	base := v.Base(conf)
 	var unset, flags []string
 	for _, p := range problems {
-		d, known := s.Find(p.Key)
-		key := p.Key
+		root := Root(p.Key)
+		d, known := s.Find(root)
+		key := root
 		if _, exact := base[key]; known && !exact { // it may stand there under an old name
 			if i := slices.IndexFunc(d.Names(), func(name string) bool { _, ok := base[name]; return ok }); i >= 0 {
 				key = d.Names()[i]
 			}
 		}
-		_, changed := v.Changes[p.Key]
+		_, changed := v.Changes[root]
 		_, had := base[key]
 		switch {
 		case p.Key == "" || changed:
 		case had && (!known || !d.Required || d.doubled(key, base)):
-			unset = append(unset, key)
+			if !slices.Contains(unset, key) {
+				unset = append(unset, key)
+			}
 		case known:
-			flags = append(flags, "--set "+d.Name+"=VALUE")
+			if set := "--set " + d.Name + "=VALUE"; !slices.Contains(flags, set) {
+				flags = append(flags, set)
+			}
 		}
 	}
 	if len(unset) > 0 {

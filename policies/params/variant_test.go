@@ -47,6 +47,18 @@ func TestMend(t *testing.T) {
 	}
 }
 
+// Goal: what is wrong within a value is mended as the whole value is, once. Method: a rule with two problems in it.
+func TestMendOfAnEntry(t *testing.T) {
+	within := func(map[string]any) []params.Problem {
+		return []params.Problem{{Key: "night[0].count", Text: "x"}, {Key: "night[1]", Text: "x"}, {Key: "day.a", Text: "x"}, {Key: "day.b", Text: "x"}}
+	}
+	conf := map[string]any{"daytime": 1, "night": 2}
+	_, problems := office().Vary(conf, params.Variant{}, within)
+	if got, want := office().Mend(conf, params.Variant{}, problems), "--unset night --set day=VALUE"; got != want {
+		t.Errorf("got %q, want %q (%v)", got, want, problems)
+	}
+}
+
 func TestMendMends(t *testing.T) {
 	keys := rapid.SampledFrom([]string{"day", "daytime", "night", "nighttime", "zone", "high", "low"})
 	values := rapid.OneOf(rapid.Just[any](3), rapid.Just[any]("x"))

@@ -4,6 +4,7 @@
 -- as if it were alone. The pool grows when one rule wants more, and shrinks only as far as all agree. While
 -- a rule can't see (no reading, a stale one), nothing shrinks at all.
 
+local conf = require "lib.conf"
 local demand = require "lib.demand"
 local rules = require "lib.rules"
 
@@ -25,20 +26,22 @@ return {
     },
   },
 
-  validate = function(conf)
-    demand.validate(conf)
-    for i, given in ipairs(conf.rules) do
-      rules.read(given, "rule " .. i)
+  validate = function(given)
+    local found = {}
+    conf.try(found, {}, demand.validate, given)
+    for i, rule in ipairs(given.rules) do
+      rules.check(rule, { "rules", i }, found)
     end
+    return found
   end,
 
   ---@param control epu.Control
   ---@param state epu.State
-  decide = function(control, state, conf)
+  decide = function(control, state, whole)
     local memory = state.memory
     local kept, before, answers = {}, memory.rules or {}, {}
     local n, winner, blind = -1, nil, nil
-    for i, given in ipairs(conf.rules) do
+    for i, given in ipairs(whole.rules) do
       local policy, full, where = rules.read(given, "rule " .. i)
       kept[i] = before[i] and before[i].policy == given.policy and before[i] or { policy = given.policy }
       local said = rules.ask(policy, state, full, kept[i])
@@ -53,13 +56,13 @@ return {
     end
     memory.rules = kept
 
-    local p = blind and rules.unseen(state, conf, n, blind)
+    local p = blind and rules.unseen(state, whole, n, blind)
     if p then
       winner = nil
     else
       p = { n = n, text = answers[winner], rule = "largest" }
     end
-    demand.settle(control, state, conf, p)
+    demand.settle(control, state, whole, p)
     for i, answer in ipairs(answers) do
       if i ~= winner then
         control.because(answer, "answer")

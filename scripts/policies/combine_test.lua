@@ -107,19 +107,19 @@ test.case {
 }
 
 for text, rules in pairs {
-  ["rule 1: policy must be one of batch, "] = { { policy = "nope" } },
-  ["rule 2 (queuelen): queuelen_high_water is required"] = { base, { policy = "queuelen", conf = { queuelen_low_water = 1 } } },
-  ["rule 1 (queuelen): queuelen_low_water (5) is above queuelen_high_water (1)"] = { { policy = "queuelen", conf = { queuelen_low_water = 5, queuelen_high_water = 1 } } },
-  ["rule 1 (npreserving): preserve_n must be a whole number, got \"x\""] = { { policy = "npreserving", conf = { preserve_n = "x" } } },
-  ["rule 1 (npreserving): preserve_n must be at least 0, got -1"] = { { policy = "npreserving", conf = { preserve_n = -1 } } },
-  ["rule 1 (npreserving): preserv_n is no parameter; there are allocation, "] = { { policy = "npreserving", conf = { preserv_n = 1 } } },
-  ["rule 1 (queuelen): stabilisation must be a duration such as 90s or 5m, got 5"] =
+  ["rules[0].policy: must be one of batch, "] = { { policy = "nope" } },
+  ["rules[1].conf.queuelen_high_water: is required"] = { base, { policy = "queuelen", conf = { queuelen_low_water = 1 } } },
+  ["rules[0].conf: queuelen_low_water (5) is above queuelen_high_water (1)"] = { { policy = "queuelen", conf = { queuelen_low_water = 5, queuelen_high_water = 1 } } },
+  ["rules[0].conf.preserve_n: must be a whole number, got \"x\""] = { { policy = "npreserving", conf = { preserve_n = "x" } } },
+  ["rules[0].conf.preserve_n: must be at least 0, got -1"] = { { policy = "npreserving", conf = { preserve_n = -1 } } },
+  ["rules[0].conf.preserv_n: is no parameter; there are allocation, "] = { { policy = "npreserving", conf = { preserv_n = 1 } } },
+  ["rules[0].conf.stabilisation: must be a duration such as 90s or 5m, got 5"] =
     { { policy = "queuelen", conf = { queuelen_low_water = 0, queuelen_high_water = 1, stabilisation = 5 } } },
-  ["rule 1 (queuelen): stabilisation must be at most 24h"] =
+  ["rules[0].conf.stabilisation: must be at most 24h"] =
     { { policy = "queuelen", conf = { queuelen_low_water = 0, queuelen_high_water = 1, stabilisation = "24h1m" } } },
-  ["rule 1 (npreserving): heal must be true or false, got \"no\""] = { { policy = "npreserving", conf = { heal = "no" } } },
-  ["rule 1 (npreserving): victims must be one of newest, "] = { { policy = "npreserving", conf = { victims = "all" } } },
-  ["rule 1: confs is no key of a rule"] = { { policy = "npreserving", confs = {} } },
+  ["rules[0].conf.heal: must be true or false, got \"no\""] = { { policy = "npreserving", conf = { heal = "no" } } },
+  ["rules[0].conf.victims: must be one of newest, "] = { { policy = "npreserving", conf = { victims = "all" } } },
+  ["rules[0].confs: is no key of a rule"] = { { policy = "npreserving", confs = {} } },
 } do
   test.case { name = "refused: " .. text, conf = { rules = rules }, refused = text }
 end

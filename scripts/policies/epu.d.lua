@@ -5,7 +5,7 @@
 ---@class epu.Policy
 ---@field doc? string what the policy does, in a sentence
 ---@field params? table<string, epu.Param> its parameters
----@field validate? fun(conf: table<string, any>) rules over several parameters; error("why", 0) refuses a configuration
+---@field validate? (fun(conf: table<string, any>): epu.Finding[]?) rules over several parameters, and over what lists and maps hold; it returns all that is wrong, or refuses a configuration with error("why", 0)
 ---@field initialize? fun(control: epu.Control, state: epu.State, conf: table<string, any>) called before the first decision after a start, once; again if that decision fails or is refused
 ---@field decide fun(control: epu.Control, state: epu.State, conf: table<string, any>) called at every tick, never twice at once
 ---@field reconfigure? fun(control: epu.Control, state: epu.State, conf: table<string, any>, old: table<string, any>, changed: string[]) called before the first decision with a changed configuration, and again if that fails or is refused; changed lists the keys
@@ -23,6 +23,11 @@
 ---@field unit? string unit, for messages and pages
 ---@field doc? string what it means, in a sentence
 ---@field aliases? string[] old names; one that begins with ! means the opposite
+
+---One thing that is wrong with a configuration, of those that validate returns.
+---@class epu.Finding
+---@field at string|(string|integer)[]|nil where: a parameter, or the way to a value within one, such as {"lines", 2, "cron"}; entries of lists count from 1 here, and from 0 where operators read it: lines[1].cron
+---@field text string what is wrong, without the place
 
 ---Options of control.scale_to.
 ---@class epu.ScaleOptions

@@ -88,6 +88,14 @@ local function most_within(all, given, at, fired)
   return most, best
 end
 
+-- Fails with what is wrong with a line of a crontab or a zone.
+local function sound(line, zone)
+  local ok, problem = pcall(cron.check, line, zone)
+  if not ok then
+    error(text.gsub(tostring(problem), [[^.*cron\.check: ]], ""), 0)
+  end
+end
+
 return {
   doc = "Keep a number of workers by the clock: lines of a crontab, in any time zone.",
 
@@ -106,12 +114,18 @@ return {
   },
 
   validate = function(given)
-    for i, line in ipairs(lines(given)) do
-      local ok, problem = pcall(cron.check, line.cron, line.zone)
-      if not ok then
-        error("line " .. i .. ": " .. text.gsub(tostring(problem), [[^.*cron\.check: ]], ""), 0)
+    local found = {}
+    conf.try(found, { "zone" }, sound, "0 0 * * *", given.zone)
+    for i, map in ipairs(given.lines) do
+      local line = conf.check(line_params, map, { "lines", i }, found)
+      if line.cron then
+        conf.try(found, { "lines", i, "cron" }, sound, line.cron)
+      end
+      if line.zone then
+        conf.try(found, { "lines", i, "zone" }, sound, "0 0 * * *", line.zone)
       end
     end
+    return found
   end,
 
   ---@param control epu.Control

@@ -52,8 +52,19 @@ test.case {
 test.case {
   name = "a line that can never fire is refused",
   conf = { lines = { { cron = "0 8 * * *", count = 2 }, { cron = "0 0 30 2 *", count = 5 } }, default = 3 },
-  refused = "line 2: '0 0 30 2 *': no year has such a day",
+  refused = "lines[1].cron: '0 0 30 2 *': no year has such a day",
 }
+
+for _, told in ipairs { "lines[0].cron: ", "lines[1].count: ", "lines[2].zone: ", "lines[3].evry: ", "zone: no time zone 'Europe/Berln'" } do
+  test.case {
+    name = "all that is wrong is told, also " .. told,
+    conf = { zone = "Europe/Berln", lines = {
+      { cron = "0 8 * *", count = 1 }, { cron = "0 8 * * *" }, { cron = "0 8 * * *", count = 1, zone = "Mars" },
+      { cron = "0 8 * * *", count = 1, evry = 2 },
+    } },
+    refused = told,
+  }
+end
 
 test.case {
   name = "a zone's own clock counts, and every line may have another",
@@ -149,13 +160,13 @@ test.case {
 }
 
 for want, line in pairs {
-  ["line 1: 'every day': a cron line has five fields"] = { cron = "every day", count = 1 },
-  ["line 1: '0 25 * * *': "] = { cron = "0 25 * * *", count = 1 },
-  ["line 1: no time zone 'Europe/Atlantis'"] = { cron = "0 5 * * *", count = 1, zone = "Europe/Atlantis" },
-  ["line 1: count is required"] = { cron = "0 5 * * *" },
-  ["line 1: count must be at least 0, got -1"] = { cron = "0 5 * * *", count = -1 },
-  ["line 1: for must be a duration such as 90s or 5m, got 10"] = { cron = "0 5 * * *", count = 1, ["for"] = 10 },
-  ["line 1: until is no parameter; there are count, cron, for, name, zone"] = { cron = "0 5 * * *", count = 1, ["until"] = "18:00" },
+  ["lines[0].cron: 'every day': a cron line has five fields"] = { cron = "every day", count = 1 },
+  ["lines[0].cron: '0 25 * * *': "] = { cron = "0 25 * * *", count = 1 },
+  ["lines[0].zone: no time zone 'Europe/Atlantis'"] = { cron = "0 5 * * *", count = 1, zone = "Europe/Atlantis" },
+  ["lines[0].count: is required"] = { cron = "0 5 * * *" },
+  ["lines[0].count: must be at least 0, got -1"] = { cron = "0 5 * * *", count = -1 },
+  ["lines[0].for: must be a duration such as 90s or 5m, got 10"] = { cron = "0 5 * * *", count = 1, ["for"] = 10 },
+  ["lines[0].until: is no parameter; there are count, cron, for, name, zone"] = { cron = "0 5 * * *", count = 1, ["until"] = "18:00" },
 } do
   test.case { name = "refused: " .. want, conf = { lines = { line } }, refused = want }
 end

@@ -36,7 +36,7 @@ local function ranked(given)
   local sorted = {}
   for _, one in ipairs(list) do
     if one.rank == nil or one.rank > #list or sorted[one.rank] then
-      error("sites: the ranks must be 1 to " .. #list .. " without gaps or repeats, or be left out", 0)
+      error("the ranks must be 1 to " .. #list .. " without gaps or repeats, or be left out", 0)
     end
     sorted[one.rank] = one
   end
@@ -128,20 +128,29 @@ return {
   },
 
   validate = function(given)
-    demand.validate(given)
+    local found, seen = {}, {}
+    conf.try(found, {}, demand.validate, given)
     if (given.preserve_n == nil) == (given.demand == nil) then
-      error("give either preserve_n or demand", 0)
+      table.insert(found, { text = "give either preserve_n or demand" })
     end
-    local seen = {}
-    for _, one in ipairs(ranked(given)) do
-      if seen[one.site] then
-        error("sites: '" .. one.site .. "' stands twice", 0)
+    local before = #found
+    for i, map in ipairs(given.sites) do
+      local name = conf.check(site_params, map, { "sites", i }, found).site
+      if name and seen[name] then
+        table.insert(found, { at = { "sites", i, "site" }, text = "'" .. name .. "' stands twice" })
+      elseif name then
+        seen[name] = true
       end
-      seen[one.site] = true
+    end
+    if #found == before then
+      conf.try(found, { "sites" }, function()
+        ranked(given)
+      end)
     end
     if given.demand then
-      rules.read(given.demand, "demand")
+      rules.check(given.demand, { "demand" }, found)
     end
+    return found
   end,
 
   ---@param control epu.Control

@@ -115,10 +115,10 @@ for want, conf in pairs {
   ["give either preserve_n or demand"] = { sites = three },
   ["sites: the ranks must be 1 to 2 without gaps or repeats"] = { preserve_n = 1, sites = { { site = "a", rank = 1 }, { site = "b", rank = 3 } } },
   ["sites: the ranks must be 1 to 2 without"] = { preserve_n = 1, sites = { { site = "a", rank = 1 }, { site = "b" } } },
-  ["sites: 'a' stands twice"] = { preserve_n = 1, sites = { { site = "a" }, { site = "a" } } },
-  ["site 2: site is required"] = { preserve_n = 1, sites = { { site = "a" }, { size = 1 } } },
-  ["site 1: size must be at least -1, got -2"] = { preserve_n = 1, sites = { { site = "a", size = -2 } } },
-  ["demand (target): sensor is required"] = { sites = three, demand = { policy = "target", conf = { target = 1 } } },
+  ["sites[1].site: 'a' stands twice"] = { preserve_n = 1, sites = { { site = "a" }, { site = "a" } } },
+  ["sites[1].site: is required"] = { preserve_n = 1, sites = { { site = "a" }, { size = 1 } } },
+  ["sites[0].size: must be at least -1, got -2"] = { preserve_n = 1, sites = { { site = "a", size = -2 } } },
+  ["demand.conf.sensor: is required"] = { sites = three, demand = { policy = "target", conf = { target = 1 } } },
 } do
   test.case { name = "refused: " .. want, conf = conf, refused = want }
 end

@@ -74,7 +74,7 @@ func (c *checker) pool(pool msg.PoolView) (out []*msg.Problem) {
 		if key != "" {
 			at.Text = fmt.Sprintf("pool %s: policy.conf.%s: %s", pool.Spec.Name, key, text)
 		}
-		if _, changed := pool.Overrides[key]; !changed { // what a command changed stands in no file
+		if _, changed := pool.Overrides[params.Root(key)]; !changed { // what a command changed stands in no file
 			file, line := Origin(pool.Spec.Origins, "policy.conf."+key)
 			at.File, at.Line = file, int32(line)
 		}

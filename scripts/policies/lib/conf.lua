@@ -91,12 +91,8 @@ local function find(params, key)
   end
 end
 
--- What is given with the defaults for the rest. What is wrong is an error that begins with `where`.
----@param params table<string, table>
----@param given table<string, any>
----@param where string
----@return table<string, any>
-function conf.fill(params, given, where)
+-- What is given with the defaults for the rest; wrong is told of everything that is wrong.
+local function form(params, given, wrong)
   local full = {}
   for key, v in pairs(given) do
     local name = find(params, key)
@@ -106,23 +102,81 @@ function conf.fill(params, given, where)
         table.insert(names, known)
       end
       table.sort(names)
-      error(where .. ": " .. tostring(key) .. " is no parameter; there are " .. table.concat(names, ", "), 0)
+      wrong(key, "is no parameter; there are " .. table.concat(names, ", "))
+    else
+      local good, problem = value(params[name], v)
+      if problem then
+        wrong(key, problem)
+      end
+      full[name] = good
     end
-    local good, problem = value(params[name], v)
-    if problem then
-      error(where .. ": " .. key .. " " .. problem, 0)
-    end
-    full[name] = good
   end
   for name, p in pairs(params) do
-    if full[name] == nil and p.required then
-      error(where .. ": " .. name .. " is required: " .. (p.doc or ""), 0)
+    local missing = full[name] == nil
+    for key in pairs(missing and given or {}) do
+      missing = missing and find(params, key) ~= name -- what is given and wrong was told
     end
-    if full[name] == nil and p.default ~= nil then
+    if missing and p.required then
+      wrong(name, "is required: " .. (p.doc or ""))
+    elseif missing and p.default ~= nil then
       full[name] = value(p, p.default)
     end
   end
   return full
+end
+
+-- What is given with the defaults for the rest. What is wrong is an error that begins with `where`.
+---@param params table<string, table>
+---@param given table<string, any>
+---@param where string
+---@return table<string, any>
+function conf.fill(params, given, where)
+  return form(params, given, function(key, problem)
+    error(where .. ": " .. tostring(key) .. " " .. problem, 0)
+  end)
+end
+
+-- The same for validate: everything that is wrong is added to what it returns. `at` is the way to what is given,
+-- such as { "lines", 2 }.
+---@param params table<string, table>
+---@param given table<string, any>
+---@param at (string|integer)[]
+---@param found epu.Finding[]
+---@return table<string, any>
+function conf.check(params, given, at, found)
+  return form(params, given, function(key, problem)
+    table.insert(found, { at = conf.path(at, key), text = problem })
+  end)
+end
+
+-- A way with more at its end: one step, or the rest of the way.
+---@param at (string|integer)[]
+---@param more string|integer|(string|integer)[]|nil
+---@return (string|integer)[]
+function conf.path(at, more)
+  local path = {}
+  for _, steps in ipairs { at, type(more) == "table" and more or { more } } do
+    for _, step in ipairs(steps) do
+      table.insert(path, step)
+    end
+  end
+  return path
+end
+
+-- Calls a check that returns findings or fails, and adds what it says, which is about what is at `at`.
+---@param found epu.Finding[]
+---@param at (string|integer)[]
+---@param check fun(...): epu.Finding[]?
+---@param ... any
+function conf.try(found, at, check, ...)
+  local ok, said = pcall(check, ...)
+  if not ok then
+    table.insert(found, { at = at, text = tostring(said) })
+    return
+  end
+  for _, one in ipairs(said or {}) do
+    table.insert(found, { at = conf.path(at, one.at), text = one.text })
+  end
 end
 
 return conf

@@ -32,33 +32,40 @@ local function names()
   return table.concat(list, ", ")
 end
 
--- The policy of {policy: NAME, conf: {...}}, its whole configuration, and what to call it. What is wrong is
--- an error that begins with `where`.
+-- All that is wrong with {policy: NAME, conf: {...}}, added to what validate returns. `at` is the way to it.
 ---@param given table
----@param where string
----@return table policy, table full, string named
-function rules.read(given, where)
+---@param at (string|integer)[]
+---@param found epu.Finding[]
+function rules.check(given, at, found)
   for key in pairs(given) do
     if key ~= "policy" and key ~= "conf" then
-      error(where .. ": " .. tostring(key) .. " is no key of a rule; there are policy and conf", 0)
+      table.insert(found, { at = conf.path(at, key), text = "is no key of a rule; there are policy and conf" })
     end
   end
   local policy = rules.policies[given.policy]
   if policy == nil then
-    error(where .. ": policy must be one of " .. names() .. ", got " .. tostring(given.policy), 0)
+    table.insert(found, { at = conf.path(at, "policy"), text = "must be one of " .. names() .. ", got " .. tostring(given.policy) })
+    return
   end
-  local named = where .. " (" .. given.policy .. ")"
+  local within = conf.path(at, "conf")
   if given.conf ~= nil and type(given.conf) ~= "table" then
-    error(named .. ": conf must be a map of parameters", 0)
+    table.insert(found, { at = within, text = "must be a map of parameters" })
+    return
   end
-  local full = conf.fill(policy.params, given.conf or {}, named)
-  if policy.validate then
-    local ok, problem = pcall(policy.validate, full)
-    if not ok then
-      error(named .. ": " .. tostring(problem), 0)
-    end
+  local before = #found
+  local full = conf.check(policy.params, given.conf or {}, within, found)
+  if policy.validate and #found == before then -- its rules rely on what is wrong
+    conf.try(found, within, policy.validate, full)
   end
-  return policy, full, named
+end
+
+-- The policy of {policy: NAME, conf: {...}} that was found good, its whole configuration, and what to call it.
+---@param given table
+---@param where string
+---@return table policy, table full, string named
+function rules.read(given, where)
+  local policy, named = rules.policies[given.policy], where .. " (" .. tostring(given.policy) .. ")"
+  return policy, conf.fill(policy.params, given.conf or {}, named), named
 end
 
 local function nothing() end
