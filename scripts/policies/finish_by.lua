@@ -59,14 +59,20 @@ local function workers_for(state, conf, job)
   return new > 0 and n + math.ceil(rest / new - 1e-9) or nil
 end
 
--- How many workers to have once it is too late: as many as can do the rest in the time that one needs to boot
--- or to do a piece. More would come up to find nothing left, as after the last long job of many.
+-- How many workers to have once it is too late, and why: as many as can do the rest in the time that one needs
+-- to boot or to do a piece. More would come up to find nothing left, as after the last long job of many.
 local function needed_late(conf, job)
-  if job.per == nil then
-    return math.min(conf.max_instances, job.pieces)
+  local within, named = conf.boot_time, "boot_time"
+  if job.length > within then
+    within, named = job.length, conf.job_length == job.length and "job_length" or "time of a piece"
   end
-  local within = math.max(conf.boot_time, job.length, 60)
-  return math.min(conf.max_instances, job.pieces, math.ceil(job.left / (job.per * within) - 1e-9))
+  local n = job.per and within > 0 and math.ceil(job.left / (job.per * within) - 1e-9) or math.huge
+  if n < math.min(conf.max_instances, job.pieces) then
+    return n, pool.plural(n, "worker") .. ", which " .. (n == 1 and "does" or "do") .. " the rest within the " .. named .. " of " .. show.span(within)
+  elseif job.pieces <= conf.max_instances then
+    return job.pieces, pool.plural(job.pieces, "worker") .. ", as many as pieces"
+  end
+  return conf.max_instances, pool.plural(conf.max_instances, "worker") .. ", the max_instances"
 end
 
 -- What to propose for a job {left, span, per, length, pieces}.
@@ -91,11 +97,16 @@ local function plan(control, state, conf, job)
     end
   end
   control.alert("the work can't be done by its deadline with at most " .. pool.plural(conf.max_instances, "worker"))
-  local p = { n = n or needed_late(conf, job), text = text, rule = "late" }
-  if conf.late == "keep" then
-    p.n = math.min(p.n, math.max(target, 1))
+  if n == nil then
+    local why
+    n, why = needed_late(conf, job)
+    text = text .. ": " .. why
   end
-  return p
+  local most = conf.late == "keep" and math.max(target, 1) or n
+  if most < n then
+    n, text = most, text .. ", but late is keep: " .. most
+  end
+  return { n = n, text = text, rule = "late" }
 end
 
 return {
@@ -118,13 +129,13 @@ return {
     },
     job_length = {
       type = "duration", min = 0, max = 604800, default = "0s",
-      doc = "how long a worker works on one piece, about: nobody is launched who could not finish one before the deadline; 0s takes the "
-        .. "learned rate, if what is left is a number of pieces",
+      doc = "how long a worker works on one piece, about: nobody is launched to make the deadline who could not finish one before it; "
+        .. "0s takes the learned rate, if what is left is a number of pieces",
     },
     late = {
       type = "enum", values = { "max", "keep" }, default = "max",
       doc = "what to do when the deadline has passed or can't be met: go to max_instances, or to fewer if they can do the rest within a "
-        .. "boot_time or a job_length, or keep what there is",
+        .. "boot_time or a job_length, the longer of them, and though they finish after the deadline; or keep what there is",
     },
   },
 

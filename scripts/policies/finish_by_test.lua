@@ -200,3 +200,21 @@ test.case {
 
 test.case { name = "a maximum is needed", conf = {}, refused = "max_instances: is required" }
 test.case { name = "a rate of 0 is refused", conf = { max_instances = 1, rate_per_worker = 0 }, refused = "rate_per_worker is 0: leave it out" }
+
+test.case {
+  name = "too late, it says how many it takes for the rest, and within what time",
+  conf = { max_instances = 9, rate_per_worker = 0.05, margin = 0, boot_time = "2s", job_length = "20s", stabilisation = "0s" },
+  steps = {
+    { workers = { { count = 1 } }, wish = 1, work = work(3, -60), expect = { target = 3, because = "3 left, and the deadline passed 1m ago: 3 workers, as many as pieces" } },
+    { reconfigure = { boot_time = "1m" }, work = work(7, -60), expect = { target = 3, because = "1m ago: 3 workers, which do the rest within the boot_time of 1m" } },
+    { reconfigure = { job_length = "70s" }, work = work(8, -60), expect = { target = 3, because = "3 workers, which do the rest within the job_length of 1m10s" } },
+    { work = work(900, -60), expect = { target = 9, because = "1m ago: 9 workers, the max_instances" } },
+    { reconfigure = { late = "keep" }, wish = 2, expect = { target = 2, because = "1m ago: 9 workers, the max_instances, but late is keep: 2" } },
+  },
+}
+
+test.case {
+  name = "too late, and nothing says what is soon",
+  conf = { max_instances = 9, rate_per_worker = 0.05, margin = 0, boot_time = "0s", stabilisation = "0s" },
+  steps = { { workers = { { count = 1 } }, wish = 1, work = work(2.5, -60), expect = { target = 9, because = "9 workers, the max_instances" } } },
+}
