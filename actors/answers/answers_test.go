@@ -108,6 +108,11 @@ func TestWouldChange(t *testing.T) {
 	if diff := cmp.Diff(want, answers.WouldChange(d, msg.PoolView{}, turns, "preserve_n")); diff != "" {
 		t.Errorf("with turns: %s", diff)
 	}
+	turns.Sensors[1] = msg.Turn{Sensor: "queue", Above: &msg.Edge{Value: 27, Target: 21, Beyond: true}, Below: &msg.Edge{Value: 3, Target: 1, Beyond: true}}
+	want = []string{"queue > 27 (then 21)", "queue < 3 (then 1)"}
+	if diff := cmp.Diff(want, answers.WouldChange(d, msg.PoolView{}, turns, "preserve_n")); diff != "" {
+		t.Errorf("with turns right beyond: %s", diff)
+	}
 	turns.Next = 19
 	if got := answers.WouldChange(d, msg.PoolView{}, turns, "preserve_n"); got[0] != "nothing at all (the next decision gives 19)" {
 		t.Errorf("of a decision that does not hold any more: got %q", got)

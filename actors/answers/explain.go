@@ -300,12 +300,19 @@ func otherReading(sensor string, r *epu.Reading, turns msg.Turns) (out []string)
 		return []string{"other readings of " + sensor}
 	}
 	if e := turns.Sensors[at].Above; e != nil {
-		out = append(out, fmt.Sprintf("%s >= %.6g (then %d)", sensor, e.Value, e.Target))
+		out = append(out, edgeText(sensor, ">", e))
 	}
 	if e := turns.Sensors[at].Below; e != nil {
-		out = append(out, fmt.Sprintf("%s <= %.6g (then %d)", sensor, e.Value, e.Target))
+		out = append(out, edgeText(sensor, "<", e))
 	}
 	return out
+}
+
+func edgeText(sensor, to string, e *msg.Edge) string {
+	if !e.Beyond {
+		to += "="
+	}
+	return fmt.Sprintf("%s %s %.6g (then %d)", sensor, to, e.Value, e.Target)
 }
 
 // otherWork says what of the work left would lead to another answer.

@@ -195,6 +195,7 @@ type Turn struct {
 type Edge struct {
 	Value  float64
 	Target int
+	Beyond bool // from right beyond Value on, and not at it
 }
 
 // PoolSensorsQuery asks a controller for its sensors with their newest readings; it is answered with

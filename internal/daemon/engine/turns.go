@@ -106,5 +106,31 @@ func edge(at, dir float64, last *float64, now int, probe func(float64) (int, boo
 			other, target = middle, t
 		}
 	}
-	return &msg.Edge{Value: other, Target: target}
+	if whole {
+		return &msg.Edge{Value: other, Target: target}
+	}
+	found := rounder(same, other, fine, dir, now, target, probe)
+	if last != nil && (found.Value-*last)*dir > 0 {
+		found.Value = *last
+	}
+	return &found
+}
+
+// rounder is an edge between two values in as few digits as it is known: at a whole number between them or right beyond
+// it, or else the found value, rounded away from the same answer. Policies turn at round numbers, and 27.0015625 is none.
+func rounder(same, other, fine, dir float64, now, target int, probe func(float64) (int, bool)) msg.Edge {
+	if v := dir * math.Floor(dir*other); (v-same)*dir >= 0 {
+		if t, ok := probe(v); ok && t != now {
+			return msg.Edge{Value: v, Target: t}
+		}
+		if t, ok := probe(v + dir*1e-9*max(1, math.Abs(v))); ok && t != now {
+			return msg.Edge{Value: v, Target: t, Beyond: true}
+		}
+	}
+	digits := math.Pow(10, -math.Floor(math.Log10(fine))) // a unit is at most as long as the edge is unknown
+	v := dir * math.Ceil(dir*other*digits) / digits
+	if t, ok := probe(v); ok && t == target {
+		other = v
+	}
+	return msg.Edge{Value: other, Target: target}
 }

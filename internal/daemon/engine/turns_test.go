@@ -15,6 +15,7 @@ import (
 // Method: a policy of one worker for 20 that wait, whose turns are known.
 func TestTurns(t *testing.T) {
 	edge := func(at float64, target int) *msg.Edge { return &msg.Edge{Value: at, Target: target} }
+	beyond := func(at float64, target int) *msg.Edge { return &msg.Edge{Value: at, Target: target, Beyond: true} }
 	for name, c := range map[string]struct {
 		queue        float64
 		min, max     int
@@ -39,8 +40,12 @@ func TestTurns(t *testing.T) {
 	if !fraction.Known || fraction.Next != 5 {
 		t.Errorf("the policy would want 5 now, got %+v", fraction)
 	}
-	if a := fraction.Sensors[0].Above; a == nil || a.Value <= 100 || a.Value > 100.2 || a.Target != 6 {
-		t.Errorf("above 99.5: got %+v, want a little more than 100", a)
+	if diff := cmp.Diff([]msg.Turn{{Sensor: "queue", Below: edge(80, 4), Above: beyond(100, 6)}}, fraction.Sensors); diff != "" {
+		t.Errorf("around 99.5 (-want +got):\n%s", diff)
+	}
+	odd := do[msg.Turns](t, newEngine(t), actors.TurnsCall{Now: seen(epu.Decision{}, 5.5), Rails: reconcile.Rails{Limits: epu.Limits{Max: 1000}}})
+	if diff := cmp.Diff([]msg.Turn{{Sensor: "queue", Below: edge(0, 0), Above: beyond(20, 2)}}, odd.Sensors); diff != "" {
+		t.Errorf("around 5.5 (-want +got):\n%s", diff)
 	}
 }
 
