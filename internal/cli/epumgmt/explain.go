@@ -91,7 +91,7 @@ func (s *session) explanationView(e *msg.Explanation) (cli.View, error) {
 	if e.GetDecision() == nil || len(e.GetDecision().GetFields()) == 0 {
 		v.Lines = []cli.Line{cli.L("%s has made no decision yet (engine %s)", name, orDash(e.GetPool().GetEngine()))}
 		v.Lines = append(v.Lines, labelled("doing", atMost(doingMax, e.GetDoing()))...)
-		v.Lines = append(v.Lines, s.settings(e.GetPool().GetConf().AsMap())...)
+		v.Lines = append(v.Lines, s.settings(e.GetPool().GetPolicy(), e.GetPool().GetConf().AsMap())...)
 		v.Lines = append(v.Lines, wouldChange(e)...)
 		return v, nil
 	}
@@ -159,15 +159,21 @@ func (s *session) explanation(e *msg.Explanation, d decision.Decided) []cli.Line
 	if p := e.GetPool(); p.GetLastDecision().GetId() == id { // what was changed since it counts from the next one on
 		conf = p.GetConf().AsMap()
 	}
-	lines = append(lines, s.settings(conf)...)
+	lines = append(lines, s.settings(d.Policy, conf)...)
 	if d.Equal > 0 {
 		lines = append(lines, labelled("before", []string{"the decision before this one was repeated " + plural(d.Equal, "time")})...)
 	}
 	return append(lines, wouldChange(e)...)
 }
 
-// settings shows a policy's configuration as reconfigure takes it.
-func (s *session) settings(conf map[string]any) []cli.Line {
+// settings shows a policy's configuration as reconfigure takes it. What is not set has its default.
+func (s *session) settings(policy string, conf map[string]any) []cli.Line {
+	if len(conf) == 0 {
+		if policy == "" {
+			return nil
+		}
+		return labelled("settings", []string{"none but the defaults of its policy (epumgmt policy doc " + policy + ")"})
+	}
 	return labelled("settings", decision.Wrap(decision.Settings(conf), s.explainWidth()-labelWidth))
 }
 

@@ -91,3 +91,15 @@ func TestStatusShowsTheFirstLineOfAFailure(t *testing.T) {
 		t.Errorf("got %q, want %q", got.Text, want)
 	}
 }
+
+// Goal: who is sent to explain for a pool's settings finds them, also where all are the defaults. Method: both.
+func TestExplainShowsTheSettings(t *testing.T) {
+	s := &session{print: &cli.Printer{}}
+	for want, conf := range map[string]map[string]any{
+		"keep=3   site=east": {"site": "east", "keep": 3}, "none but the defaults of its policy (epumgmt policy doc keeper)": nil,
+	} {
+		if lines := s.settings("keeper", conf); len(lines) != 1 || lines[0][1].Text != want {
+			t.Errorf("got %v, want %q", lines, want)
+		}
+	}
+}
