@@ -37,7 +37,7 @@ func controlFuncs() []Function {
 	return []Function{
 		sandbox.F("control", "scale_to", "n: integer, opts?: epu.ScaleOptions", "", "Wishes for n workers in all, named ones included, up to 100000. The wish is carried out until another takes its place.", scaleTo),
 		sandbox.F("control", "want", "name: string, spec?: epu.WantSpec", "", "Wishes for one worker with a name and, in spec, what only it has. A name that is not wished for in a decision is unwanted.", want),
-		sandbox.F("control", "place", "site: string, n: integer", "", "Wishes for n of the workers at this site, 0 for none there; of a surplus, those beyond end first. What scale_to wants beyond all places goes where the pool's placement says.", place),
+		sandbox.F("control", "place", "site: string, n: integer", "", "Wishes for n of the workers at this site, 0 for none there; of a surplus, those beyond end first. What scale_to wants beyond all places goes where the pool's placement says. What a site refuses goes to sites without a number, never to another one beyond its own, and waits if there is none.", place),
 		sandbox.F("control", "because", "reason: string|epu.Reason, rule?: string", "", "Gives a reason: a text and perhaps a short name of the rule. Explanations show it.", because),
 		sandbox.F("control", "alert", "text: string", "", "Tells the operators something.", alert),
 		sandbox.F("control", "configure", "opts: epu.ConfigureOptions", "", "Changes how the policy runs.", configure),
