@@ -93,6 +93,9 @@ func Settings(conf map[string]any) []string {
 // inputHooks is the input that says which functions of a policy ran before the decision.
 const inputHooks = "hooks"
 
+// inputBackoff is the input that is how long launches wait, in the pool or at a site: the one span that is no reading's.
+const inputBackoff = "backoff"
+
 // Inputs gives each thing that was read, with its name before it.
 func Inputs(list []epu.Input) []string {
 	var out []string
@@ -100,7 +103,11 @@ func Inputs(list []epu.Input) []string {
 		if in.Name == inputHooks { // what replaying needs; the rule and the events say it in words
 			continue
 		}
-		out = append(out, strings.TrimSpace(strings.TrimPrefix(in.Name, "sensor ")+" "+Input(in.Value)))
+		text := Input(in.Value)
+		if wait, ok := in.Value.(float64); ok && (in.Name == inputBackoff || strings.HasPrefix(in.Name, inputBackoff+" ")) {
+			text = epu.Span(time.Duration(wait).Round(time.Second))
+		}
+		out = append(out, strings.TrimSpace(strings.TrimPrefix(in.Name, "sensor ")+" "+text))
 	}
 	return out
 }

@@ -4,8 +4,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
+	"github.com/nimbus-epu/epu"
 	"github.com/nimbus-epu/epu/internal/cli/decision"
 )
 
@@ -38,5 +40,16 @@ func TestSettings(t *testing.T) {
 	}
 	if !utf8.ValidString(got[2]) || !strings.HasSuffix(got[2], "...") || len(got[2]) > 200 {
 		t.Errorf("got the lines %q", got[2])
+	}
+}
+
+// Goal: how long launches wait is said as people say it. Method: the input of a pool and that of a site, as the wire has
+// them, beside a number.
+func TestInputsOfBackoff(t *testing.T) {
+	got := decision.Inputs([]epu.Input{
+		{Name: "backoff", Value: float64(90 * time.Second)}, {Name: "backoff own", Value: 0.0}, {Name: "target", Value: 3.0},
+	})
+	if want := []string{"backoff 1m30s", "backoff own 0s", "target 3"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
