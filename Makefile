@@ -41,7 +41,7 @@ demo-queue: build ## The same of a pool that follows a RabbitMQ queue up and dow
 test: ## Run every test that needs nothing but Go, with the race detector where there is a C compiler
 	$(GO) test $(RACE) -timeout 5m $(if $(RACE),$$($(GO) list ./... | grep -vxF "$$($(GO) list $(SERIAL))"),./...)
 	$(if $(RACE),$(GO) test -timeout 5m $(SERIAL))
-	$(if $(RACE),$(GO) test -run '^TestCampaign|^TestLarge|^TestActionIsNumbered' -timeout 5m $(CAMPAIGNS))
+	$(if $(RACE),$(GO) test -run '^TestCampaign|^TestLarge|^TestActionIsNumbered|^TestHostWork' -timeout 5m $(CAMPAIGNS) ./policies)
 
 .PHONY: test-system
 test-system: build ## Run the few tests that need real programs around them (install those with make ci-deps)

@@ -187,7 +187,7 @@ func TestMemoryIsThePolicysOwn(t *testing.T) {
 // again with nothing but steps as a bound, and the time that those steps come to: a second or two at most on a machine
 // with nothing else to do.
 func TestHostWorkIsCharged(t *testing.T) {
-	for _, code := range []string{
+	attacks := []string{
 		`local i = 0 while true do i = i + 1 pcall(text.match, "a", "(" .. ("ab"):rep(100) .. i .. "){1000}") end`,
 		`local i = 0 while true do i = i + 1 text.match("a", "(a|b|c|" .. i .. "){190}") end`,
 		`local p = ("\\pL|"):rep(60) local i = 0 while true do i = i + 1 text.match("a", p .. i) end`,
@@ -204,7 +204,11 @@ func TestHostWorkIsCharged(t *testing.T) {
 		`while true do state.window("q", 86400) end`,
 		`for w in state.workers() do while true do local v = w.vars end end`,
 		`local l = {} for i = 1, 9000 do l[i] = "epu-bench-1-" .. i .. "/0" end while true do pcall(control.drain, l) end`,
-	} {
+	}
+	if raced {
+		attacks = attacks[:2]
+	}
+	for _, code := range attacks {
 		p := compile(t, "p", body(code))
 		snap := fleet(5000)
 		snap.Workers[0].Vars = map[string]string{}
